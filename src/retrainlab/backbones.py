@@ -1,0 +1,252 @@
+"""A handle -> a Backbone: the pretrained network that turns pixels into bottlenecks.
+
+A handle is an embedded name (`efficientnet_lite0`), the path of a SavedModel, or a URL or Kaggle handle that
+`tensorflow_hub` resolves. Every module is converted to LiteRT once; the converted network lies beside its
+bottlenecks in `bottleneck_dir/<digest>/`, so that TensorFlow is not imported again.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import embedded
+from .backend import litert_runner, quiet, tensorflow, tensorflow_hub
+from .errors import RetrainLabError
+
+_RECORD, _NETWORK = "backbone.json", "backbone.tflite"
+_TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
+_HANDLE = re.compile(r"https?://|[\w.-]+(/[\w.-]+){3,}$")  # a URL, or Kaggle's owner/model/framework/variation
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network, ready to compute bottlenecks on the CPU.
+
+    Attributes:
+        handle: as it was asked for.
+        digest: identifies the network's content, 64 hex digits.
+        image_size: (height, width) of the pixels that it takes.
+        dim: length of a bottleneck.
+        module: folder of the SavedModel.
+        folder: `bottleneck_dir/<digest>`, where the converted network and the bottlenecks lie.
+    """
+
+    handle: str
+    digest: str
+    image_size: tuple[int, int]
+    dim: int
+    module: Path
+    folder: Path
+    _interpreters: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    def bottlenecks(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute the bottlenecks of images; threads may call this side by side, each gets its own interpreter.
+
+        Args:
+            pixels: uint8 [n, height, width, 3] of `image_size`, 0 to 255. The network sees them as [0, 1].
+
+        Returns:
+            float32 [n, dim].
+        """
+        if not hasattr(self._interpreters, "run"):
+            self._interpreters.run = litert_runner(self.folder / _NETWORK)
+        rows = [self._interpreters.run(image[None].astype(np.float32) / 255.0)[0] for image in pixels]
+        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+
+def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Backbone:
+    """Find a backbone by its handle; fetch, build and convert it the first time.
+
+    Args:
+        handle: an embedded name, a SavedModel's path, or a TF Hub URL or Kaggle handle.
+        bottleneck_dir: the cache's root; made if missing.
+        image_size: pixels a side, for modules that take any size; 0 = what the module, or its name, says.
+
+    Raises:
+        RetrainLabError: the handle names nothing, the module cannot be had, or is no image feature vector.
+    """
+    root = Path(bottleneck_dir).expanduser()
+    _make_cache(root)
+    if handle in embedded.NETWORKS:
+        digest, module = embedded.digest(handle), None
+    elif Path(handle).expanduser().is_dir():
+        module = Path(handle).expanduser().resolve()
+        digest = _module_digest(module)
+    elif _HANDLE.match(handle):
+        known = _recorded(root, handle, image_size)
+        if known:
+            return known
+        module = _download(handle, root / "modules")
+        digest = _module_digest(module)
+    else:
+        raise RetrainLabError(
+            f"No backbone '{handle}'. Expected one of {', '.join(embedded.NETWORKS)}, the folder of a SavedModel, "
+            "or the address of a TF Hub module (https://...)."
+        )
+    if image_size:  # another size gives other bottlenecks
+        digest = hashlib.sha256(f"{digest} {image_size}".encode()).hexdigest()
+    folder = root / digest
+    if not (folder / _RECORD).exists():
+        folder.mkdir(exist_ok=True)
+        if module is None:
+            module = folder / "saved_model"
+            if not (module / "saved_model.pb").exists():
+                embedded.build(handle, module)
+        _convert(handle, digest, module, folder, image_size)
+    return _opened(folder, handle)
+
+
+def _make_cache(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        tag = root / "CACHEDIR.TAG"  # bford.info/cachedir: backups leave it out, and so does images.scan
+        if not tag.exists():
+            tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Bottlenecks of Retrain Lab.\n")
+    except OSError as error:
+        raise RetrainLabError(
+            f"The bottleneck folder '{root}' cannot be written: {error.strerror}. Set bottleneck_dir to one that can."
+        ) from error
+
+
+def _opened(folder: Path, handle: str) -> Backbone:
+    record = json.loads((folder / _RECORD).read_text())
+    size = (record["image_size"][0], record["image_size"][1])
+    return Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
+
+
+def _recorded(root: Path, handle: str, image_size: int) -> Backbone | None:
+    for record in root.glob(f"*/{_RECORD}"):
+        known = json.loads(record.read_text())
+        if (known["handle"], known["asked_size"]) == (handle, image_size) and Path(known["module"]).exists():
+            return _opened(record.parent, handle)
+    return None
+
+
+def _module_digest(module: Path) -> str:
+    if not (module / "saved_model.pb").exists():
+        raise RetrainLabError(
+            f"'{module}' is no SavedModel: it holds no saved_model.pb. Expected a TF Hub module's folder."
+        )
+    digest = hashlib.sha256()
+    for file in sorted(p for p in module.rglob("*") if p.is_file()):
+        digest.update(file.relative_to(module).as_posix().encode())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _download(handle: str, modules: Path) -> Path:
+    """Let tensorflow_hub fetch a module into a lasting place; its own default is the system's temporary folder."""
+    os.environ.setdefault("TFHUB_CACHE_DIR", str(modules))
+    hub = tensorflow_hub()
+    try:
+        return Path(hub.resolve(handle))
+    except Exception as error:  # hub passes on whatever urllib, tarfile or kagglehub raise
+        raise RetrainLabError(
+            f"The module {handle} could not be fetched ({error}). Check the address and the network; or fetch and "
+            "unpack it elsewhere and give the folder of its SavedModel; or use an embedded backbone, which needs no "
+            f"network: {', '.join(embedded.NETWORKS)}."
+        ) from error
+
+
+# --------------------------------------------------------------------------------------------- TensorFlow
+
+
+def load_module(module: Path) -> tuple[Any, Any]:
+    """Load a TF1- or TF2-format image feature vector module with TensorFlow.
+
+    Returns:
+        (function, module): the function maps float32 [n, h, w, 3] in [0, 1] to float32 [n, dim]; the module must be
+        kept alive as long as the function is used, since it owns the variables.
+
+    Raises:
+        RetrainLabError: the module maps no images to vectors.
+    """
+    tf = tensorflow()
+    loaded = tensorflow_hub().load(str(module))
+    if callable(loaded):
+        return (lambda images: tf.convert_to_tensor(loaded(images))), loaded
+    signatures = getattr(loaded, "signatures", {})
+    signature = signatures["default"] if "default" in signatures else None  # noqa: SIM401 (it is no dict)
+    if signature is not None and "images" in signature.structured_input_signature[1]:
+        return (lambda images: signature(images=images)["default"]), loaded
+    raise RetrainLabError(
+        f"The module in '{module}' is no image feature vector: it can neither be called nor has it the signature "
+        f"`default` with the input `images`. It has: {', '.join(signatures) or 'no signature'}."
+    )
+
+
+def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> None:
+    """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked."""
+    tf = tensorflow()
+    function, loaded = load_module(module)
+    height, width = (asked_size, asked_size) if asked_size else _image_size(loaded, handle)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.float32)])
+    def features(images: Any) -> Any:
+        return function(images)
+
+    try:
+        concrete = features.get_concrete_function()
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RetrainLabError(
+            f"The module {handle} does not take images of {height} x {width} pixels: {reason}"
+        ) from error
+    if concrete.output_shapes.rank != 2:
+        raise RetrainLabError(
+            f"The module {handle} returns an array of shape {concrete.output_shapes}. Expected an image feature "
+            "vector, [images, numbers]."
+        )
+    dim = int(concrete.output_shapes[1])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
+    aside = folder / f"{_NETWORK}.{os.getpid()}"
+    with quiet():
+        aside.write_bytes(converter.convert())
+    probe = np.random.default_rng(0).random((1, height, width, 3), np.float32)
+    expected, found = concrete(tf.constant(probe)).numpy(), litert_runner(aside)(probe)
+    if np.abs(expected - found).max() > _TOLERANCE * max(1.0, np.abs(expected).max()):
+        aside.unlink()
+        raise RetrainLabError(
+            f"The module {handle} gives other features in LiteRT than in TensorFlow (they differ by up to "
+            f"{np.abs(expected - found).max():.2g}). It cannot be used."
+        )
+    aside.replace(folder / _NETWORK)
+    record = {
+        "handle": handle,
+        "digest": digest,
+        "image_size": [height, width],
+        "asked_size": asked_size,
+        "input_range": [0, 1],
+        "dim": dim,
+        "module": str(module.resolve()),
+    }
+    aside = folder / f"{_RECORD}.{os.getpid()}"
+    aside.write_text(json.dumps(record, indent=1) + "\n")
+    aside.replace(folder / _RECORD)
+
+
+def _image_size(loaded: Any, handle: str) -> tuple[int, int]:
+    """Ask the module for the (height, width) it takes, then its name."""
+    shapes = []
+    for signature in getattr(loaded, "signatures", {}).values():
+        shapes += [spec.shape for spec in signature.structured_input_signature[1].values()]
+    for function in getattr(type(loaded).__call__, "concrete_functions", []) if callable(loaded) else []:
+        positional, named = function.structured_input_signature
+        shapes += [getattr(spec, "shape", None) for spec in (*positional, *named.values())]
+    for shape in shapes:
+        if shape is not None and shape.rank == 4 and shape[1] and shape[2]:
+            return int(shape[1]), int(shape[2])
+    if "inception_v3" in handle:
+        return 299, 299
+    in_name = re.findall(r"(?<!\d)(\d{3})(?!\d)", handle)
+    if in_name and 32 <= int(in_name[-1]) <= 800:
+        return int(in_name[-1]), int(in_name[-1])
+    raise RetrainLabError(f"The module {handle} takes images of any size. Say which to use: set image_size.")

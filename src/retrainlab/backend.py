@@ -1,0 +1,71 @@
+"""TensorFlow and LiteRT, imported late and quietly.
+
+Importing TensorFlow takes seconds, so only functions that need it do so. Its C++ parts write notes on processors and
+absent GPUs to the standard error, past Python's and its own log levels; they would fill notebooks, pages and terminals.
+"""
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LOCK = threading.Lock()  # file descriptors belong to the whole process
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what C++ code writes to the standard error; Python's exceptions and warnings are not touched."""
+    with _LOCK:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
+def tensorflow() -> Any:
+    """Import TensorFlow and find its devices."""
+    if "tensorflow" not in sys.modules:
+        with quiet():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+            tf.get_logger().setLevel("ERROR")
+            tf.constant(0)  # the first tensor is what wakes the devices, and their notes
+    return sys.modules["tensorflow"]
+
+
+def tensorflow_hub() -> Any:
+    """Import tensorflow_hub."""
+    tensorflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorflow_hub 0.16.1 still uses pkg_resources; the lock file pins that
+        import tensorflow_hub as hub
+    return hub
+
+
+def litert_runner(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Open a .tflite file of one input and one output as a function, array -> array, for use by one thread."""
+    with quiet():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(file), num_threads=1)
+        interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(values: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(taken, values)
+        interpreter.invoke()
+        return interpreter.get_tensor(given)
+
+    return run

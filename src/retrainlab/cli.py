@@ -1,0 +1,111 @@
+"""The `retrainlab` command."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .errors import RetrainLabError
+
+
+class _Command(click.Group):
+    """Shows a RetrainLabError as the sentence that it is."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except RetrainLabError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Command)
+@click.version_option(__version__)
+def main() -> None:
+    """Retrain image classifiers on cached bottlenecks, and tell honestly how good they are."""
+
+
+@main.command()
+@click.option("--run", default="demo", show_default=True, help="Name of the run: its folder under reports/.")
+@click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
+@click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
+@click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
+def report(run: str, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
+    """Run the notebooks headless and write their pages.
+
+    Without parameters it reports on the embedded images. On your own: retrainlab report --run mine -p image_dir DIR
+    """
+    from . import reports
+
+    values = {n: _from_here(n, v) for n, v in reports.read_parameters(pairs, params).items()}
+    index = reports.report(run, values, only, resume, click.echo)
+    found = index.parent / run / "metrics.json"
+    if found.exists():
+        from .evaluation import percent
+
+        metrics = json.loads(found.read_text(encoding="utf-8"))
+        for split in ("train", "validation", "test"):
+            click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
+        click.echo(f"  {_extraction(index.parent / run)}")
+    click.echo(f"Pages: {index}")
+
+
+def _from_here(name: str, value: Any) -> Any:
+    """Paths on a command line count from where the person is; notebooks count them from the project's root."""
+    if name.endswith("_dir") and isinstance(value, str) and Path(value).expanduser().exists():
+        return str(Path(value).expanduser().resolve())
+    return value
+
+
+def _extraction(run: Path) -> str:
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return info.get("extraction", "")
+
+
+@main.command()
+@click.option("--model", required=True, help="Exported model: a run's model folder, or one file in it.")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many labels for each image.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def label(model: str, top: int, as_json: bool, images: tuple[Path, ...]) -> None:
+    """Label image files with an exported model: the most probable labels, best first."""
+    from . import labeling
+
+    table, problems = labeling.label(labeling.load(model), images, top)
+    by_path = {str(path): table[table["path"] == str(path)] for path in images}
+    if as_json:
+        answer = []
+        for path, rows in by_path.items():
+            labels = [{"label": r.label, "probability": r.probability} for r in rows.itertuples()]
+            answer.append({"path": path, "labels": labels, "problem": problems.get(path)})
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
+    else:
+        for path, rows in by_path.items():
+            if path in problems:
+                continue
+            if len(by_path) > 1:
+                click.echo(f"{path}")
+            for row in rows.itertuples():
+                click.echo(f"{row.label} {row.probability:.5f}")
+    for path, problem in problems.items():
+        click.echo(f"Error: {path}: {problem}.", err=True)
+    if problems:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--to", type=click.Path(path_type=Path), help="Folder to make.  [default: data/NAME in the project]")
+def fetch(name: str, to: Path | None) -> None:
+    """Prepare a public dataset as a folder of label folders. Known: elpv."""
+    from . import datasets
+
+    folder = datasets.fetch(name, None if to is None else Path.cwd() / to)
+    card = datasets.card(folder)
+    click.echo(f"{card['title']}: {card['images']:,} images in {folder}")
+    click.echo(f"Licence: {card['licence']}. Please cite:")
+    for citation in card["cite"]:
+        click.echo(f"  {citation}")

@@ -1,0 +1,181 @@
+"""Accuracy with its interval, per label, confusion, calibration: pure functions on arrays and tables."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SPLITS = ("train", "validation", "test")
+_Z = 1.959963984540054  # the normal distribution's 97.5% point: intervals hold 95%
+
+
+def wilson_interval(correct: float, n: int) -> tuple[float, float]:
+    """95% interval of a proportion, `correct` of `n`; (0, 1) for n = 0.
+
+    The score interval of Wilson (1927), doi.org/10.1080/01621459.1927.10502953: it keeps its promise for few images
+    and near 0 and 1, where the usual plus or minus 1.96 standard errors does not.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p = correct / n
+    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return (0.0 if correct == 0 else float(centre - half)), (1.0 if correct == n else float(centre + half))
+
+
+def difference_interval(correct_a: float, n_a: int, correct_b: float, n_b: int) -> tuple[float, float]:
+    """95% interval of a difference of two independent proportions, a minus b; (-1, 1) if either has n = 0.
+
+    Newcombe's hybrid score interval (1998, method 10), which combines the two Wilson intervals.
+    """
+    if n_a == 0 or n_b == 0:
+        return -1.0, 1.0
+    (low_a, high_a), (low_b, high_b) = wilson_interval(correct_a, n_a), wilson_interval(correct_b, n_b)
+    a, b = correct_a / n_a, correct_b / n_b
+    low = a - b - np.hypot(a - low_a, high_b - b)
+    high = a - b + np.hypot(high_a - a, b - low_b)
+    return float(low), float(high)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits [n, labels] into probabilities, float64 [n, labels]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    powers = np.exp(shifted)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def cross_entropies(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Negative log probability, in nats, of each image's own label: float64 [n].
+
+    Args:
+        logits: [n, labels].
+        classes: int [n], the index of each image's label.
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(classes)), classes]
+
+
+def predictions(table: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> pd.DataFrame:
+    """Make the predictions table: path, label, split, predicted, probability, logits (float32, in label order).
+
+    Args:
+        table: at least path, label, split; one row an image.
+        logits: float32 [n, labels].
+        labels: the labels in class order.
+    """
+    winner = logits.argmax(axis=1)
+    return pd.DataFrame(
+        {
+            "path": table["path"].to_numpy(),
+            "label": table["label"].to_numpy(),
+            "split": table["split"].to_numpy(),
+            "predicted": np.array(labels, dtype=object)[winner],
+            "probability": softmax(logits)[np.arange(len(winner)), winner],
+            "logits": list(logits.astype(np.float32)),
+        }
+    )
+
+
+def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
+    """Compute what metrics.json says of the three splits and the gap, from the predictions table and nothing else.
+
+    Every figure is plain accuracy, or mean cross-entropy in nats, over the whole split, so they can be compared.
+
+    Returns:
+        {"train": {n, accuracy, interval, cross_entropy}, "validation": ..., "test": ..., "gap": {accuracy,
+        interval}}. The gap is train minus validation accuracy. A split without images has None for its figures.
+    """
+    figures: dict[str, Any] = {}
+    correct = {}
+    for name in SPLITS:
+        rows = predicted[predicted["split"] == name]
+        n, hits = len(rows), int((rows["label"] == rows["predicted"]).sum())
+        correct[name] = hits, n
+        classes = pd.Index(labels).get_indexer(rows["label"])
+        figures[name] = {
+            "n": n,
+            "accuracy": hits / n if n else None,
+            "interval": list(wilson_interval(hits, n)) if n else None,
+            "cross_entropy": float(cross_entropies(np.stack(list(rows["logits"])), classes).mean()) if n else None,
+        }
+    known = correct["train"][1] and correct["validation"][1]
+    figures["gap"] = {
+        "accuracy": figures["train"]["accuracy"] - figures["validation"]["accuracy"] if known else None,
+        "interval": list(difference_interval(*correct["train"], *correct["validation"])) if known else None,
+    }
+    return figures
+
+
+def accuracy_table(figures: dict[str, Any]) -> pd.DataFrame:
+    """Lay out what `summarise` returned: one row a split, columns n, accuracy, low, high, cross_entropy."""
+    rows = {}
+    for name in SPLITS:
+        figure = figures[name]
+        low, high = figure["interval"] or (None, None)
+        rows[name] = {"n": figure["n"], "accuracy": figure["accuracy"], "low": low, "high": high,
+                      "cross_entropy": figure["cross_entropy"]}  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index").astype(float).astype({"n": int})
+    return table.rename_axis("split")
+
+
+def percent(figure: dict[str, Any]) -> str:
+    """Say an accuracy for people: `85.2% [82.3, 87.7], n = 656`; or that the split has no images."""
+    if figure["accuracy"] is None:
+        return "no images"
+    low, high = figure["interval"]
+    return f"{figure['accuracy']:.1%} [{100 * low:.1f}, {100 * high:.1f}], n = {figure['n']:,}"
+
+
+def points(gap: dict[str, Any]) -> str:
+    """Say a difference of accuracies for people, in percentage points: `+3.1 points [-0.2, 6.0]`."""
+    if gap["accuracy"] is None:
+        return "unknown, for want of images"
+    low, high = gap["interval"]
+    return f"{100 * gap['accuracy']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def per_label(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Accuracy of each label (its recall) with its 95% interval: columns n, accuracy, low, high; label order."""
+    rows = []
+    for label in labels:
+        mine = predicted[predicted["label"] == label]
+        hits = int((mine["predicted"] == label).sum())
+        low, high = wilson_interval(hits, len(mine))
+        rows.append((len(mine), hits / len(mine) if len(mine) else np.nan, low, high))
+    return pd.DataFrame(rows, index=pd.Index(labels, name="label"), columns=["n", "accuracy", "low", "high"])
+
+
+def confusion(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Count images by label (rows) and predicted label (columns), both in label order."""
+    counts = pd.crosstab(predicted["label"], predicted["predicted"])
+    return counts.reindex(index=labels, columns=labels, fill_value=0)
+
+
+def top_k_accuracy(predicted: pd.DataFrame, labels: list[str], k: int = 5) -> float:
+    """Share of images whose own label is among the k most probable ones; NaN without images."""
+    if predicted.empty:
+        return float("nan")
+    logits = np.stack(list(predicted["logits"]))
+    classes = pd.Index(labels).get_indexer(predicted["label"])
+    own = logits[np.arange(len(classes)), classes][:, None]
+    return float(((logits > own).sum(axis=1) < k).mean())
+
+
+def reliability(predicted: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """Compare stated probability with accuracy, in `bins` bins of equal width that hold images.
+
+    Returns:
+        One row a bin: n, probability (mean), accuracy, low, high (its 95% interval).
+    """
+    number = np.minimum((predicted["probability"] * bins).astype(int), bins - 1)
+    rows = []
+    for _, mine in predicted.groupby(number):
+        hits = int((mine["label"] == mine["predicted"]).sum())
+        rows.append((len(mine), mine["probability"].mean(), hits / len(mine), *wilson_interval(hits, len(mine))))
+    return pd.DataFrame(rows, columns=["n", "probability", "accuracy", "low", "high"])
+
+
+def expected_calibration_error(predicted: pd.DataFrame, bins: int = 10) -> float:
+    """Mean distance between stated probability and accuracy, 0 to 1 (Naeini et al. 2015; Guo et al. 2017)."""
+    table = reliability(predicted, bins)
+    return float(np.average((table["probability"] - table["accuracy"]).abs(), weights=table["n"]))

@@ -1,0 +1,371 @@
+"""One function a figure: a table in, an Axes out.
+
+Training is blue and solid, validation orange and dashed, test green, in every figure. The colours are seaborn's
+colour-blind safe ones.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from .images import read_pixels
+
+_PALETTE = sns.color_palette("colorblind")
+COLOURS = {"train": _PALETTE[0], "validation": _PALETTE[1], "test": _PALETTE[2]}
+LINES = {"train": "-", "validation": "--"}
+_MOST_LABELS = 40  # more than that cannot be told apart on one axis
+
+
+def style() -> None:
+    """Set the look of every figure, and crisp pictures in notebooks; call it once, next to the imports."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update({"figure.figsize": (8, 4), "figure.dpi": 96, "figure.constrained_layout.use": True,
+                         "axes.titlesize": "medium", "axes.titlelocation": "left", "savefig.facecolor": "white",
+                         "axes.formatter.useoffset": False, "text.parse_math": False,
+                         "font.sans-serif": _fonts()})  # fmt: skip
+    set_matplotlib_formats("retina")
+
+
+def _fonts() -> list[str]:
+    """Fonts that are here, in an order that lets labels in most scripts be shown."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    wanted = ["DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
+              "Hiragino Sans GB", "PingFang SC", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
+              "Noto Sans Arabic", "Noto Sans Devanagari"]  # fmt: skip
+    return [font for font in wanted if font in here]
+
+
+def _axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
+    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+
+
+def short(label: str, most: int = 28) -> str:
+    """Shorten a label for an axis, and keep control characters off it."""
+    shown = " ".join(str(label).split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _some_rows(table: pd.DataFrame, most: int = _MOST_LABELS) -> tuple[pd.DataFrame, str]:
+    """Keep both ends of a sorted table; the second value says so for a title."""
+    if len(table) <= most:
+        return table, ""
+    half = most // 2
+    return pd.concat([table.head(half), table.tail(half)]), f" (first and last {half} of {len(table)} labels)"
+
+
+# --------------------------------------------------------------------------------------------- images
+
+
+def image_counts(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Bars of images a label, by split. `counts`: what images.counts_by_label returned."""
+    ordered, said = _some_rows(counts.sort_values("total", ascending=False))
+    ax = _axes(ax, height=max(2.2, 0.9 + 0.24 * len(ordered)))
+    left = np.zeros(len(ordered))
+    names = [short(label) for label in ordered.index]
+    for split, colour in COLOURS.items():
+        ax.barh(np.arange(len(names)), ordered[split], left=left, color=colour, label=split)
+        left += ordered[split].to_numpy()
+    ax.set(
+        yticks=np.arange(len(names)),
+        yticklabels=names,
+        xlabel="images",
+        title=f"Images by label and split{said}",
+    )
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(title="split", loc="best", frameon=True)
+    return ax
+
+
+def image_sizes(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Dots of width against height in pixels; larger dots stand for more images of that size."""
+    good = images[images["problem"].isna()]
+    sizes = good.groupby(["width", "height"]).size().rename("images").reset_index()
+    ax = _axes(ax, 6, 4.5)
+    areas = 20 + 280 * sizes["images"] / sizes["images"].max()
+    ax.scatter(sizes["width"].astype(int), sizes["height"].astype(int), areas, alpha=0.5, linewidth=0)
+    ax.set(xlabel="width (pixels)", ylabel="height (pixels)",
+           title=f"Sizes of {len(good):,} images, {len(sizes):,} different")  # fmt: skip
+    longest = max(int(good["width"].max()), int(good["height"].max())) * 1.15
+    ax.set(xlim=(0, longest), ylim=(0, longest), aspect="equal")
+    return ax
+
+
+def gallery(
+    paths: Sequence[Path], captions: Sequence[str], title: str = "", columns: int = 6, side: float = 1.6
+) -> np.ndarray:
+    """Small pictures with captions, in rows; returns the Axes, [rows, columns]."""
+    rows = max(1, -(-len(paths) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, path, caption in zip(axes.flat, paths, captions, strict=False):
+        ax.imshow(read_pixels(path, (160, 160)))
+        ax.set_title(caption, fontsize="x-small", loc="center")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return axes
+
+
+def samples(images: pd.DataFrame, image_dir: Path, most_labels: int = 12, each: int = 1, seed: int = 0) -> np.ndarray:
+    """A gallery with a few images of each label, drawn by `seed`; of the most common labels where there are many."""
+    good = images[images["problem"].isna()]
+    labels = good["label"].value_counts().index[:most_labels]
+    each = max(each, -(-12 // len(labels)))
+    drawn = good[good["label"].isin(labels)].sample(frac=1, random_state=seed).groupby("label").head(each)
+    drawn = drawn.sort_values("label", kind="stable")
+    title = "Images drawn at random" + (f", of {len(labels)} labels" if good["label"].nunique() > len(labels) else "")
+    return gallery([image_dir / p for p in drawn["path"]], [short(label, 20) for label in drawn["label"]], title)
+
+
+# --------------------------------------------------------------------------------------------- bottlenecks
+
+
+def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None, most_labels: int = 8) -> Axes:
+    """Dots of bottlenecks in two dimensions [n, 2], coloured by label; all but the most common labels are grey."""
+    ax = _axes(ax, 8, 5)
+    named = labels.value_counts().index[:most_labels]
+    others = ~labels.isin(named).to_numpy()
+    size = float(np.clip(20000 / max(len(labels), 1), 4, 30))
+    if others.any():
+        ax.scatter(
+            points[others, 0],
+            points[others, 1],
+            size,
+            color="0.8",
+            linewidth=0,
+            label=f"{labels[others].nunique()} other labels",
+        )
+    markers = "osD^vP*X"
+    for number, label in enumerate(named):
+        mine = (labels == label).to_numpy()
+        ax.scatter(points[mine, 0], points[mine, 1], size, color=_PALETTE[number % len(_PALETTE)], alpha=0.6, linewidth=0,
+                   marker=markers[number % len(markers)], label=short(label))  # fmt: skip
+    ax.set(xlabel="first principal component", ylabel="second principal component",
+           title=f"Map of {len(labels):,} bottlenecks")  # fmt: skip
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=min(3, 12 / size + 1))
+    return ax
+
+
+# --------------------------------------------------------------------------------------------- training
+
+
+def curves(history: pd.DataFrame, quantity: str, ax: Axes | None = None) -> Axes:
+    """Accuracy or cross_entropy by step: training solid, validation dashed. `history`: of one head."""
+    ax = _axes(ax, 8, 3.4)
+    for split, mine in history.groupby("split"):
+        ax.plot(
+            mine["step"],
+            mine[quantity],
+            LINES[str(split)],
+            color=COLOURS[str(split)],
+            label=split,
+            linewidth=1.8,
+        )
+    unit = "accuracy" if quantity == "accuracy" else "cross-entropy (nats)"
+    ax.set(
+        xlabel="training step",
+        ylabel=unit,
+        title=f"{unit.split(' (')[0].capitalize()} of both splits while training",
+    )
+    if quantity == "accuracy":
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    ax.set_xlim(0, max(history["step"].max(), 1))
+    ax.legend(title="split")
+    return ax
+
+
+def choices(
+    table: pd.DataFrame, setting: str, chosen: int, quantity: str = "cross_entropy", ax: Axes | None = None
+) -> Axes:
+    """What a setting does to both splits, one point a head; a vertical line marks the chosen one."""
+    ax = _axes(ax, 8, 3.4)
+    places = np.arange(len(table))
+    for split, line in LINES.items():
+        if f"{split} {quantity}" in table:
+            ax.plot(places, table[f"{split} {quantity}"], line, marker="o", color=COLOURS[split], label=split)
+    ax.axvline(chosen, color="0.4", linewidth=1, linestyle=":", label="chosen")
+    unit = "accuracy" if quantity == "accuracy" else "cross-entropy (nats)"
+    ax.set(xticks=places, xticklabels=[f"{value:g}" for value in table[setting]], xlabel=setting.replace("_", " "),
+           ylabel=unit, title=f"{setting.replace('_', ' ').capitalize()}, tried side by side")  # fmt: skip
+    ax.legend()
+    return ax
+
+
+def accuracies(metrics: dict, ax: Axes | None = None) -> Axes:
+    """Accuracy of the three splits with 95% intervals."""
+    ax = _axes(ax, 8, 2.0)
+    present = [split for split in COLOURS if metrics[split]["accuracy"] is not None]
+    for place, split in enumerate(present):
+        figure = metrics[split]
+        low, high = figure["interval"]
+        ax.plot([low, high], [place, place], color=COLOURS[split], linewidth=3, solid_capstyle="butt")
+        ax.plot(figure["accuracy"], place, "o", color=COLOURS[split], markersize=8)
+        ax.annotate(
+            f"{figure['accuracy']:.1%}",
+            (figure["accuracy"], place),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+        )
+    ax.set(yticks=range(len(present)), yticklabels=[f"{s} (n = {metrics[s]['n']:,})" for s in present],
+           ylim=(len(present) - 0.4, -0.8), xlabel="accuracy, with 95% interval")  # fmt: skip
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    return ax
+
+
+def gap(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Train minus validation accuracy by step."""
+    wide = history.pivot_table(index="step", columns="split", values="accuracy")
+    ax = _axes(ax, 8, 2.8)
+    ax.plot(wide.index, 100 * (wide["train"] - wide["validation"]), color="0.25", linewidth=1.8)
+    ax.axhline(0, color="0.6", linewidth=1)
+    ax.set(xlabel="training step", ylabel="gap (percentage points)", title="Train minus validation accuracy")
+    ax.set_xlim(0, max(wide.index.max(), 1))
+    return ax
+
+
+# --------------------------------------------------------------------------------------------- evaluation
+
+
+def per_label(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Accuracy of each label with its 95% interval, worst first. `table`: what evaluation.per_label returned."""
+    ordered, said = _some_rows(table[table["n"] > 0].sort_values("accuracy"))
+    ax = _axes(ax, height=max(1.8, 0.9 + 0.24 * len(ordered)))
+    places = np.arange(len(ordered))
+    ax.hlines(places, ordered["low"], ordered["high"], color=_PALETTE[0], linewidth=2)
+    ax.plot(ordered["accuracy"], places, "o", color=_PALETTE[0])
+    names = [f"{short(label)} (n = {n})" for label, n in ordered["n"].items()]
+    ax.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), xlabel="accuracy, with 95% interval",
+           title=f"Accuracy by label, worst first{said}")  # fmt: skip
+    ax.set_ylim(len(ordered) - 0.5, -0.5)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    return ax
+
+
+def confusion(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Confusion matrix: share of each label's images by predicted label, with counts where there is room.
+
+    With many labels, a list of the most frequent confusions is drawn instead.
+    """
+    if len(counts) > 30:
+        return _most_confused(counts, ax)
+    side = max(3.4, 1.8 + 0.36 * len(counts))
+    ax = _axes(ax, side + 1.2, side)
+    shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
+    names = [short(label, 20) for label in counts.index]
+    numbers = counts.map(lambda count: str(count) if count else "") if len(counts) <= 20 else False
+    sns.heatmap(shares.to_numpy(), annot=np.asarray(numbers) if numbers is not False else False, fmt="", vmin=0, vmax=1,
+                cmap="Blues", square=True, xticklabels=names, yticklabels=names, ax=ax, linewidths=0.5,
+                cbar_kws={"label": "share of the label's images", "shrink": 0.8})  # fmt: skip
+    ax.set(xlabel="predicted label", ylabel="label", title="Confusion (counts; colour is the share of a row)")
+    ax.tick_params(axis="x", rotation=45 if len(counts) > 3 else 0)
+    ax.tick_params(axis="y", rotation=0)
+    if len(counts) > 3:
+        plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    return ax
+
+
+def _most_confused(counts: pd.DataFrame, ax: Axes | None, most: int = 20) -> Axes:
+    pairs = (
+        counts.rename_axis(index="label", columns="predicted")
+        .reset_index()
+        .melt("label", var_name="predicted", value_name="n")
+    )
+    pairs = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["n"] > 0)].nlargest(most, "n")
+    ax = _axes(ax, height=max(1.8, 0.9 + 0.24 * len(pairs)))
+    names = [f"{short(a)} → {short(b)}" for a, b in zip(pairs["label"], pairs["predicted"], strict=True)]
+    ax.barh(np.arange(len(pairs)), pairs["n"], color=_PALETTE[0])
+    ax.set(yticks=np.arange(len(pairs)), yticklabels=names, xlabel="images",
+           title=f"The most frequent confusions of {len(counts)} labels (label → predicted label)")  # fmt: skip
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Accuracy against stated probability; on the diagonal the classifier is as good as it says."""
+    ax = _axes(ax, 4.6, 4)
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    ax.vlines(table["probability"], table["low"], table["high"], color=_PALETTE[2], linewidth=2)
+    ax.plot(table["probability"], table["accuracy"], "o", color=_PALETTE[2])
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="stated probability", ylabel="accuracy, with 95% interval",
+           title="Reliability")  # fmt: skip
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    return ax
+
+
+def mistakes(predicted: pd.DataFrame, image_dir: Path, most: int = 12) -> np.ndarray:
+    """A gallery of the most confident mistakes."""
+    wrong = predicted[predicted["label"] != predicted["predicted"]].nlargest(most, "probability")
+    captions = [
+        f"{short(r.label, 18)}\nread as {short(r.predicted, 18)}\n{r.probability:.0%}" for r in wrong.itertuples()
+    ]
+    return gallery([image_dir / p for p in wrong["path"]], captions, "The most confident mistakes", side=1.65)
+
+
+# --------------------------------------------------------------------------------------------- labelling, runs
+
+
+def label_bars(table: pd.DataFrame) -> np.ndarray:
+    """Each image beside bars of its most probable labels. `table`: what labeling.label returned."""
+    paths = list(dict.fromkeys(table["path"]))
+    _, axes = plt.subplots(len(paths), 2, figsize=(8, 1.9 * len(paths)), squeeze=False,
+                                width_ratios=[1, 2.6])  # fmt: skip
+    for (picture, bars), path in zip(axes, paths, strict=True):
+        mine = table[table["path"] == path]
+        picture.imshow(read_pixels(path, (160, 160)))
+        picture.axis("off")
+        picture.set_title(short(Path(path).name, 24), fontsize="small", loc="center")
+        names = [short(label) for label in mine["label"]]
+        places = np.arange(len(names))
+        bars.barh(places, mine["probability"], color=[_PALETTE[0]] + ["0.75"] * (len(names) - 1), height=0.7)
+        for place, value in zip(places, mine["probability"], strict=True):
+            bars.annotate(
+                f"{value:.1%}",
+                (value, place),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+            )
+        bars.set(yticks=places, yticklabels=names, xlim=(0, 1.18), ylim=(4.5, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1])
+        bars.xaxis.set_major_formatter(PercentFormatter(1))
+        bars.grid(axis="y", visible=False)
+    axes[-1, 1].set_xlabel("probability")
+    return axes
+
+
+def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:
+    """Train, validation and test accuracy of runs with 95% intervals. `table`: what runs.list_runs returned."""
+    shown = table.head(most)
+    ax = _axes(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
+    for shift, (split, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
+        places = np.arange(len(shown)) + shift
+        ax.hlines(
+            places,
+            shown[f"{split} low"].astype(float),
+            shown[f"{split} high"].astype(float),
+            color=colour,
+            linewidth=2,
+        )
+        ax.plot(shown[split].astype(float), places, "o", color=colour, label=split)
+    ax.set(yticks=np.arange(len(shown)), yticklabels=[short(name) for name in shown.index],
+           xlabel="accuracy, with 95% interval", title="Accuracy of runs, the latest first")  # fmt: skip
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax

@@ -1,0 +1,247 @@
+"""Papermill over the notebooks, their pages as HTML, and the index page."""
+
+import ast
+import contextlib
+import difflib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+import papermill
+import yaml
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+from . import __version__, runs
+from .errors import RetrainLabError
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_TEMPLATES = files("retrainlab") / "templates"
+
+
+def notebooks() -> list[Path]:
+    """Find the project's notebooks, in order.
+
+    Raises:
+        RetrainLabError: there are none: the command was started outside the project and is not installed from it.
+    """
+    found = sorted((runs.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise RetrainLabError(
+            "No notebooks found. Expected the project's folder notebooks/; run this from the project."
+        )
+    return found
+
+
+def parameters(notebook: Path) -> dict[str, dict[str, Any]]:
+    """Read a notebook's parameters: name -> {default, type, help}, as its cell tagged `parameters` declares them."""
+    found = {}
+    for name, entry in papermill.inspect_notebook(str(notebook)).items():
+        default = ast.literal_eval(entry["default"])
+        found[name] = {"default": default, "type": type(default), "help": entry["help"]}
+    return found
+
+
+def read_parameters(pairs: Sequence[tuple[str, str]], file: Path | None = None) -> dict[str, Any]:
+    """Combine a YAML file of parameters with `-p NAME VALUE` pairs, which win. Values are read as YAML.
+
+    Raises:
+        RetrainLabError: the file is missing or no mapping, or a value cannot be read.
+    """
+    values: dict[str, Any] = {}
+    try:
+        if file is not None:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if not isinstance(loaded, dict):
+                raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`.")
+            values |= loaded
+        for name, text in pairs:
+            values[name] = yaml.safe_load(text) if text else ""
+    except OSError as error:
+        raise RetrainLabError(f"The parameters file '{file}' cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise RetrainLabError(f"A parameter cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    return values
+
+
+def check_parameters(values: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Check names and types against the notebooks' own; returns the values, made to fit (2 for a float becomes 2.0).
+
+    Raises:
+        RetrainLabError: an unknown name, with the nearest known one; or a value of the wrong type.
+    """
+    fitted = {}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise RetrainLabError(f"Unknown parameter '{name}'.{hint} Known: {', '.join(sorted(known))}.")
+        wanted = known[name]["type"]
+        if wanted is list and not isinstance(value, list):
+            value = [value]
+        elif wanted is float and isinstance(value, int | str):
+            with contextlib.suppress(ValueError):
+                value = float(value)  # YAML reads 1e-4, without a dot, as text
+        elif wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise RetrainLabError(f"Parameter {name} is {value!r}. Expected {_KINDS[wanted]}: {known[name]['help']}.")
+        fitted[name] = value
+    return fitted
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
+
+
+def report(
+    run: str,
+    values: dict[str, Any],
+    only: Sequence[str] = (),
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Run the notebooks headless for one run and write their pages and the index.
+
+    Args:
+        run: the run's name.
+        values: notebook parameters; each notebook is given those that it knows.
+        only: beginnings of notebook names, such as "03"; none = all.
+        resume: pass over notebooks whose page is already there, if the run was made with the same parameters.
+        say: told a line at each step.
+
+    Returns:
+        `reports/index.html`.
+
+    Raises:
+        RetrainLabError: a parameter is wrong, or a notebook failed: with the sentence that the notebook ended in.
+    """
+    every = notebooks()
+    chosen = [book for book in every if not only or book.name.startswith(tuple(only))]
+    if not chosen:
+        raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in every)}.")
+    known = {book: parameters(book) for book in every}
+    together = {name: entry for book in every for name, entry in known[book].items()}
+    values = check_parameters(values | {"run": run}, together)
+    opened = runs.open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
+    same = opened.info().get("parameters") == values
+    if not only and not (resume and same):
+        opened.record(parameters=None)  # begin anew: what an earlier, other report left does not count as done
+    opened.record(parameters=values)
+    for book in chosen:
+        page = opened.folder / f"{book.stem}.html"
+        if resume and same and page.exists():
+            say(f"{book.stem}: already there")
+            continue
+        page.unlink(missing_ok=True)
+        say(f"{book.stem}: running")
+        _execute(book, opened, {name: value for name, value in values.items() if name in known[book]})
+    for book in every:  # all pages anew, so that their links name every page that is there
+        if (opened.folder / f"{book.stem}.html").exists() or book in chosen:
+            _write_page(opened, opened.folder / book.name)
+    return write_index(opened.folder.parent)
+
+
+def _execute(book: Path, run: runs.Run, values: dict[str, Any]) -> None:
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    out = run.folder / book.name
+    try:
+        papermill.execute_notebook(
+            str(book),
+            str(out),
+            values,
+            cwd=str(runs.project_root()),
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except papermill.PapermillExecutionError as error:
+        sentence = f"{error.evalue}" if error.ename == RetrainLabError.__name__ else f"{error.ename}: {error.evalue}"
+        raise RetrainLabError(f"{sentence} (in {book.stem}; see {out})") from error
+    (run.folder / f"{book.stem}.html").touch()  # marks it done; the page itself follows with the others
+
+
+def _write_page(run: runs.Run, notebook: Path) -> None:
+    """Export an executed notebook as one self-contained HTML file."""
+    book = nbformat.read(notebook, as_version=4)
+    for cell in book.cells:  # progress bars are for those who watch; a page has no use for them
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+    tagged = {"injected-parameters", "parameters"}
+    book.cells = [c for c in book.cells if not (tagged & set(c.metadata.get("tags", [])) and not c.source.strip())]
+    links = [
+        {"file": f"{other.stem}.html", "text": title(other), "here": other.stem == notebook.stem}
+        for other in notebooks()
+        if (run.folder / f"{other.stem}.html").exists()
+    ]
+    page = {
+        "title": f"{run.name}: {title(notebook)}",
+        "run": run.name,
+        "notebook": notebook.name,
+        "links": links,
+        "version": __version__,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "style": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        "pygments": HtmlFormatter(nobackground=True).get_style_defs(".highlight"),
+    }
+    exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(_TEMPLATES)], embed_images=True)
+    body, _ = exporter.from_notebook_node(book, resources={"page": page})
+    (run.folder / f"{notebook.stem}.html").write_text(body, encoding="utf-8")
+
+
+def title(notebook: Path) -> str:
+    """Turn `04_overfitting.ipynb` into `Overfitting`."""
+    return notebook.stem.split("_", 1)[1].replace("_", " ").capitalize()
+
+
+def write_index(reports_dir: Path) -> Path:
+    """Write `index.html`: every run with its accuracies, intervals and links to its pages."""
+    entries = []
+    for name, row in runs.list_runs(reports_dir).iterrows():
+        pages = sorted((reports_dir / str(name)).glob("[0-9][0-9]_*.html"))
+        images = Path(row["images"]).name if row["images"] else ""
+        splits = ("train", "validation", "test")
+        entries.append(
+            {
+                "name": name,
+                "backbone": row["backbone"],
+                "updated": str(row["updated"])[:16].replace("T", " "),
+                "images": images,
+                "labels": row["labels"],
+                "figures": [
+                    {
+                        "accuracy": _number(row[split]),
+                        "low": _number(row[f"{split} low"]),
+                        "high": _number(row[f"{split} high"]),
+                        "n": int(row[f"{split} n"]),
+                    }
+                    for split in splits
+                ],
+                "gap": _number(row["gap"]),
+                "gap_low": _number(row["gap low"]),
+                "gap_high": _number(row["gap high"]),
+                "pages": [{"file": f"{name}/{page.name}", "text": title(page)} for page in pages],
+            }
+        )
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
+    )
+    from markupsafe import Markup
+
+    html = template.render(
+        runs=entries,
+        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        version=__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    file = reports_dir / "index.html"
+    file.write_text(html, encoding="utf-8")
+    return file
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
