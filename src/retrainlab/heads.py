@@ -158,6 +158,7 @@ def train(
     if eval_step_interval < 1:
         raise RetrainLabError(f"eval_step_interval is {eval_step_interval}. Expected a whole number from 1 up.")
     names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    names = names.tolist()
     splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
     own = splits == "train"  # [stack, n]
     if not own.any(axis=1).all():
@@ -223,7 +224,7 @@ def train(
             present = {row["split"]: row for row in history if row["step"] == step and row["member"] == 0}
             metrics = {n: {k: float(row[k]) for k in ("accuracy", "cross_entropy")} for n, row in present.items()}
             inside = {n: logits[splits[0, seen] == n, 0] for n in present}
-            watch(Snapshot(step, network.head(0, stack[0], list(names), mean, deviation), metrics, inside))
+            watch(Snapshot(step, network.head(0, stack[0], names, mean, deviation), metrics, inside))
 
     random = np.random.default_rng(first.seed)
     evaluate(0)
@@ -236,7 +237,7 @@ def train(
             done += block
             bar.update(block)
             evaluate(done)
-    heads = [network.head(member, settings, list(names), mean, deviation) for member, settings in enumerate(stack)]
+    heads = [network.head(member, settings, names, mean, deviation) for member, settings in enumerate(stack)]
     return heads, pd.DataFrame(history)
 
 
@@ -287,7 +288,7 @@ class _Network:
         if self.hidden:
             first = [_truncated_normal(rng, (dim, self.hidden), np.sqrt(2 / dim)) for rng in seeds]
             last = [_truncated_normal(rng, (self.hidden, labels), 0.001) for rng in seeds]
-            values = [np.concatenate(first, axis=1), np.zeros(self.size * self.hidden), np.stack(last)]  # noqa: PD013
+            values = [np.concatenate(first, axis=1), np.zeros(self.size * self.hidden), np.stack(last)]
             scales = [np.repeat(rates, self.hidden), np.repeat(rates, self.hidden), rates[:, None, None]]
         else:
             values = [np.concatenate([_truncated_normal(rng, (dim, labels), 0.001) for rng in seeds], axis=1)]
@@ -305,7 +306,7 @@ class _Network:
         def drop(values: Any) -> Any:
             if step is None or not self.dropout:
                 return values
-            seed = tf.stack([tf.constant(self.seed), step])
+            seed = tf.stack([tf.constant(self.seed), step])  # noqa: PD013 (TensorFlow's)
             return tf.nn.experimental.stateless_dropout(values, self.dropout, seed)
 
         if not self.hidden:

@@ -44,8 +44,8 @@ def verdict(metrics: dict[str, Any]) -> Finding:
         return Finding("fits", f"It does not overfit: {said}; the validation images are the easier ones.")
     return Finding(
         "fits",
-        f"No overfitting can be shown: {said}, and chance explains that; {count:,} validation images cannot exclude a gap "
-        f"of up to {100 * high:.1f} points.",
+        f"No overfitting can be shown: {said}, and chance explains that; {count:,} validation images cannot exclude "
+        f"a gap of up to {100 * high:.1f} points.",
     )
 
 

@@ -84,7 +84,7 @@ def image_counts(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(title="split", loc="best", frameon=True)
+    ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -112,7 +112,7 @@ def gallery(
         ax.axis("off")
     for ax, path, caption in zip(axes.flat, paths, captions, strict=False):
         ax.imshow(read_pixels(path, (160, 160)))
-        ax.set_title(caption, fontsize="x-small", loc="center")
+        ax.set_title(caption, fontsize="small", loc="center")
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return axes
@@ -150,8 +150,8 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None
     markers = "osD^vP*X"
     for number, label in enumerate(named):
         mine = (labels == label).to_numpy()
-        ax.scatter(points[mine, 0], points[mine, 1], size, color=_PALETTE[number % len(_PALETTE)], alpha=0.6, linewidth=0,
-                   marker=markers[number % len(markers)], label=short(label))  # fmt: skip
+        ax.scatter(points[mine, 0], points[mine, 1], size, color=_PALETTE[number % len(_PALETTE)], alpha=0.6,
+                   linewidth=0, marker=markers[number % len(markers)], label=short(label))  # fmt: skip
     ax.set(xlabel="first principal component", ylabel="second principal component",
            title=f"Map of {len(labels):,} bottlenecks")  # fmt: skip
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=min(3, 12 / size + 1))
@@ -182,6 +182,9 @@ def curves(history: pd.DataFrame, quantity: str, ax: Axes | None = None) -> Axes
     if quantity == "accuracy":
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set_xlim(0, max(history["step"].max(), 1))
+    trained = history.loc[history["step"] > 0, quantity]  # the untrained layer's figure would squeeze the rest
+    margin = 0.08 * max(trained.max() - trained.min(), 1e-3)
+    ax.set_ylim(trained.min() - margin, trained.max() + margin)
     ax.legend(title="split")
     return ax
 
@@ -203,9 +206,13 @@ def choices(
     return ax
 
 
-def accuracies(metrics: dict, ax: Axes | None = None) -> Axes:
-    """Accuracy of the three splits with 95% intervals."""
-    ax = _axes(ax, 8, 2.0)
+def accuracies(metrics: dict, published: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
+    """Accuracy of the three splits with 95% intervals; lines for what others published, method -> accuracy."""
+    ax = _axes(ax, 8, 2.2)
+    for method, accuracy in (published or {}).items():
+        ax.axvline(accuracy, color="0.45", linewidth=1.2, linestyle=":")
+        ax.annotate(f"{method}: {accuracy:.1%}", (accuracy, 1), (0, 3), xycoords=("data", "axes fraction"),
+                    textcoords="offset points", ha="center", fontsize="x-small")  # fmt: skip
     present = [split for split in COLOURS if metrics[split]["accuracy"] is not None]
     for place, split in enumerate(present):
         figure = metrics[split]
@@ -332,6 +339,7 @@ def label_bars(table: pd.DataFrame) -> np.ndarray:
         picture.set_title(short(Path(path).name, 24), fontsize="small", loc="center")
         names = [short(label) for label in mine["label"]]
         places = np.arange(len(names))
+        most = int(table["rank"].max())
         bars.barh(places, mine["probability"], color=[_PALETTE[0]] + ["0.75"] * (len(names) - 1), height=0.7)
         for place, value in zip(places, mine["probability"], strict=True):
             bars.annotate(
@@ -342,7 +350,8 @@ def label_bars(table: pd.DataFrame) -> np.ndarray:
                 va="center",
                 fontsize="small",
             )
-        bars.set(yticks=places, yticklabels=names, xlim=(0, 1.18), ylim=(4.5, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1])
+        bars.set(yticks=places, yticklabels=names, xlim=(0, 1.15), ylim=(max(most, 3) - 0.4, -0.6),
+                 xticks=[0, 0.25, 0.5, 0.75, 1])  # fmt: skip
         bars.xaxis.set_major_formatter(PercentFormatter(1))
         bars.grid(axis="y", visible=False)
     axes[-1, 1].set_xlabel("probability")

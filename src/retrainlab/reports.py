@@ -14,6 +14,7 @@ import jinja2
 import nbformat
 import papermill
 import yaml
+from markupsafe import Markup
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
@@ -22,6 +23,7 @@ from .errors import RetrainLabError
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATES = files("retrainlab") / "templates"
+_COLOURS = {"train": "#0173b2", "validation": "#de8f05", "test": "#029e73"}  # as in `plots`, which is slow to import
 
 
 def notebooks() -> list[Path]:
@@ -171,8 +173,7 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
     for cell in book.cells:  # progress bars are for those who watch; a page has no use for them
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
-    tagged = {"injected-parameters", "parameters"}
-    book.cells = [c for c in book.cells if not (tagged & set(c.metadata.get("tags", [])) and not c.source.strip())]
+    book.cells = _folded(book.cells)
     links = [
         {"file": f"{other.stem}.html", "text": title(other), "here": other.stem == notebook.stem}
         for other in notebooks()
@@ -193,6 +194,19 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
     (run.folder / f"{notebook.stem}.html").write_text(body, encoding="utf-8")
 
 
+def _folded(cells: list[Any]) -> list[Any]:
+    """Join neighbouring code cells that show nothing into one: on a page they are one thing to unfold."""
+    joined: list[Any] = []
+    for cell in cells:
+        before = joined[-1] if joined else None
+        if before and before.cell_type == cell.cell_type == "code" and not before.outputs:
+            before.source += f"\n\n{cell.source}"
+            before.outputs = cell.outputs
+        else:
+            joined.append(cell)
+    return joined
+
+
 def title(notebook: Path) -> str:
     """Turn `04_overfitting.ipynb` into `Overfitting`."""
     return notebook.stem.split("_", 1)[1].replace("_", " ").capitalize()
@@ -200,40 +214,41 @@ def title(notebook: Path) -> str:
 
 def write_index(reports_dir: Path) -> Path:
     """Write `index.html`: every run with its accuracies, intervals and links to its pages."""
+    listed = runs.list_runs(reports_dir)
+    lows = listed[[f"{split} low" for split in _COLOURS]].astype(float).min(axis=None)
+    floor = 0.0 if lows != lows else max(0.0, int(lows * 10) / 10)  # one scale for all runs
     entries = []
-    for name, row in runs.list_runs(reports_dir).iterrows():
-        pages = sorted((reports_dir / str(name)).glob("[0-9][0-9]_*.html"))
-        images = Path(row["images"]).name if row["images"] else ""
-        splits = ("train", "validation", "test")
+    for name, row in listed.iterrows():
+        figures = []
+        for split, colour in _COLOURS.items():
+            accuracy, low, high = (_number(row[f"{split}{part}"]) for part in ("", " low", " high"))
+            figure = {"split": split, "accuracy": accuracy, "low": low, "high": high, "n": int(row[f"{split} n"])}
+            for key, value in (("x", accuracy), ("x_low", low), ("x_high", high)):
+                figure[key] = None if value is None else round(5 + 200 * (value - floor) / (1 - floor), 1)
+            figures.append(figure | {"colour": colour})
         entries.append(
             {
                 "name": name,
                 "backbone": row["backbone"],
                 "updated": str(row["updated"])[:16].replace("T", " "),
-                "images": images,
+                "images": Path(row["images"]).name if row["images"] else "",
                 "labels": row["labels"],
-                "figures": [
-                    {
-                        "accuracy": _number(row[split]),
-                        "low": _number(row[f"{split} low"]),
-                        "high": _number(row[f"{split} high"]),
-                        "n": int(row[f"{split} n"]),
-                    }
-                    for split in splits
-                ],
+                "figures": figures,
                 "gap": _number(row["gap"]),
                 "gap_low": _number(row["gap low"]),
                 "gap_high": _number(row["gap high"]),
-                "pages": [{"file": f"{name}/{page.name}", "text": title(page)} for page in pages],
+                "pages": [
+                    {"file": f"{name}/{page.name}", "text": title(page)}
+                    for page in sorted((reports_dir / str(name)).glob("[0-9][0-9]_*.html"))
+                ],
             }
         )
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
     )
-    from markupsafe import Markup
-
     html = template.render(
         runs=entries,
+        floor=round(100 * floor),
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

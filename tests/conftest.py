@@ -1,0 +1,94 @@
+"""Seeded image folders and a tiny backbone: what the tests run on, with no network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _quiet_figures():
+    import matplotlib
+
+    matplotlib.use("agg")
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def make_image(seed: int, hue: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    """A noisy picture whose colour and stripes tell its label: learnable, and no two alike."""
+    random = np.random.default_rng([seed, hue])
+    height, width = size[1], size[0]
+    colour = 80 + 120 * np.array([(hue * 37 % 100) / 100, (hue * 61 % 100) / 100, (hue * 17 % 100) / 100])
+    stripes = 30 * np.sin(np.arange(width) * (0.2 + 0.13 * (hue % 7)))[None, :, None]
+    pixels = colour + stripes + random.normal(0, 12, (height, width, 3))
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def make_folder(root: Path, labels: dict[str, int], formats: tuple[str, ...] = ("jpg", "png")) -> Path:
+    """A folder of label folders, `labels` says how many images each has; formats take turns."""
+    for hue, (label, count) in enumerate(labels.items()):
+        folder = root / label
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            make_image(number, hue).save(folder / f"image {number:03}.{formats[number % len(formats)]}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Three labels of 30 images, JPEG and PNG mixed; never written to."""
+    return make_folder(tmp_path_factory.mktemp("photos"), {"red": 30, "green": 30, "blue": 30})
+
+
+@pytest.fixture(scope="session")
+def module(tmp_path_factory) -> Path:
+    """A TF2-format feature vector module: colours and contrasts of a 32 x 32 image, 24 numbers."""
+    return save_module(tmp_path_factory.mktemp("module") / "tiny")
+
+
+def save_module(folder: Path, dim: int = 24, seed: int = 0) -> Path:
+    import tensorflow as tf
+
+    saved = tf.train.Checkpoint()
+    kernel = np.random.default_rng(seed).normal(0, 0.5, (5, 5, 3, dim)).astype(np.float32)
+    saved.kernel = tf.Variable(kernel)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.float32)])
+    def features(images):
+        return tf.reduce_mean(tf.nn.relu(tf.nn.conv2d(images - 0.4, saved.kernel, 2, "SAME")), [1, 2])
+
+    saved.__call__ = features
+    tf.saved_model.save(saved, str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bottleneck_dir(tmp_path_factory) -> Path:
+    """A cache that tests may share: it is keyed by content."""
+    return tmp_path_factory.mktemp("bottlenecks")
+
+
+@pytest.fixture(scope="session")
+def backbone(module, bottleneck_dir):
+    from retrainlab import backbones
+
+    return backbones.resolve(str(module), bottleneck_dir)
+
+
+@pytest.fixture(scope="session")
+def trained(photos, backbone):
+    """Features, table, predictions and head of the three-label photos."""
+    from retrainlab import bottlenecks, evaluation, heads, images
+
+    table = images.load(photos, 20, 20)
+    cache = bottlenecks.open_cache(backbone)
+    bottlenecks.extract(backbone, cache, photos, table)
+    features, known = bottlenecks.load(cache, table)
+    settings = heads.HeadSettings(how_many_training_steps=300)
+    (head,), history = heads.train(features, known["label"], known["split"], [settings])
+    predicted = evaluation.predictions(known, head.logits(features), head.labels)
+    return {"features": features, "table": known, "head": head, "history": history, "predicted": predicted}

@@ -1,0 +1,99 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import save_module
+
+from retrainlab import backbones
+from retrainlab.errors import RetrainLabError
+
+
+def test_a_backbone_knows_its_size_and_agrees_with_tensorflow(module, backbone):
+    import tensorflow as tf
+
+    assert (backbone.image_size, backbone.dim) == ((32, 32), 24)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    loaded = tf.saved_model.load(str(module))
+    expected = loaded(tf.constant(pixels.astype(np.float32) / 255)).numpy()
+    found = backbone.bottlenecks(pixels)
+    assert found.dtype == np.float32 and found == pytest.approx(expected, abs=1e-5)
+    assert backbone.bottlenecks(pixels[:0]).shape == (0, 24)
+
+
+def test_the_digest_is_of_the_content_not_of_the_place(module, backbone, tmp_path):
+    import shutil
+
+    moved = shutil.copytree(module, tmp_path / "elsewhere")
+    assert backbones.resolve(str(moved), tmp_path / "cache").digest == backbone.digest
+    other = save_module(tmp_path / "other", seed=1)
+    assert backbones.resolve(str(other), tmp_path / "cache").digest != backbone.digest
+
+
+def test_a_known_backbone_opens_without_tensorflow(module, backbone, bottleneck_dir):
+    code = (
+        "import sys, numpy as np; from retrainlab import backbones;"
+        f"b = backbones.resolve({str(module)!r}, {str(bottleneck_dir)!r});"
+        "b.bottlenecks(np.zeros((1, 32, 32, 3), np.uint8)); print(b.dim, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["24", "False"]
+    assert done.stderr == ""  # the libraries' own chatter is kept off
+
+
+def test_the_cache_is_tagged_so_that_scans_and_backups_pass_it_over(backbone, bottleneck_dir):
+    assert (bottleneck_dir / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+    record = json.loads((backbone.folder / "backbone.json").read_text())
+    assert record["image_size"] == [32, 32] and record["digest"] == backbone.digest
+
+
+def test_errors_are_sentences(tmp_path):
+    import tensorflow as tf
+
+    with pytest.raises(RetrainLabError, match="No backbone 'efficientnet_lite9'. Expected one of efficientnet_lite0"):
+        backbones.resolve("efficientnet_lite9", tmp_path)
+    with pytest.raises(RetrainLabError, match=r"holds no saved_model.pb"):
+        backbones.resolve(str(tmp_path), tmp_path / "cache")
+    plain = tf.Module()
+    plain.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec([], tf.float32)])
+    tf.saved_model.save(plain, str(tmp_path / "plain"))
+    with pytest.raises(RetrainLabError, match="no image feature vector"):
+        backbones.resolve(str(tmp_path / "plain"), tmp_path / "cache")
+    images = tf.train.Checkpoint()
+    images.__call__ = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)])
+    tf.saved_model.save(images, str(tmp_path / "images"))
+    with pytest.raises(RetrainLabError, match=r"returns an array of shape \(1, 8, 8, 3\)"):
+        backbones.resolve(str(tmp_path / "images"), tmp_path / "cache")
+    with pytest.raises(RetrainLabError, match="does not take images of 20 x 20 pixels"):
+        backbones.resolve(str(save_module(tmp_path / "tiny")), tmp_path / "cache", image_size=20)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_cannot_be_written(tmp_path, module):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RetrainLabError, match="cannot be written"):
+        backbones.resolve(str(module), tmp_path / "cache")
+
+
+def test_a_cache_whose_place_is_taken_by_a_file(tmp_path, module):
+    (tmp_path / "cache").touch()
+    with pytest.raises(RetrainLabError, match="cannot be written"):
+        backbones.resolve(str(module), tmp_path / "cache")
+
+
+def test_a_module_that_takes_any_size_needs_image_size_or_a_name_that_tells(tmp_path):
+    import tensorflow as tf
+
+    free = tf.train.Checkpoint()
+    spec = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+    free.__call__ = tf.function(lambda x: tf.reduce_mean(x, [1, 2]), input_signature=spec)
+    for name in ("free", "mobilenet_v9_160"):
+        tf.saved_model.save(free, str(tmp_path / name))
+    with pytest.raises(RetrainLabError, match="set image_size"):
+        backbones.resolve(str(tmp_path / "free"), tmp_path / "cache")
+    small = backbones.resolve(str(tmp_path / "free"), tmp_path / "cache", 40)
+    large = backbones.resolve(str(tmp_path / "free"), tmp_path / "cache", 48)
+    assert small.image_size == (40, 40) and small.folder != large.folder
+    assert backbones.resolve(str(tmp_path / "mobilenet_v9_160"), tmp_path / "cache").image_size == (160, 160)

@@ -1,0 +1,84 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from retrainlab import evaluation
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0), (0, 0, 0, 1)],
+)
+def test_wilson_interval_known_answers(correct, n, low, high):
+    """81 of 263 and 0 of 20 stand in Newcombe 1998 (Statistics in Medicine 17:857), table I."""
+    assert evaluation.wilson_interval(correct, n) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_wilson_interval_holds_what_it_promises():
+    random = np.random.default_rng(0)
+    for p in (0.5, 0.85, 0.98):
+        hits = random.binomial(200, p, 4000)
+        inside = [low <= p <= high for low, high in (evaluation.wilson_interval(h, 200) for h in hits)]
+        assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+
+
+def test_difference_interval_known_answer():
+    """56 of 70 against 48 of 80: Newcombe 1998 (Statistics in Medicine 17:873), table II, method 10."""
+    assert evaluation.difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=6e-5)
+    assert evaluation.difference_interval(0, 0, 1, 2) == (-1, 1)
+
+
+def test_softmax_and_cross_entropy_survive_large_logits():
+    logits = np.array([[1000.0, 0.0], [0.0, 0.0]], np.float32)
+    assert evaluation.softmax(logits) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))
+    assert evaluation.cross_entropies(logits, np.array([0, 1])) == pytest.approx([0, np.log(2)])
+
+
+@pytest.fixture
+def predicted() -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "path": list("pqrstu"),
+            "label": ["a", "a", "b", "b", "a", "b"],
+            "split": ["train"] * 4 + ["validation"] * 2,
+        }
+    )
+    logits = np.array([[2, 0], [0, 2], [0, 2], [0, 2], [2, 0], [2, 0]], np.float32)
+    return evaluation.predictions(table, logits, ["a", "b"])
+
+
+def test_summary_known_answers(predicted):
+    figures = evaluation.summarise(predicted, ["a", "b"])
+    assert figures["train"]["n"] == 4 and figures["train"]["accuracy"] == 0.75
+    assert figures["validation"]["accuracy"] == 0.5
+    assert figures["train"]["cross_entropy"] == pytest.approx(np.log(1 + np.exp(-2)) + 0.5)
+    assert figures["gap"]["accuracy"] == 0.25
+    assert figures["test"] == {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
+    assert evaluation.percent(figures["test"]) == "no images"
+    assert evaluation.percent(figures["train"]) == "75.0% [30.1, 95.4], n = 4"
+    assert evaluation.points(figures["gap"]).startswith("+25.0 points [")
+
+
+def test_summary_without_validation_images(predicted):
+    figures = evaluation.summarise(predicted[predicted["split"] == "train"], ["a", "b"])
+    assert figures["gap"] == {"accuracy": None, "interval": None}
+    assert np.isnan(evaluation.accuracy_table(figures).loc["validation", "accuracy"])
+
+
+def test_per_label_confusion_and_top_k(predicted):
+    table = evaluation.per_label(predicted, ["a", "b", "c"])
+    assert list(table["n"]) == [3, 3, 0]
+    assert table["accuracy"][:2].tolist() == pytest.approx([2 / 3, 2 / 3]) and np.isnan(table["accuracy"]["c"])
+    assert evaluation.confusion(predicted, ["a", "b", "c"]).to_numpy().tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert evaluation.top_k_accuracy(predicted, ["a", "b"], 1) == pytest.approx(4 / 6)
+    assert evaluation.top_k_accuracy(predicted, ["a", "b"], 2) == 1
+
+
+def test_calibration_of_a_classifier_that_is_right_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    probability = random.uniform(0.5, 1, 20000)
+    label = np.where(random.random(20000) < probability, "a", "b")
+    table = pd.DataFrame({"label": label, "predicted": "a", "probability": probability})
+    assert evaluation.expected_calibration_error(table) < 0.02
+    assert evaluation.expected_calibration_error(table.assign(probability=0.999)) > 0.2
+    assert evaluation.reliability(table)["n"].sum() == 20000

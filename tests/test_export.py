@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import make_image
+
+from retrainlab import export, heads, labeling
+from retrainlab.errors import RetrainLabError
+from retrainlab.images import read_pixels
+
+
+@pytest.fixture(scope="module", params=[0, 7], ids=["softmax layer", "hidden layer"])
+def exported(request, backbone, trained, tmp_path_factory):
+    table = trained["table"]
+    settings = heads.HeadSettings(300, hidden_units=request.param)
+    (head,), _ = heads.train(trained["features"], table["label"], table["split"], [settings])
+    folder = tmp_path_factory.mktemp("export") / "model"
+    sizes = export.export(folder, backbone, head, "my_result")
+    return folder, head, sizes
+
+
+def test_all_formats_agree_with_the_head_on_the_same_images(exported, photos, trained, backbone):
+    folder, head, sizes = exported
+    paths = [photos / path for path in trained["table"]["path"][::9]]
+    logits = head.logits(trained["features"][::9])
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for file in ("", "model.tflite", "saved_model.pb", "output_graph.pb"):
+        labeler = labeling.load(folder / file)
+        table, problems = labeling.label(labeler, paths, top=3)
+        assert not problems and labeler.labels == head.labels
+        found = table.pivot_table(index="path", columns="label", values="probability", sort=False)[head.labels]
+        assert found.to_numpy() == pytest.approx(expected, abs=1e-5), file
+    assert sizes["LiteRT"] == (folder / "model.tflite").stat().st_size
+    assert not [p for p in folder.parent.iterdir() if p != folder]  # nothing half done is left behind
+
+
+def test_the_files_are_those_of_retrain_py(exported):
+    import tensorflow as tf
+
+    folder, head, _ = exported
+    assert (folder / "output_labels.txt").read_text().splitlines() == head.labels
+    graph = tf.compat.v1.GraphDef.FromString((folder / "output_graph.pb").read_bytes())
+    operations = {node.name: node.op for node in graph.node}
+    assert operations["Placeholder"] == "Placeholder" and operations["my_result"] == "Softmax"
+    contract = json.loads((folder / "contract.json").read_text())
+    assert contract["output"] == "my_result" and contract["labels"] == head.labels
+
+
+def test_the_saved_model_serves_pixels_and_files(exported, tmp_path):
+    import tensorflow as tf
+
+    folder, _, _ = exported
+    make_image(5, 1, (90, 70)).save(tmp_path / "a.png")
+    make_image(6, 2, (50, 80)).convert("L").save(tmp_path / "b.png")
+    signatures = tf.saved_model.load(str(folder)).signatures
+    pixels = np.stack([read_pixels(tmp_path / name, (32, 32)) for name in ("a.png", "b.png")])
+    from_pixels = signatures["serving_default"](image=tf.constant(pixels / 255, tf.float32))["prediction"].numpy()
+    files = tf.constant([(tmp_path / name).read_bytes() for name in ("a.png", "b.png")])
+    from_files = signatures["image_bytes"](image_bytes=files)["prediction"].numpy()
+    assert from_pixels.sum(axis=1) == pytest.approx([1, 1])
+    assert from_files == pytest.approx(from_pixels, abs=0.01)  # resized by TensorFlow instead of Pillow
+
+
+def test_a_new_export_replaces_the_old_one_as_a_whole(backbone, trained, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "left over").touch()
+    export.export(folder, backbone, trained["head"])
+    assert not (folder / "left over").exists() and (folder / "saved_model.pb").exists()
+
+
+def test_a_bad_image_among_good_ones(exported, photos, tmp_path):
+    folder, _, _ = exported
+    (tmp_path / "bad.jpg").write_text("no image")
+    good = next(photos.glob("red/*.png"))
+    table, problems = labeling.label(labeling.load(folder), [tmp_path / "bad.jpg", good, tmp_path / "none.png"], 1)
+    assert table["path"].tolist() == [str(good)]
+    assert problems == {
+        str(tmp_path / "bad.jpg"): "not an image in any format that can be read",
+        str(tmp_path / "none.png"): "the file does not exist",
+    }
+
+
+def test_what_is_no_model_is_said(exported, tmp_path):
+    folder, _, _ = exported
+    with pytest.raises(RetrainLabError, match="No model at"):
+        labeling.load(tmp_path / "none")
+    with pytest.raises(RetrainLabError, match=r"no readable contract.json"):
+        labeling.load(tmp_path)
+    with pytest.raises(RetrainLabError, match=r"contract.json' is no model"):
+        labeling.load(folder / "contract.json")

@@ -1,0 +1,86 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from retrainlab import evaluation, plots
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    plots.style()
+
+
+def fake_predictions(labels: list[str], n=400, seed=0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    classes = random.integers(0, len(labels), n)
+    logits = random.normal(0, 1, (n, len(labels))).astype(np.float32)
+    logits[np.arange(n), classes] += 2
+    table = pd.DataFrame({"path": "x", "label": np.array(labels, dtype=object)[classes],
+                          "split": random.choice(["train", "validation", "test"], n)})  # fmt: skip
+    return evaluation.predictions(table, logits, labels)
+
+
+def texts_inside(figure) -> bool:
+    """Is every text of a figure inside its bounds, as drawn?"""
+    figure.canvas.draw()
+    whole = figure.bbox
+    for ax in figure.axes:
+        for text in [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()]:
+            box = text.get_window_extent()
+            if text.get_text() and text.get_visible() and ax.axison and not (
+                whole.x0 - 1 <= box.x0 and box.x1 <= whole.x1 + 1 and whole.y0 - 1 <= box.y0 and box.y1 <= whole.y1 + 1
+            ):  # fmt: skip
+                return False
+    return True
+
+
+@pytest.mark.parametrize("count", [2, 12, 120])
+@pytest.mark.parametrize("wide", [False, True], ids=["short names", "long names"])
+def test_figures_of_labels_hold_2_and_120(count, wide):
+    labels = [f"label {n:03}" + " with a very long name, ünïcode and $dollars$ \t<b>" * wide for n in range(count)]
+    predicted = fake_predictions(labels)
+    counts = pd.crosstab(predicted["label"], predicted["split"]).assign(total=lambda t: t.sum(axis=1))
+    for ax in (
+        plots.image_counts(counts),
+        plots.per_label(evaluation.per_label(predicted, labels)),
+        plots.confusion(evaluation.confusion(predicted, labels)),
+        plots.bottleneck_map(np.random.default_rng(0).normal(size=(400, 2)), predicted["label"]),
+    ):
+        assert texts_inside(ax.figure)
+
+
+def test_training_is_solid_and_validation_dashed():
+    history = pd.DataFrame({"step": [0, 10] * 2, "split": ["train"] * 2 + ["validation"] * 2,
+                            "accuracy": [0.1, 0.9, 0.1, 0.8], "cross_entropy": [2, 1, 2, 1.5]})  # fmt: skip
+    styles = {line.get_label(): line.get_linestyle() for line in plots.curves(history, "accuracy").lines}
+    assert styles == {"train": "-", "validation": "--"}
+    gap = plots.gap(history).lines[0].get_ydata()
+    assert gap == pytest.approx([0, 10])
+
+
+def test_figures_draw_on_the_axes_they_are_given():
+    _, ax = plt.subplots()
+    metrics = evaluation.summarise(fake_predictions(["a", "b"]), ["a", "b"])
+    assert plots.accuracies(metrics, {"others": 0.5}, ax=ax) is ax and ax.lines
+    metrics["test"] = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
+    assert len(plots.accuracies(metrics).get_yticks()) == 2
+
+
+def test_compare_runs_with_missing_splits():
+    columns = [f"{split}{part}" for split in ("train", "validation", "test") for part in ("", " low", " high")]
+    table = pd.DataFrame([[0.9, 0.8, 0.95] * 3, [0.9, 0.8, 0.95] * 2 + [None] * 3], ["one", "two"], columns)
+    assert texts_inside(plots.compare_runs(table).figure)
+
+
+def test_galleries_and_label_bars(photos):
+    paths = sorted(photos.glob("red/*"))[:7]
+    axes = plots.gallery(paths, [f"caption {n}" for n in range(7)], "title", columns=3)
+    assert axes.shape == (3, 3) and sum(bool(ax.images) for ax in axes.flat) == 7
+    table = pd.DataFrame({"path": [str(paths[0])] * 2, "rank": [1, 2], "label": ["a", "b"], "probability": [0.9, 0.1]})
+    assert plots.label_bars(table).shape == (1, 2)
+
+
+def test_short_keeps_control_characters_off_axes():
+    assert plots.short("a\tb\nc") == "a b c"
+    assert len(plots.short("x" * 99)) == 28
