@@ -9,8 +9,8 @@ from retrainlab import backbones, embedded
 from retrainlab.images import read_pixels
 
 
-@pytest.mark.parametrize(("name", "size", "classifies"), [("efficientnet_lite0", 224, 652), ("efficientnet_lite2", 260, 652)])
-def test_the_rebuilt_network_sees_what_the_trained_one_saw(tmp_path, name, size, classifies):
+@pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 224), ("efficientnet_lite2", 260)])
+def test_the_rebuilt_network_sees_what_the_trained_one_saw(tmp_path, name, size):
     """Matplotlib's sample photo, Grace Hopper in uniform, is ImageNet's class 652, `military uniform`.
 
     The network's own classifier, which the backbone leaves out, is applied by hand.
@@ -22,8 +22,8 @@ def test_the_rebuilt_network_sees_what_the_trained_one_saw(tmp_path, name, size,
     with embedded.weights_file(name).open("rb") as file:
         state = embedded.read_torch_file(file)
     logits = state["_fc.weight"] @ bottleneck + state["_fc.bias"]
-    probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    assert logits.argmax() == classifies and probabilities.max() > 0.5
+    best = np.argsort(-logits)[:5]
+    assert best[0] == 652 and {457, 834, 906} & set(best)  # and a bow tie, suit or Windsor tie
 
 
 def test_the_weights_are_read_whole():

@@ -227,7 +227,7 @@ def test_a_small_label_keeps_a_training_image(many):
     few["label"] = [f"label {number}" for number in range(len(few))]
     table = images.split(few, 50, 49)
     assert (table["split"] == "train").all()
-    assert any("without a test image" in note for note in images.notes(table))
+    assert any("no test image" in note for note in images.notes(table))
 
 
 def test_splits_csv_wins(tmp_path):

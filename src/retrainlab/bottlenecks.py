@@ -112,8 +112,8 @@ class Cache:
         """Gather bottlenecks by image content: float32 [len(sha256), dim]. KeyError if one is missing."""
         places = [self._index[digest, variant] for digest in sha256]
         matrix = np.empty((len(places), self.dim), np.float32)
-        owner = np.array([part for part, _ in places])
-        row = np.array([row for _, row in places])
+        owner = np.array([part for part, _ in places], dtype=object)
+        row = np.array([row for _, row in places], dtype=np.int64)
         for name, values in self._parts.items():
             mine = owner == name
             matrix[mine] = values[row[mine]]

@@ -325,11 +325,11 @@ def notes(images: pd.DataFrame) -> list[str]:
         said.append(f"{len(images) - len(good)} of {len(images)} files are left out; the column `problem` says why.")
     small = list(counts.index[counts["total"] < _SMALL_LABEL])
     if small:
-        said.append(f"{_some(small)} below {_SMALL_LABEL} images: too few to learn or to measure reliably.")
+        said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
     for name in SPLITS[1:]:
         without = list(counts.index[counts[name] == 0])
         if without:
-            said.append(f"{_some(without)} without a {name} image: {name} accuracy says nothing of them.")
+            said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     copies = good["sha256"].duplicated(keep=False)
     if copies.any():
         said.append(f"{copies.sum()} files are byte-identical copies of one another; copies share a split.")
@@ -345,9 +345,9 @@ def digest(images: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def _some(labels: Sequence[str]) -> str:
+def _have(labels: Sequence[str]) -> str:
     shown = ", ".join(f"'{label}'" for label in labels[:3]) + (", ..." if len(labels) > 3 else "")
-    return f"{len(labels)} label{'s are' if len(labels) > 1 else ' is'} ({shown})"
+    return f"{len(labels)} labels ({shown}) have" if len(labels) > 1 else f"The label {shown} has"
 
 
 def counts_by_label(images: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,8 @@ Training is blue and solid, validation orange and dashed, test green, in every f
 colour-blind safe ones.
 """
 
+import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,12 +34,18 @@ def style() -> None:
                          "axes.formatter.useoffset": False, "text.parse_math": False,
                          "font.sans-serif": _fonts()})  # fmt: skip
     set_matplotlib_formats("retina")
+    # a label in a script that no font here has shows as boxes; saying so for every sign would bury the figure
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
 
 
 def _fonts() -> list[str]:
     """Fonts that are here, in an order that lets labels in most scripts be shown."""
     from matplotlib import font_manager
 
+    listed = {font.fname for font in font_manager.fontManager.ttflist}
+    for file in set(font_manager.findSystemFonts()) - listed:  # Matplotlib's list is older than these
+        with contextlib.suppress(RuntimeError, OSError):  # bitmap fonts and the like
+            font_manager.fontManager.addfont(file)
     here = set(font_manager.get_font_names())
     wanted = ["DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
               "Hiragino Sans GB", "PingFang SC", "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
@@ -81,7 +89,7 @@ def image_counts(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
         xlabel="images",
         title=f"Images by label and split{said}",
     )
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
@@ -276,11 +284,11 @@ def confusion(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     sns.heatmap(shares.to_numpy(), annot=np.asarray(numbers) if numbers is not False else False, fmt="", vmin=0, vmax=1,
                 cmap="Blues", square=True, xticklabels=names, yticklabels=names, ax=ax, linewidths=0.5,
                 cbar_kws={"label": "share of the label's images", "shrink": 0.8})  # fmt: skip
-    ax.set(xlabel="predicted label", ylabel="label", title="Confusion (counts; colour is the share of a row)")
-    ax.tick_params(axis="x", rotation=45 if len(counts) > 3 else 0)
-    ax.tick_params(axis="y", rotation=0)
-    if len(counts) > 3:
-        plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    ax.set(xlabel="predicted label", ylabel="label", title="Confusion, in images")
+    slanted = len(counts) > 3 or max(map(len, names)) > 10
+    plt.setp(ax.get_xticklabels(), rotation=45 if slanted else 0, ha="right" if slanted else "center",
+             rotation_mode="anchor")  # fmt: skip
+    plt.setp(ax.get_yticklabels(), rotation=0)
     return ax
 
 
@@ -292,11 +300,11 @@ def _most_confused(counts: pd.DataFrame, ax: Axes | None, most: int = 20) -> Axe
     )
     pairs = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["n"] > 0)].nlargest(most, "n")
     ax = _axes(ax, height=max(1.8, 0.9 + 0.24 * len(pairs)))
-    names = [f"{short(a)} → {short(b)}" for a, b in zip(pairs["label"], pairs["predicted"], strict=True)]
+    names = [f"{short(a, 20)} → {short(b, 20)}" for a, b in zip(pairs["label"], pairs["predicted"], strict=True)]
     ax.barh(np.arange(len(pairs)), pairs["n"], color=_PALETTE[0])
     ax.set(yticks=np.arange(len(pairs)), yticklabels=names, xlabel="images",
-           title=f"The most frequent confusions of {len(counts)} labels (label → predicted label)")  # fmt: skip
-    ax.invert_yaxis()
+           title=f"The most frequent confusions of {len(counts)} labels")  # fmt: skip
+    ax.set_ylim(len(pairs) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -318,9 +326,7 @@ def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def mistakes(predicted: pd.DataFrame, image_dir: Path, most: int = 12) -> np.ndarray:
     """A gallery of the most confident mistakes."""
     wrong = predicted[predicted["label"] != predicted["predicted"]].nlargest(most, "probability")
-    captions = [
-        f"{short(r.label, 18)}\nread as {short(r.predicted, 18)}\n{r.probability:.0%}" for r in wrong.itertuples()
-    ]
+    captions = [f"{short(r.label, 19)}\n→ {short(r.predicted, 17)}\n{r.probability:.0%}" for r in wrong.itertuples()]
     return gallery([image_dir / p for p in wrong["path"]], captions, "The most confident mistakes", side=1.65)
 
 

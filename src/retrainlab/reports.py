@@ -159,7 +159,7 @@ def _execute(book: Path, run: runs.Run, values: dict[str, Any]) -> None:
             cwd=str(runs.project_root()),
             kernel_name="python3",
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except papermill.PapermillExecutionError as error:
         sentence = f"{error.evalue}" if error.ename == RetrainLabError.__name__ else f"{error.ename}: {error.evalue}"

@@ -1,0 +1,115 @@
+"""The command as a person meets it: bad input ends in one sentence, a code that is not 0, and no traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from conftest import make_folder
+
+from retrainlab import export
+from retrainlab.cli import main
+
+
+@pytest.fixture
+def call():
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def model(backbone, trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "model"
+    export.export(folder, backbone, trained["head"])
+    return folder
+
+
+def test_label_prints_the_best_labels_first(call, model, photos):
+    image = next(photos.glob("green/*.jpg"))
+    done = call("label", "--model", model, image)
+    lines = [line.rsplit(" ", 1) for line in done.output.splitlines()]
+    assert done.exit_code == 0 and len(lines) == 3
+    assert lines[0][0] == "green"
+    chances = [float(number) for _, number in lines]
+    assert chances == sorted(chances, reverse=True) and sum(chances) == pytest.approx(1, abs=1e-4)
+
+
+def test_label_for_machines(call, model, photos, tmp_path):
+    image = next(photos.glob("blue/*.png"))
+    done = call("label", "--model", model, "--json", "--top", 2, image, tmp_path / "none.jpg")
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 1 and "none.jpg: the file does not exist." in done.stderr
+    assert [entry["path"] for entry in answer] == [str(image), str(tmp_path / "none.jpg")]
+    assert answer[0]["labels"][0]["label"] == "blue" and len(answer[0]["labels"]) == 2
+    assert answer[1] == {"path": str(tmp_path / "none.jpg"), "labels": [], "problem": "the file does not exist"}
+
+
+def test_label_does_not_import_tensorflow(model, photos):
+    code = (
+        "import sys; from retrainlab.cli import main;"
+        f"main(['label', '--model', {str(model)!r}, {str(next(photos.glob('red/*')))!r}], standalone_mode=False);"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-p", "image_dri", "x"], "Unknown parameter 'image_dri'. Did you mean image_dir?"),
+        (["-p", "seed", "lots"], "Parameter seed is 'lots'. Expected a whole number"),
+        (["--params", "none.yaml"], "'none.yaml' cannot be read"),
+        (["--only", "7"], "--only 7 names no notebook"),
+        (["--run", "a/b"], "cannot be a folder's"),
+    ],
+)
+def test_report_says_what_is_wrong_before_it_starts(call, tmp_path, arguments, said):
+    done = call("report", "-p", "reports_dir", tmp_path, *arguments)
+    assert done.exit_code == 1
+    assert said in done.output and "Traceback" not in done.output and done.output.count("\n") == 1
+
+
+def test_report_into_a_place_that_cannot_be_written(call, tmp_path):
+    (tmp_path / "file").touch()
+    done = call("report", "-p", "reports_dir", tmp_path / "file")
+    assert done.exit_code == 1 and "cannot be written" in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "said"),
+    [
+        (None, [], "does not exist"),
+        ({}, [], "holds no images"),
+        ({"a": 3}, [], "one label only, 'a'"),
+        ({"a": 3, "b": 3}, ["-p", "testing_percentage", "100"], "leave no training image"),
+    ],
+)
+def test_a_notebook_ends_in_the_same_sentence(call, tmp_path, make, more, said):
+    root = tmp_path / "images"
+    if make is not None:
+        root.mkdir()
+        make_folder(root, make)
+    done = call("report", "--only", "01", "-p", "reports_dir", tmp_path / "out", "-p", "image_dir", root, *more)
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert said in done.output.splitlines()[-1] and done.output.splitlines()[-1].startswith("Error: ")
+    notebook = json.loads((tmp_path / "out" / "demo" / "01_explore.ipynb").read_text())
+    errors = [o for cell in notebook["cells"] for o in cell.get("outputs", []) if o["output_type"] == "error"]
+    assert len(errors) == 1 and len(errors[0]["traceback"]) == 1 and said in errors[0]["traceback"][0]
+    assert not (tmp_path / "out" / "demo" / "01_explore.html").exists()
+
+
+def test_an_unknown_backbone_is_named_in_a_sentence(call, tmp_path, photos):
+    place = ["-p", "reports_dir", tmp_path, "-p", "image_dir", photos, "-p", "bottleneck_dir", tmp_path / "cache"]
+    done = call("report", "--only", "02", *place, "-p", "tfhub_module", "efficientnet_lite7")
+    assert done.exit_code == 1 and "No backbone 'efficientnet_lite7'" in done.output.splitlines()[-1]
+
+
+def test_fetch(call, tmp_path):
+    done = call("fetch", "elpv", "--to", tmp_path / "cells")
+    assert done.exit_code == 0 and "2,624 images" in done.output and "CC BY-NC-SA 4.0" in done.output
+    done = call("fetch", "nothing")
+    assert done.exit_code == 1 and "No dataset 'nothing'" in done.output
+
+
+def test_help_names_every_command(call):
+    assert all(name in call("--help").output for name in ("report", "label", "fetch"))

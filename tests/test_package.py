@@ -1,0 +1,102 @@
+"""The project as a whole: late imports, the lock file, environment.yml, the README."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retrainlab import reports
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(path.stem for path in (ROOT / "src" / "retrainlab").glob("[a-z]*.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else ""
+LOCK = dict(
+    re.match(r"([a-z0-9._-]+)==([^ ;]+)", line, re.IGNORECASE).groups()
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if "==" in line.split(";")[0]
+)
+
+
+def test_nothing_imports_tensorflow_before_it_is_needed():
+    code = f"import sys, importlib\nfor m in {MODULES}: importlib.import_module('retrainlab.' + m)\n"
+    code += "assert not {'tensorflow', 'tensorflow_hub', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "knows_none_of"),
+    [(name, MODULES) for name in ("images", "evaluation", "heads", "summaries", "runs")],
+)
+def test_who_imports_whom(module, knows_none_of):
+    source = (ROOT / "src" / "retrainlab" / f"{module}.py").read_text()
+    source = re.sub(r"if TYPE_CHECKING:\n(    .*\n)+", "", source)
+    imported = set(re.findall(r"^\s*from \.(\w+) import", source, re.MULTILINE))
+    imported |= {n.strip() for group in re.findall(r"^\s*from \. import (.+)", source, re.M) for n in group.split(",")}
+    assert imported <= {"errors", "backend"}
+
+
+def test_nobody_imports_the_command_or_the_reports():
+    for name in set(MODULES) - {"cli", "reports"}:
+        source = (ROOT / "src" / "retrainlab" / f"{name}.py").read_text()
+        assert not re.search(r"from \.? ?(import )?(cli|reports)", source), name
+
+
+def test_the_lock_names_every_dependency_and_no_index():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [d for extra in project["optional-dependencies"].values() for d in extra]
+    for requirement in wanted:
+        name = re.match(r"[\w.-]+", requirement).group().lower()
+        assert name in LOCK, name
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text and "--" not in text
+
+
+def test_environment_yml_agrees_with_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    dependencies = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    named = dict(entry.split("==") for entry in pip if "==" in entry)
+    seven = {"jupyterlab", "tensorflow", "tensorflow-hub", "tensorboard", "papermill", "pandas", "seaborn"}
+    assert seven <= set(named)
+    assert all(LOCK[name] == version for name, version in named.items())
+    assert any(entry.startswith("python") for entry in dependencies)
+    assert "--editable .[demo]" in pip or "-e .[demo]" in pip
+
+
+def test_the_readme_lists_every_parameter_with_its_default_and_every_notebook():
+    for book in reports.notebooks():
+        assert f"notebooks/{book.name}" in README
+        for name, entry in reports.parameters(book).items():
+            row = re.search(rf"^\| `{name}` \| `(.*?)` \|", README, re.MULTILINE)
+            assert row, f"{name} is missing from the README's table of parameters"
+            assert row.group(1) == yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0], name
+
+
+def test_the_readme_lists_every_command_and_make_target():
+    from retrainlab.cli import main
+
+    for name in main.commands:
+        assert f"retrainlab {name}" in README
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("report", "test", "lab", "tensorboard", "lint", "bench", "clean"):
+        assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE)
+        assert f"make {target}" in README
+
+
+def test_the_plan_of_the_house_in_the_readme_is_as_built():
+    for name in MODULES:
+        assert f"{name}.py" in README, name
+
+
+def test_pictures_of_the_readme_exist():
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / picture).exists(), picture
+
+
+def test_bare_make_lists_the_commands():
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in ("report", "test", "lab", "tensorboard", "lint", "bench", "clean"))

@@ -1,0 +1,101 @@
+import json
+
+import pandas as pd
+import pytest
+
+from retrainlab import runs
+from retrainlab.errors import RetrainLabError
+
+SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
+NONE = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
+METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "train": SPLIT, "validation": SPLIT, "test": NONE,
+           "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
+
+
+def test_a_run_folder_keeps_what_it_is_given(tmp_path):
+    run = runs.open_run(tmp_path, "my run-1.0")
+    table = pd.DataFrame({"step": [1, 2], "label": ["猫", "a\tb"]})
+    run.write_table("history", table)
+    pd.testing.assert_frame_equal(run.read_table("history"), table)
+    run.record(dataset={"image_dir": "x"})
+    run.record(dataset={"digest": "y"}, seconds={"scan": 1})
+    info = runs.open_run(tmp_path, "my run-1.0").info()
+    assert info["dataset"] == {"image_dir": "x", "digest": "y"}
+    assert info["versions"]["tensorflow"] and info["run"] == "my run-1.0"
+    with run.stage("retrain"):
+        pass
+    assert set(run.info()["seconds"]) == {"scan", "retrain"}
+    assert not [file for file in run.folder.iterdir() if file.name.startswith(".")]
+
+
+def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    run.write_metrics(METRICS)
+    run.add_metrics(overfitting={"verdict": "fits"})
+    assert run.metrics()["overfitting"] == {"verdict": "fits"} and run.metrics()["train"] == SPLIT
+    run.write_metrics(METRICS)
+    assert "overfitting" not in run.metrics()
+
+
+def test_what_is_missing_or_damaged_is_said(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    with pytest.raises(RetrainLabError, match=r"Run 'one' has no history.parquet yet. Run 03_retrain first"):
+        run.read_table("history")
+    (run.folder / "history.parquet").write_text("no table")
+    with pytest.raises(RetrainLabError, match=r"history.parquet is damaged"):
+        run.read_table("history")
+    (run.folder / "metrics.json").write_text("{")
+    with pytest.raises(RetrainLabError, match=r"metrics.json is damaged"):
+        run.metrics()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a\nb"])
+def test_names_that_cannot_be_folders(tmp_path, name):
+    with pytest.raises(RetrainLabError, match="cannot be a folder's"):
+        runs.open_run(tmp_path, name)
+
+
+def test_a_reports_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RetrainLabError, match="cannot be written"):
+        runs.open_run(tmp_path / "file", "one")
+
+
+def test_known_images_are_those_of_the_same_folder(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    assert run.known_images(tmp_path) is None
+    table = pd.DataFrame({"path": ["a"]})
+    run.write_table("images", table)
+    run.record(dataset={"image_dir": str(tmp_path)})
+    pd.testing.assert_frame_equal(run.known_images(tmp_path), table)
+    assert run.known_images(tmp_path / "other") is None
+
+
+def test_the_list_of_runs_passes_over_what_it_cannot_read(tmp_path):
+    assert runs.list_runs(tmp_path / "none").empty
+    for name in ("one", "two", "broken", "foreign"):
+        runs.open_run(tmp_path, name).write_metrics(METRICS)
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    (tmp_path / "foreign" / "metrics.json").write_text(json.dumps({"loss": 1}))
+    table = runs.list_runs(tmp_path)
+    assert sorted(table.index) == ["one", "two"]
+    row = table.loc["one"]
+    assert (row["validation"], row["validation low"], row["validation n"]) == (0.8, 0.5, 10)
+    assert pd.isna(row["test"]) and row["test n"] == 0
+
+
+def test_relative_paths_count_from_the_project_wherever_a_notebook_runs(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
+    for here in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(here)
+        assert runs.project_path("reports") == tmp_path / "reports"
+        assert runs.project_path("/absolute").as_posix() == "/absolute"
+
+
+def test_some_images_are_test_images(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a", "b", "c"], "split": ["train", "test", "test"], "problem": [None, None, "bad"]})
+    run.write_table("images", table)
+    run.record(dataset={"image_dir": "/images"})
+    assert [path.as_posix() for path in runs.some_images(run)] == ["/images/b"]
