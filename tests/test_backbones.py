@@ -52,7 +52,7 @@ def test_the_cache_is_tagged_so_that_scans_and_backups_pass_it_over(backbone, bo
 def test_errors_are_sentences(tmp_path):
     import tensorflow as tf
 
-    with pytest.raises(RetrainLabError, match="No backbone 'efficientnet_lite9'. Expected one of efficientnet_lite0"):
+    with pytest.raises(RetrainLabError, match=r"No backbone 'efficientnet_lite9'\. Expected one of efficientnet_lite0"):
         backbones.resolve("efficientnet_lite9", tmp_path)
     with pytest.raises(RetrainLabError, match=r"holds no saved_model.pb"):
         backbones.resolve(str(tmp_path), tmp_path / "cache")

@@ -51,7 +51,7 @@ def test_nothing_is_computed_twice_and_that_is_said(fresh, folder):
 def test_an_edited_file_is_computed_anew(fresh, folder):
     run(fresh, folder)
     make_image(999).save(folder / "a" / "image 000.png")
-    cache, table, done = run(fresh, folder)
+    _, _, done = run(fresh, folder)
     assert (done.cached, done.computed) == (23, 1)
 
 

@@ -38,7 +38,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_unknown_names():
-    with pytest.raises(RetrainLabError, match="No dataset 'cats'. Expected one of: elpv"):
+    with pytest.raises(RetrainLabError, match=r"No dataset 'cats'\. Expected one of: elpv"):
         datasets.fetch("cats")
 
 

@@ -91,7 +91,7 @@ def test_a_hidden_layer_learns_what_a_line_cannot():
     line, hidden = (heads.HeadSettings(3000, 0.02, optimizer="adam", hidden_units=h) for h in (0, 16))
     accuracy = []
     for settings in (line, hidden):
-        (head,), history = heads.train(features, labels, split, [settings])
+        _, history = heads.train(features, labels, split, [settings])
         accuracy.append(history["accuracy"].iloc[-1])
     assert accuracy[0] < 0.7 and accuracy[1] > 0.95
 
@@ -128,7 +128,7 @@ def test_choose_takes_the_lowest_validation_cross_entropy():
     _, history = heads.train(features, labels, split, stack)
     table = heads.table(stack, history)
     assert heads.choose(history) == table["validation cross_entropy"].idxmin()
-    assert list(table.columns)[0] == "weight_decay" and len(table.columns) == 5
+    assert table.columns[0] == "weight_decay" and len(table.columns) == 5
     assert heads.choose(history[history["split"] == "train"]) == 0
 
 

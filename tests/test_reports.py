@@ -56,7 +56,7 @@ def test_an_index_without_runs_says_so(tmp_path):
 
 
 def test_only_must_name_a_notebook(tmp_path):
-    with pytest.raises(RetrainLabError, match="--only 99 names no notebook. Known: 01_explore"):
+    with pytest.raises(RetrainLabError, match=r"--only 99 names no notebook\. Known: 01_explore"):
         reports.report("x", {"reports_dir": str(tmp_path)}, only=["99"])
 
 
