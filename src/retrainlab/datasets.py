@@ -34,11 +34,12 @@ def _fetch_elpv(folder: Path) -> dict[str, Any]:
         "images": 2624,
         "licence": "CC BY-NC-SA 4.0",
         "cite": [
-            "Deitsch et al. 2019, Automatic classification of defective photovoltaic cells, "
-            "doi.org/10.1016/j.solener.2019.02.067",
-            "Deitsch et al. 2021, Segmentation of photovoltaic module cells, doi.org/10.1007/s00138-021-01191-9",
-            "Buerhop-Lutz et al. 2018, A benchmark for visual identification of defective "
-            "solar cells, doi.org/10.4229/35thEUPVSEC20182018-5CV.3.15",
+            "Deitsch et al. 2019, Automatic classification of defective photovoltaic module cells in "
+            "electroluminescence images, doi.org/10.1016/j.solener.2019.02.067",
+            "Deitsch et al. 2021, Segmentation of photovoltaic module cells in uncalibrated electroluminescence "
+            "images, doi.org/10.1007/s00138-021-01191-9",
+            "Buerhop-Lutz et al. 2018, A benchmark for visual identification of defective solar cells in "
+            "electroluminescence imagery, doi.org/10.4229/35thEUPVSEC20182018-5CV.3.15",
         ],
         "published": {
             "support vector machine (Deitsch et al. 2019)": 0.8244,
