@@ -13,10 +13,10 @@ test: .venv/ready  ## run the tests
 	$(BIN)/python -m pytest
 
 lab: .venv/ready  ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 tensorboard: .venv/ready  ## show the logs of all runs under reports/ in TensorBoard
-	$(BIN)/tensorboard --logdir=reports --samples_per_plugin=scalars=0,images=0,histograms=0
+	$(BIN)/retrainlab tensorboard
 
 lint: .venv/ready  ## check style, types and that notebooks carry no outputs
 	$(BIN)/ruff check .

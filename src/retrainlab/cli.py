@@ -1,6 +1,7 @@
 """The `retrainlab` command."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,13 @@ def fetch(name: str, to: Path | None) -> None:
     click.echo(f"Licence: {card['licence']}. Please cite:")
     for citation in card["cite"]:
         click.echo(f"  {citation}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--reports_dir", default="reports", show_default=True, help="Folder of the runs.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def tensorboard(reports_dir: str, options: tuple[str, ...]) -> None:
+    """Show the logs of all runs in TensorBoard; further options, such as --port, are passed on to it."""
+    from . import board
+
+    sys.exit(subprocess.call(board.command(_from_here("reports_dir", reports_dir), *options)))

@@ -338,6 +338,26 @@ def notes(images: pd.DataFrame) -> list[str]:
     return said
 
 
+def thumbnails(paths: Sequence[Path], side: int = 48) -> np.ndarray:
+    """Read images as small squares, by threads: uint8 [n, side, side, 3]; grey where one cannot be read."""
+
+    def read(path: Path) -> np.ndarray:
+        try:
+            return read_pixels(path, (side, side))
+        except RetrainLabError:
+            return np.full((side, side, 3), 128, np.uint8)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, side, side, 3)
+
+
+def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:
+    """Draw at most `most` rows, as evenly over the labels as they allow: int positions, ascending."""
+    shuffled = labels.reset_index(drop=True).sample(frac=1, random_state=seed)
+    turn = shuffled.groupby(shuffled).cumcount()  # the first of each label, then the second of each, ...
+    return np.sort(turn.sort_values(kind="stable").index[:most])
+
+
 def digest(images: pd.DataFrame) -> str:
     """Identify what a run was made from, names, contents and split: 64 hex digits."""
     good = images[images["problem"].isna()]

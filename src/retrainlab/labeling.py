@@ -1,7 +1,7 @@
 """Load whatever `export` wrote and label images with it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +85,13 @@ def _frozen_graph(file: Path, contract: dict) -> Callable[[np.ndarray], np.ndarr
     return lambda images: run(tf.constant(images)).numpy()
 
 
-def label(labeler: Labeler, images: Sequence[Path | str], top: int = 5) -> tuple[pd.DataFrame, dict[str, str]]:
+def label(
+    labeler: Labeler, images: Sequence[Path | str] | Mapping[str, bytes], top: int = 5
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """Label image files.
 
     Args:
-        images: paths.
+        images: paths, or the content of image files by name.
         top: how many labels to give for each, most probable first.
 
     Returns:
@@ -99,9 +101,9 @@ def label(labeler: Labeler, images: Sequence[Path | str], top: int = 5) -> tuple
     rows: list[dict] = []
     problems: dict[str, str] = {}
 
-    def pixels(path: Path | str) -> np.ndarray | RetrainLabError:
+    def pixels(name: Path | str) -> np.ndarray | RetrainLabError:
         try:
-            return read_pixels(Path(path), labeler.image_size)
+            return read_pixels(images[str(name)] if isinstance(images, Mapping) else name, labeler.image_size)
         except RetrainLabError as error:
             return error
 

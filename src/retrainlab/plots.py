@@ -6,7 +6,7 @@ colour-blind safe ones.
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -333,14 +333,17 @@ def mistakes(predicted: pd.DataFrame, image_dir: Path, most: int = 12) -> np.nda
 # --------------------------------------------------------------------------------------------- labelling, runs
 
 
-def label_bars(table: pd.DataFrame) -> np.ndarray:
-    """Each image beside bars of its most probable labels. `table`: what labeling.label returned."""
+def label_bars(table: pd.DataFrame, photos: Mapping[str, bytes] | None = None) -> np.ndarray:
+    """Each image beside bars of its most probable labels.
+
+    `table`: what labeling.label returned; `photos`: what it was given, if that was content and not paths.
+    """
     paths = list(dict.fromkeys(table["path"]))
     _, axes = plt.subplots(len(paths), 2, figsize=(8, 1.9 * len(paths)), squeeze=False,
                                 width_ratios=[1, 2.6])  # fmt: skip
     for (picture, bars), path in zip(axes, paths, strict=True):
         mine = table[table["path"] == path]
-        picture.imshow(read_pixels(path, (160, 160)))
+        picture.imshow(read_pixels(photos[path] if photos else path, (160, 160)))
         picture.axis("off")
         picture.set_title(short(Path(path).name, 24), fontsize="small", loc="center")
         names = [short(label) for label in mine["label"]]
