@@ -7,8 +7,9 @@ from typing import Any
 
 from . import runs
 
-# By default TensorBoard keeps a sample of what was written; 0 keeps all. A run has little of each.
-_KEEP_ALL = "scalars=0,histograms=0,images=0,text=0,pr_curves=0,hparams=0"
+# By default TensorBoard shows a sample of what was written, 10 images a tag for instance. These numbers are larger than
+# what any run writes. 0 is documented as "all", but its fast loader takes it as "none".
+_KEEP_ALL = "scalars=1000000,histograms=10000,images=10000,text=10000,pr_curves=10000"
 _PROXY_PATH = "tensorboard"  # under which the entry point of that name in pyproject.toml appears in JupyterLab
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from .backend import tensorflow
+from .errors import RetrainLabError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,16 @@ class _Logs:
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         tf = tensorflow()
+        for folder in folders.values():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / ".written").touch()
+                (folder / ".written").unlink()
+            except OSError as error:
+                raise RetrainLabError(
+                    f"The logs folder '{folder}' cannot be written: {error.strerror}. Make it writable, or set "
+                    "reports_dir to another place."
+                ) from error
         self._writers = {name: tf.summary.create_file_writer(str(folder)) for name, folder in folders.items()}
 
     def __enter__(self) -> Any:

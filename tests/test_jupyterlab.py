@@ -1,0 +1,71 @@
+"""A real JupyterLab in a real browser: every notebook by Run All, untouched, and the TensorBoard tile."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import CHROMIUM, free_port, page, serving
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; .ci/run installs it")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the notebooks, with a home of its own: nothing is cached yet."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", project / "notebooks")
+    port, home = free_port(), tmp_path_factory.mktemp("home")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--IdentityProvider.token=",
+               f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={project}"]  # fmt: skip
+    env = os.environ | {"HOME": str(home)}
+    with serving(command, f"http://127.0.0.1:{port}/api", cwd=project, env=env) as address:
+        yield address.removesuffix("/api"), project
+
+
+def run_all(tab, base: str, book: Path) -> list:
+    """Open a notebook, press Run All, save now and then, and return its code cells once every one has run."""
+    tab.goto(f"{base}/lab/tree/notebooks/{book.name}?reset")
+    tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
+    tab.click(".lm-MenuBar-itemLabel >> text='Run'")
+    tab.click("text='Run All Cells'")
+    for _ in range(100):
+        tab.wait_for_timeout(2000)
+        tab.keyboard.press("Control+s")
+        tab.wait_for_timeout(500)
+        cells = [cell for cell in nbformat.read(book, 4).cells if cell.cell_type == "code"]
+        failed = [o for cell in cells for o in cell.outputs if o.output_type == "error"]
+        if failed or all(cell.execution_count for cell in cells):
+            return cells
+    raise AssertionError(f"{book.name} did not end")
+
+
+def test_run_all_in_every_notebook_and_label_a_chosen_photo(lab):
+    base, project = lab
+    with page() as tab:
+        for book in sorted((project / "notebooks").glob("*.ipynb")):
+            outputs = [output for cell in run_all(tab, base, book) for output in cell.outputs]
+            assert outputs, book.name
+            assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"], book.name
+        assert (project / "reports" / "demo" / "metrics.json").exists()
+        assert not (project / "notebooks" / "reports").exists()
+
+        run_all(tab, base, project / "notebooks" / "05_label.ipynb")
+        with tab.expect_file_chooser() as chooser:
+            tab.click("button:has-text('Choose photos')")
+        chooser.value.set_files(project / "data" / "elpv" / "defective" / "cell0001.png")
+        tab.wait_for_selector(".jupyter-widgets img", timeout=30_000)
+
+
+def test_the_tile_opens_tensorboard(lab):
+    base, _ = lab
+    with page() as tab:
+        tab.goto(f"{base}/lab?reset")
+        tile = tab.locator(".jp-LauncherCard", has_text="TensorBoard")
+        tile.wait_for(timeout=60_000)
+        tab.goto(f"{base}/tensorboard/")
+        tab.wait_for_selector("text=demo/logs/train", timeout=90_000)
