@@ -28,6 +28,20 @@ def test_difference_interval_known_answer():
     assert evaluation.difference_interval(0, 0, 1, 2) == (-1, 1)
 
 
+def test_paired_difference_known_answers():
+    right, wrong = np.ones(100, bool), np.zeros(100, bool)
+    assert evaluation.paired_difference(right, right) == {"accuracy": 0, "interval": [0, 0]}
+    assert evaluation.paired_difference(right, wrong) == {"accuracy": 1, "interval": [1, 1]}
+    assert evaluation.paired_difference(right[:0], wrong[:0])["accuracy"] is None
+    random = np.random.default_rng(0)
+    inside = 0
+    for seed in range(200):  # b is right on 80%, a on 5% more and 2% fewer: the true difference is 3 points
+        draw = random.choice(4, 500, p=[0.78, 0.05, 0.02, 0.15])
+        found = evaluation.paired_difference((draw == 0) | (draw == 1), (draw == 0) | (draw == 2), seed)
+        inside += found["interval"][0] <= 0.03 <= found["interval"][1]
+    assert inside / 200 == pytest.approx(0.95, abs=0.04)
+
+
 def test_softmax_and_cross_entropy_survive_large_logits():
     logits = np.array([[1000.0, 0.0], [0.0, 0.0]], np.float32)
     assert evaluation.softmax(logits) == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))

@@ -19,6 +19,7 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from .backbones import Backbone
+from .distortions import Distortion, apply
 from .errors import RetrainLabError
 from .images import read_pixels
 
@@ -129,8 +130,9 @@ def open_cache(backbone: Backbone) -> Cache:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What `extract` did: counts of images, wall seconds, and a sentence for each file that failed."""
+    """What `extract` did: counts of images or variants, wall seconds, and a sentence for each file that failed."""
 
+    what: str
     cached: int
     computed: int
     seconds: float
@@ -138,7 +140,7 @@ class Extraction:
     damaged: int
 
     def __str__(self) -> str:
-        parts = [f"{self.cached + self.computed:,} images: {self.cached:,} bottlenecks from the cache"]
+        parts = [f"{self.cached + self.computed:,} {self.what}: {self.cached:,} bottlenecks from the cache"]
         if self.computed:
             rate = self.computed / max(self.seconds, 1e-9)
             parts.append(f"{self.computed:,} computed in {self.seconds:.1f} s ({rate:.0f} images/s)")
@@ -152,7 +154,13 @@ class Extraction:
 
 
 def extract(
-    backbone: Backbone, cache: Cache, image_dir: Path | str, images: pd.DataFrame, threads: int | None = None
+    backbone: Backbone,
+    cache: Cache,
+    image_dir: Path | str,
+    images: pd.DataFrame,
+    distortion: Distortion | None = None,
+    variants: int = 0,
+    threads: int | None = None,
 ) -> Extraction:
     """Compute the bottlenecks that the cache lacks, on every core.
 
@@ -161,18 +169,31 @@ def extract(
 
     Args:
         images: the images table; rows with a problem are passed over, equal content is computed once.
+        distortion: None for the images as they are.
+        variants: with a distortion, how many variants of each image, 1 to 255.
         threads: how many; None = one a core.
     """
-    root = Path(image_dir)
-    wanted = images[images["problem"].isna()].drop_duplicates("sha256")
-    missing = wanted[[(digest, 0) not in cache for digest in wanted["sha256"]]]
+    root, size = Path(image_dir), backbone.image_size
+    good = images[images["problem"].isna()].drop_duplicates("sha256")
+    numbers = (
+        {0: 0} if distortion is None else {number: distortion.variant(number) for number in range(1, variants + 1)}
+    )
+    wanted = [
+        (path, digest, number) for path, digest in zip(good["path"], good["sha256"], strict=True) for number in numbers
+    ]
+    missing = [job for job in wanted if (job[1], numbers[job[2]]) not in cache]
     problems: dict[str, str] = {}
     keys: list[tuple[str, int]] = []
     rows: list[np.ndarray] = []
     computed, started = 0, time.perf_counter()
 
-    def one(path: str) -> np.ndarray:
-        return backbone.bottlenecks(read_pixels(root / path, backbone.image_size)[None])[0]
+    def one(path: str, digest: str, number: int) -> np.ndarray:
+        if distortion is None:
+            pixels = read_pixels(root / path, size)
+        else:
+            drawn = distortion.draw(size, digest, number)
+            pixels = apply(read_pixels(root / path, drawn.resized), drawn, size)
+        return backbone.bottlenecks(pixels[None])[0]
 
     def flush() -> None:
         nonlocal computed
@@ -184,16 +205,16 @@ def extract(
 
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
-        jobs = {pool.submit(one, row.path): row for row in missing.itertuples()}
+        jobs = {pool.submit(one, *job): job for job in missing}
         written = time.perf_counter()
         bar = tqdm(as_completed(jobs), "bottlenecks", len(jobs), unit=" images", leave=False, disable=None)
         for job in bar:
-            row = jobs.pop(job)
+            path, digest, number = jobs.pop(job)
             try:
                 rows.append(job.result())
-                keys.append((row.sha256, 0))
+                keys.append((digest, numbers[number]))
             except RetrainLabError as error:
-                problems[row.path] = str(error)
+                problems[path] = str(error)
             if len(keys) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
                 flush()
                 written = time.perf_counter()
@@ -201,7 +222,8 @@ def extract(
         pool.shutdown(wait=True, cancel_futures=True)
         flush()
     seconds = time.perf_counter() - started
-    return Extraction(len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
+    what = "images" if distortion is None else "distorted images"
+    return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
 
 
 def load(cache: Cache, images: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
@@ -214,6 +236,22 @@ def load(cache: Cache, images: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     usable = images["problem"].isna() & known
     table = images[usable].reset_index(drop=True)
     return cache.load(table["sha256"]), table
+
+
+def with_variants(
+    cache: Cache, features: np.ndarray, table: pd.DataFrame, distortion: Distortion, variants: int
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Append the variants of the training images to what `load` returned, as rows of the split `distorted`.
+
+    `heads.train` then learns from those rows, and still measures on the undistorted images.
+    """
+    train = table[table["split"] == "train"]
+    numbers = [distortion.variant(number) for number in range(1, variants + 1)]
+    known = np.array([all((d, n) in cache for n in numbers) for d in train["sha256"]], dtype=bool)
+    train = train[known]
+    more = [cache.load(train["sha256"], number) for number in numbers]
+    extra = pd.concat([train.assign(split="distorted")] * len(numbers))
+    return np.concatenate([features, *more]), pd.concat([table, extra], ignore_index=True)
 
 
 def audit(cache: Cache, images: pd.DataFrame) -> pd.DataFrame:

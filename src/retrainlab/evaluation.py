@@ -37,6 +37,25 @@ def difference_interval(correct_a: float, n_a: int, correct_b: float, n_b: int) 
     return float(low), float(high)
 
 
+def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0) -> dict[str, Any]:
+    """Compare two classifiers on the same images: {"accuracy": a minus b, "interval": its 95% interval}.
+
+    The interval is a percentile bootstrap over images (Efron & Tibshirani 1993), 4,000 draws by `seed`; images that
+    both get right or wrong cancel out, so it is narrower than one of independent samples. None without images.
+
+    Args:
+        correct_a, correct_b: bool [n], aligned.
+    """
+    difference = correct_a.astype(int) - correct_b.astype(int)
+    n = len(difference)
+    if n == 0:
+        return {"accuracy": None, "interval": None}
+    shares = [(difference == value).mean() for value in (1, -1)]
+    draws = np.random.default_rng(seed).multinomial(n, [*shares, max(0.0, 1 - sum(shares))], 4000)
+    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [0.025, 0.975])
+    return {"accuracy": float(difference.mean()), "interval": [float(low), float(high)]}
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits [n, labels] into probabilities, float64 [n, labels]."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
@@ -132,6 +151,11 @@ def points(gap: dict[str, Any]) -> str:
         return "unknown, for want of images"
     low, high = gap["interval"]
     return f"{100 * gap['accuracy']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def correct(logits: np.ndarray, label: pd.Series, labels: list[str]) -> np.ndarray:
+    """Say of each image whether its own label has the largest logit: bool [n]."""
+    return np.array(labels, dtype=object)[logits.argmax(axis=1)] == label.to_numpy()
 
 
 def per_label(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:

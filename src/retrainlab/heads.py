@@ -137,7 +137,8 @@ def train(
         features: float32 [n, dim].
         labels: [n], the label of each row.
         split: [n], or [len(stack), n] to give each head a split of its own: train, validation or test. Heads with
-            their own split share batches; a head passes over the images that are not its own.
+            their own split share batches; a head passes over the images that are not its own. Where there are rows of
+            the split `distorted`, heads learn from those instead of the train rows, which are then only measured.
         stack: the settings of each head.
         eval_step_interval: steps between evaluations; there is one before the first step and one after the last.
         watch: called at every evaluation with the stack's first head.
@@ -160,7 +161,7 @@ def train(
     names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     names = names.tolist()
     splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
-    own = splits == "train"  # [stack, n]
+    own = splits == ("distorted" if (splits == "distorted").any() else "train")  # [stack, n]
     if not own.any(axis=1).all():
         raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
     pool = np.flatnonzero(own.any(axis=0))  # rows that some head trains on
@@ -194,7 +195,7 @@ def train(
     def forward(rows: Any) -> Any:
         return network.logits(tf.gather(matrix, rows), None)
 
-    seen = np.flatnonzero((splits != "test").any(axis=0))
+    seen = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
     history: list[dict[str, Any]] = []
 
     def evaluate(step: int) -> None:

@@ -16,6 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from .distortions import Distortion, apply
 from .images import read_pixels
 
 _PALETTE = sns.color_palette("colorblind")
@@ -111,10 +112,15 @@ def image_sizes(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def gallery(
-    paths: Sequence[Path], captions: Sequence[str], title: str = "", columns: int = 6, side: float = 1.6
+    paths: Sequence[Path],
+    captions: Sequence[str],
+    title: str = "",
+    columns: int = 6,
+    side: float = 1.6,
+    rows: int = 1,
 ) -> np.ndarray:
-    """Small pictures with captions, in rows; returns the Axes, [rows, columns]."""
-    rows = max(1, -(-len(paths) // columns))
+    """Small pictures with captions, in at least `rows` rows; returns the Axes, [rows, columns]."""
+    rows = max(rows, -(-len(paths) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
@@ -123,6 +129,16 @@ def gallery(
         ax.set_title(caption, fontsize="small", loc="center")
     if title:
         figure.suptitle(title, x=0.01, ha="left")
+    return axes
+
+
+def distorted(path: Path, size: tuple[int, int], distortion: Distortion, sha256: str, count: int = 11) -> np.ndarray:
+    """One image and its first variants, exactly as the backbone gets them."""
+    axes = gallery([path], ["as it is"], f"What the distortions make of {short(path.name)}", rows=-(-(count + 1) // 6))
+    for number, ax in enumerate(axes.flat[1 : count + 1], start=1):
+        drawn = distortion.draw(size, sha256, number)
+        ax.imshow(apply(read_pixels(path, drawn.resized), drawn, size))
+        ax.set_title(f"variant {number}", fontsize="small", loc="center")
     return axes
 
 
