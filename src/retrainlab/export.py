@@ -79,7 +79,7 @@ def export(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([lite.get_concrete_function()], module)
     with quiet():
         (aside / "model.tflite").write_bytes(converter.convert())
-    (aside / "output_labels.txt").write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
+    (aside / "output_labels.txt").write_text("".join(f"{' '.join(label.splitlines())}\n" for label in head.labels), encoding="utf-8")
     contract = {
         "labels": head.labels,
         "image_size": [height, width],
