@@ -79,7 +79,8 @@ def export(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([lite.get_concrete_function()], module)
     with quiet():
         (aside / "model.tflite").write_bytes(converter.convert())
-    (aside / "output_labels.txt").write_text("".join(f"{' '.join(label.splitlines())}\n" for label in head.labels), encoding="utf-8")
+    lines = [" ".join(label.splitlines()) + "\n" for label in head.labels]  # a label stays on its line
+    (aside / "output_labels.txt").write_text("".join(lines), encoding="utf-8")
     contract = {
         "labels": head.labels,
         "image_size": [height, width],
