@@ -104,6 +104,18 @@ def test_an_unknown_backbone_is_named_in_a_sentence(call, tmp_path, photos):
     assert done.exit_code == 1 and "No backbone 'efficientnet_lite7'" in done.output.splitlines()[-1]
 
 
+def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
+    from retrainlab.cli import _from_here
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net").mkdir()
+    assert _from_here("reports_dir", "new") == str(tmp_path / "new")
+    assert _from_here("images", ["a.png", "/b.png"]) == [str(tmp_path / "a.png"), "/b.png"]
+    assert _from_here("tfhub_module", "net") == str(tmp_path / "net")
+    assert _from_here("tfhub_module", "efficientnet_lite0") == "efficientnet_lite0"
+    assert _from_here("image_dir", "elpv") == "elpv" and _from_here("seed", 3) == 3
+
+
 def test_fetch(call, tmp_path):
     done = call("fetch", "elpv", "--to", tmp_path / "cells")
     assert done.exit_code == 0 and "2,624 images" in done.output and "CC BY-NC-SA 4.0" in done.output

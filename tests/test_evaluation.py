@@ -84,6 +84,8 @@ def test_per_label_confusion_and_top_k(predicted):
     assert list(table["n"]) == [3, 3, 0]
     assert table["accuracy"][:2].tolist() == pytest.approx([2 / 3, 2 / 3]) and np.isnan(table["accuracy"]["c"])
     assert evaluation.confusion(predicted, ["a", "b", "c"]).to_numpy().tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+    said = evaluation.baseline(predicted.iloc[:4], ["a", "b"])
+    assert "'a' would be right for 50.0%" in said and "Weakest label: 'a', 1 of 2 right, 50.0% [9.5, 90.5]" in said
     assert evaluation.top_k_accuracy(predicted, ["a", "b"], 1) == pytest.approx(4 / 6)
     assert evaluation.top_k_accuracy(predicted, ["a", "b"], 2) == 1
 

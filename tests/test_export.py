@@ -76,7 +76,7 @@ def test_a_bad_image_among_good_ones(exported, photos, tmp_path):
     table, problems = labeling.label(labeling.load(folder), [tmp_path / "bad.jpg", good, tmp_path / "none.png"], 1)
     assert table["path"].tolist() == [str(good)]
     assert problems == {
-        str(tmp_path / "bad.jpg"): "not an image in any format that can be read",
+        str(tmp_path / "bad.jpg"): "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
         str(tmp_path / "none.png"): "the file does not exist",
     }
 

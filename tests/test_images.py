@@ -103,19 +103,21 @@ def test_what_is_unreadable_is_listed_with_its_reason_and_left_out(tmp_path):
     make_folder(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "a" / "text.jpg").write_text("this is no picture")
     (tmp_path / "a" / "empty.png").touch()
+    (tmp_path / "a" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     whole = (tmp_path / "b" / "image 000.jpg").read_bytes()
     (tmp_path / "b" / "half.jpg").write_bytes(whole[: len(whole) // 2])
     save(make_image(1), tmp_path / "top.png")
     table = images.load(tmp_path).set_index("path")
     problems = table["problem"].dropna().to_dict()
-    assert set(problems) == {"a/text.jpg", "a/empty.png", "b/half.jpg", "top.png"}
+    assert set(problems) == {"a/text.jpg", "a/empty.png", "a/phone.HEIC", "b/half.jpg", "top.png"}
     assert "not an image" in problems["a/text.jpg"]
     assert "empty" in problems["a/empty.png"]
+    assert "convert it to JPEG" in problems["a/phone.HEIC"]
     assert "truncated" in problems["b/half.jpg"]
     assert "label folder" in problems["top.png"]
     assert table.loc[list(problems), "split"].isna().all()
     assert table["problem"].isna().sum() == 6
-    assert any("4 of 10 files are left out" in note for note in images.notes(table.reset_index()))
+    assert any("5 of 11 files are left out" in note for note in images.notes(table.reset_index()))
 
 
 def test_other_files_hidden_files_and_own_outputs_are_passed_over(tmp_path):

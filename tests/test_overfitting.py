@@ -12,7 +12,11 @@ def gap(accuracy, low, high, n=100):
     ("metrics", "name", "said"),
     [
         (gap(0.1, 0.05, 0.15), "overfits", "It overfits: train minus validation accuracy is +10.0 points [5.0, 15.0]"),
-        (gap(0.02, -0.01, 0.06), "fits", "100 validation images cannot exclude a gap of up to 6.0 points"),
+        (
+            gap(0.02, -0.01, 0.06),
+            "fits",
+            "with 100 validation images the true gap could be anywhere from -1.0 to 6.0 points",
+        ),
         (gap(-0.1, -0.2, -0.01), "fits", "the validation images are the easier ones"),
         ({"gap": {"accuracy": None, "interval": None}}, "unknown", "no validation images"),
     ],

@@ -44,7 +44,7 @@ def test_figures_of_labels_hold_2_and_120(count, wide):
 
 
 def test_training_is_solid_and_validation_dashed():
-    history = pd.DataFrame({"step": [0, 10] * 2, "split": ["train"] * 2 + ["validation"] * 2,
+    history = pd.DataFrame({"step": [5, 10] * 2, "split": ["train"] * 2 + ["validation"] * 2,
                             "accuracy": [0.1, 0.9, 0.1, 0.8], "cross_entropy": [2, 1, 2, 1.5]})  # fmt: skip
     styles = {line.get_label(): line.get_linestyle() for line in plots.curves(history, "accuracy").lines}
     assert styles == {"train": "-", "validation": "--"}

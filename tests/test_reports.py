@@ -53,6 +53,10 @@ def test_a_parameters_file_and_pairs_that_win(tmp_path):
 
 def test_an_index_without_runs_says_so(tmp_path):
     assert "No run yet" in reports.write_index(tmp_path).read_text()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "01_explore.html").touch()
+    text = reports.write_index(tmp_path).read_text()
+    assert "No run yet" not in text and '<a href="begun/01_explore.html">Explore</a>' in text
 
 
 def test_only_must_name_a_notebook(tmp_path):

@@ -56,9 +56,15 @@ def report(run: str, params: Path | None, pairs: tuple, only: tuple, resume: boo
 
 def _from_here(name: str, value: Any) -> Any:
     """Paths on a command line count from where the person is; notebooks count them from the project's root."""
-    if name.endswith("_dir") and isinstance(value, str) and Path(value).expanduser().exists():
-        return str(Path(value).expanduser().resolve())
-    return value
+    from . import datasets
+
+    if name == "images" and isinstance(value, list):
+        return [str(Path.cwd() / Path(str(path)).expanduser()) for path in value]
+    if not isinstance(value, str) or not value:
+        return value
+    here = Path.cwd() / Path(value).expanduser()
+    is_path = name.endswith("_dir") and (value not in datasets.DATASETS or here.is_dir())
+    return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
 
 
 def _extraction(run: Path) -> str:

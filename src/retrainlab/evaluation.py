@@ -169,6 +169,19 @@ def per_label(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.Index(labels, name="label"), columns=["n", "accuracy", "low", "high"])
 
 
+def baseline(predicted: pd.DataFrame, labels: list[str]) -> str:
+    """Say in two sentences what accuracy hides: what guessing would give, and which label is got wrong most often."""
+    counts = predicted["label"].value_counts()
+    table = per_label(predicted, labels)
+    weakest = table["accuracy"].idxmin()
+    n, accuracy, low, high = table.loc[weakest]
+    return (
+        f"Always answering '{counts.index[0]}' would be right for {counts.iloc[0] / counts.sum():.1%} of these images. "
+        f"Weakest label: '{weakest}', {round(n * accuracy)} of {int(n)} right, {accuracy:.1%} "
+        f"[{100 * low:.1f}, {100 * high:.1f}]."
+    )
+
+
 def confusion(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """Count images by label (rows) and predicted label (columns), both in label order."""
     counts = pd.crosstab(predicted["label"], predicted["predicted"])

@@ -22,6 +22,10 @@ from .errors import RetrainLabError
 SPLITS = ("train", "validation", "test")
 COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
 
+# Images that people have and Pillow does not read: they are reported, not passed over like a README.
+_UNREADABLE = {".heic", ".heif", ".avif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng",
+               ".raw", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}  # fmt: skip
+
 # retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
 _MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
@@ -77,7 +81,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not an image in any format that can be read"
+        return "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
     if isinstance(error, FileNotFoundError):
         return "the file does not exist"
     if isinstance(error, IsADirectoryError):
@@ -191,7 +195,8 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
                 row["format"] = image.format
         read_pixels(data, (64, 64))
     except Exception as error:
-        claims = PurePosixPath(path).suffix.lower() in Image.registered_extensions()
+        suffix = PurePosixPath(path).suffix.lower()
+        claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
         if row["format"] is None and not claims:
             return None  # a README or a list, not an image
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else _reason(error)

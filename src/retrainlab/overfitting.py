@@ -44,8 +44,8 @@ def verdict(metrics: dict[str, Any]) -> Finding:
         return Finding("fits", f"It does not overfit: {said}; the validation images are the easier ones.")
     return Finding(
         "fits",
-        f"No overfitting can be shown: {said}, and chance explains that; {count:,} validation images cannot exclude "
-        f"a gap of up to {100 * high:.1f} points.",
+        f"No overfitting can be shown, and none excluded: {said}; with {count:,} validation images the true gap could "
+        f"be anywhere from {100 * low:.1f} to {100 * high:.1f} points.",
     )
 
 
@@ -58,8 +58,10 @@ def turning_point(history: pd.DataFrame) -> TurningPoint:
     rise = last["cross_entropy"] - best["cross_entropy"]
     step = int(best["step"])
     if step == int(last["step"]) or rise < _RISE:
-        lowest = f"{best['cross_entropy']:.3f} at step {step:,}"
-        said = f"Validation cross-entropy did not turn up: its lowest, {lowest}, holds to the end."
+        said = (
+            f"Validation cross-entropy did not turn up: it was lowest at step {step:,} ({best['cross_entropy']:.3f}) "
+            f"and ended within {_RISE} of that ({last['cross_entropy']:.3f})."
+        )
     else:
         said = (
             f"Validation cross-entropy was lowest, {best['cross_entropy']:.3f}, at step {step:,} and rose to "

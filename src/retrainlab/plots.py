@@ -105,7 +105,8 @@ def image_sizes(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
     areas = 20 + 280 * sizes["images"] / sizes["images"].max()
     ax.scatter(sizes["width"].astype(int), sizes["height"].astype(int), areas, alpha=0.5, linewidth=0)
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)",
-           title=f"Sizes of {len(good):,} images, {len(sizes):,} different")  # fmt: skip
+           title=f"{len(sizes):,} different size{'s' * (len(sizes) > 1)} among {len(good):,} images")  # fmt: skip
+    ax.axline((0, 0), slope=1, color="0.8", linewidth=1)
     longest = max(int(good["width"].max()), int(good["height"].max())) * 1.15
     ax.set(xlim=(0, longest), ylim=(0, longest), aspect="equal")
     return ax
@@ -250,6 +251,8 @@ def accuracies(metrics: dict, published: dict[str, float] | None = None, ax: Axe
             textcoords="offset points",
             ha="center",
         )
+    if not published:
+        ax.set_title("Accuracy by split")
     ax.set(yticks=range(len(present)), yticklabels=[f"{s} (n = {metrics[s]['n']:,})" for s in present],
            ylim=(len(present) - 0.4, -0.8), xlabel="accuracy, with 95% interval")  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -258,7 +261,8 @@ def accuracies(metrics: dict, published: dict[str, float] | None = None, ax: Axe
 
 def gap(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Train minus validation accuracy by step."""
-    wide = history.pivot_table(index="step", columns="split", values="accuracy")
+    trained = history[history["step"] > 0]
+    wide = trained.pivot_table(index="step", columns="split", values="accuracy")
     ax = _axes(ax, 8, 2.8)
     ax.plot(wide.index, 100 * (wide["train"] - wide["validation"]), color="0.25", linewidth=1.8)
     ax.axhline(0, color="0.6", linewidth=1)

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import difflib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -173,6 +174,9 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
     for cell in book.cells:  # progress bars are for those who watch; a page has no use for them
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+    for cell in book.cells:
+        if cell.cell_type == "markdown":  # on a page, notebooks link to pages
+            cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
     book.cells = _folded(book.cells)
     links = [
         {"file": f"{other.stem}.html", "text": title(other), "here": other.stem == notebook.stem}
@@ -237,17 +241,20 @@ def write_index(reports_dir: Path) -> Path:
                 "gap": _number(row["gap"]),
                 "gap_low": _number(row["gap low"]),
                 "gap_high": _number(row["gap high"]),
-                "pages": [
-                    {"file": f"{name}/{page.name}", "text": title(page)}
-                    for page in sorted((reports_dir / str(name)).glob("[0-9][0-9]_*.html"))
-                ],
+                "pages": _pages(reports_dir / str(name)),
             }
         )
+    untrained = [
+        {"name": folder.name, "pages": _pages(folder)}
+        for folder in sorted(reports_dir.iterdir())
+        if folder.name not in listed.index and any(folder.glob("[0-9][0-9]_*.html"))
+    ]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
     )
     html = template.render(
         runs=entries,
+        untrained=untrained,
         floor=round(100 * floor),
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
         version=__version__,
@@ -256,6 +263,11 @@ def write_index(reports_dir: Path) -> Path:
     file = reports_dir / "index.html"
     file.write_text(html, encoding="utf-8")
     return file
+
+
+def _pages(folder: Path) -> list[dict[str, str]]:
+    pages = sorted(folder.glob("[0-9][0-9]_*.html"))
+    return [{"file": f"{folder.name}/{page.name}", "text": title(page)} for page in pages]
 
 
 def _number(value: Any) -> float | None:
