@@ -15,7 +15,7 @@ def gap(accuracy, low, high, n=100):
         (
             gap(0.02, -0.01, 0.06),
             "fits",
-            "with 100 validation images the true gap could be anywhere from -1.0 to 6.0 points",
+            "with 100 validation images the true gap could be anywhere from -1.0 to 6.0.",
         ),
         (gap(-0.1, -0.2, -0.01), "fits", "the validation images are the easier ones"),
         ({"gap": {"accuracy": None, "interval": None}}, "unknown", "no validation images"),

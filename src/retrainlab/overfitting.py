@@ -45,8 +45,8 @@ def verdict(metrics: dict[str, Any]) -> Finding:
     return Finding(
         "fits",
         f"No overfitting can be shown, and none excluded: train minus validation accuracy is "
-        f"{100 * gap['accuracy']:+.1f} points, and with {count:,} validation images the true gap could be anywhere from "
-        f"{100 * low:.1f} to {100 * high:.1f}.",
+        f"{100 * gap['accuracy']:+.1f} points, and with {count:,} validation images the true gap could be anywhere "
+        f"from {100 * low:.1f} to {100 * high:.1f}.",
     )
 
 
