@@ -133,8 +133,9 @@ def gallery(
     return axes
 
 
-def distorted(path: Path, size: tuple[int, int], distortion: Distortion, sha256: str, count: int = 11) -> np.ndarray:
-    """One image and its first variants, exactly as the backbone gets them."""
+def distorted(path: Path, size: tuple[int, int], distortion: Distortion, sha256: str, variants: int) -> np.ndarray:
+    """One image and its first variants, at most 11, exactly as the backbone gets them."""
+    count = min(variants, 11)
     axes = gallery([path], ["as it is"], f"What the distortions make of {short(path.name)}", rows=-(-(count + 1) // 6))
     for number, ax in enumerate(axes.flat[1 : count + 1], start=1):
         drawn = distortion.draw(size, sha256, number)
