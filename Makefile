@@ -32,7 +32,7 @@ lock:  ## resolve requirements.lock anew for every supported Python (needs uv on
 		pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment, the prepared images and the generated reports
-	rm -rf .venv data build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv data/elpv build .pytest_cache .mypy_cache .ruff_cache
 	find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name images -exec rm -rf {} +
 
 # The environment: exactly the versions of the lock file, then this project, editable.

@@ -25,8 +25,11 @@ def test_a_backbone_knows_its_size_and_agrees_with_tensorflow(module, backbone):
 def test_the_digest_is_of_the_content_not_of_the_place(module, backbone, tmp_path):
     import shutil
 
-    moved = shutil.copytree(module, tmp_path / "elsewhere")
-    assert backbones.resolve(str(moved), tmp_path / "cache").digest == backbone.digest
+    for name in ("elsewhere", "later"):
+        moved = shutil.copytree(module, tmp_path / name)
+        found = backbones.resolve(str(moved), tmp_path / "cache")
+        assert found.digest == backbone.digest and found.module == moved
+        shutil.rmtree(moved)
     other = save_module(tmp_path / "other", seed=1)
     assert backbones.resolve(str(other), tmp_path / "cache").digest != backbone.digest
 
@@ -81,10 +84,12 @@ def test_a_module_that_takes_any_size_needs_image_size_or_a_name_that_tells(tmp_
     free = tf.train.Checkpoint()
     spec = [tf.TensorSpec([None, None, None, 3], tf.float32)]
     free.__call__ = tf.function(lambda x: tf.reduce_mean(x, [1, 2]), input_signature=spec)
-    for name in ("free", "mobilenet_v9_160"):
+    for name in ("free", "resnet_v2_152", "mobilenet_v9_160"):
         tf.saved_model.save(free, str(tmp_path / name))
     with pytest.raises(RetrainLabError, match="set image_size"):
         backbones.resolve(str(tmp_path / "free"), tmp_path / "cache")
+    with pytest.raises(RetrainLabError, match="set image_size"):
+        backbones.resolve(str(tmp_path / "resnet_v2_152"), tmp_path / "cache")
     small = backbones.resolve(str(tmp_path / "free"), tmp_path / "cache", 40)
     large = backbones.resolve(str(tmp_path / "free"), tmp_path / "cache", 48)
     assert small.image_size == (40, 40) and small.folder != large.folder

@@ -98,8 +98,20 @@ def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
     (folder / "a" / "image 003.png").unlink()
     cache = bottlenecks.open_cache(fresh)
     done = bottlenecks.extract(fresh, cache, folder, table)
-    assert done.problems == {"a/image 003.png": "the file does not exist"} and done.computed == 23
+    assert (
+        done.problems == {"a/image 003.png": "the file cannot be read any more: No such file or directory"}
+        and done.computed == 23
+    )
     assert len(bottlenecks.load(cache, table)[1]) == 23
+
+
+def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
+    table = images.scan(folder)
+    make_image(999).save(folder / "a" / "image 003.png")
+    cache = bottlenecks.open_cache(fresh)
+    done = bottlenecks.extract(fresh, cache, folder, table)
+    assert list(done.problems) == ["a/image 003.png"] and "has changed" in done.problems["a/image 003.png"]
+    assert run(fresh, folder)[2].computed == 1
 
 
 def test_two_at_once_fill_one_cache(fresh, folder):

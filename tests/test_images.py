@@ -60,6 +60,8 @@ def test_sixteen_bits_become_eight(tmp_path):
     ramp = np.linspace(0, 65535, 16, dtype=np.uint16).reshape(4, 4)
     found = images.read_pixels(save(Image.fromarray(ramp), tmp_path / "a.png"))
     assert np.array_equal(found[..., 0], ramp >> 8)
+    twelve = ramp >> 4  # a camera of 12 bits: its image must not turn black
+    assert np.array_equal(images.read_pixels(save(Image.fromarray(twelve), tmp_path / "b.png"))[..., 0], ramp >> 8)
 
 
 def test_greys_cmyk_and_floats_become_rgb(tmp_path):
@@ -240,6 +242,24 @@ def test_splits_csv_wins(tmp_path):
     table = images.load(tmp_path, 10, 30)
     assert ((table["split"] == "test") == (np.array(splits) == "test")).all()
     assert 4 <= (table["split"] == "validation").sum() <= 22  # none was listed: taken from training
+
+
+def test_splits_csv_takes_copies_along_and_names_what_it_cannot_find(tmp_path):
+    make_folder(tmp_path, {"a": 6, "b": 6}, ("png",))
+    shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
+    (tmp_path / "splits.csv").write_text("path,split\na/image 000.png,test\na/image 001.png,validation\n")
+    table = images.load(tmp_path, 0, 0).set_index("path")["split"]
+    assert table["a/twin.png"] == "test" and table["a/image 001.png"] == "validation"
+    (tmp_path / "splits.csv").write_text("path,split\n./a/image 000.png,test\n")
+    with pytest.raises(RetrainLabError, match=r"lists './a/image 000.png', which the image folder does not hold"):
+        images.load(tmp_path)
+
+
+def test_a_repaired_file_is_looked_at_again(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    first = images.scan(tmp_path)
+    first.loc[0, "problem"] = "the file may not be read: permission denied"
+    assert images.scan(tmp_path, first)["problem"].isna().all()
 
 
 @pytest.mark.parametrize(

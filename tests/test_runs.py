@@ -71,6 +71,12 @@ def test_known_images_are_those_of_the_same_folder(tmp_path):
     assert run.known_images(tmp_path / "other") is None
 
 
+def test_a_run_never_uses_the_image_folder_as_its_own(tmp_path):
+    run = runs.open_run(tmp_path, "photos")
+    with pytest.raises(RetrainLabError, match="is the image folder itself"):
+        run.known_images(tmp_path / "photos")
+
+
 def test_the_list_of_runs_passes_over_what_it_cannot_read(tmp_path):
     assert runs.list_runs(tmp_path / "none").empty
     for name in ("one", "two", "broken", "foreign"):

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,32 @@ from .errors import RetrainLabError
 
 _RECORD, _NETWORK = "backbone.json", "backbone.tflite"
 _TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
+# Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
+_SIZES = {
+    96,
+    128,
+    160,
+    192,
+    224,
+    240,
+    256,
+    260,
+    280,
+    288,
+    299,
+    300,
+    320,
+    331,
+    336,
+    380,
+    384,
+    448,
+    456,
+    480,
+    512,
+    528,
+    600,
+}
 _HANDLE = re.compile(r"https?://|[\w.-]+(/[\w.-]+){3,}$")  # a URL, or Kaggle's owner/model/framework/variation
 
 
@@ -100,7 +126,11 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
             if not (module / "saved_model.pb").exists():
                 embedded.build(handle, module)
         _convert(handle, digest, module, folder, image_size)
-    return _opened(folder, handle)
+    elif module is None:
+        module = folder / "saved_model"  # not where the record says: the cache may have moved since
+        if not (module / "saved_model.pb").exists():
+            embedded.build(handle, module)
+    return replace(_opened(folder, handle), module=module)
 
 
 def _make_cache(root: Path) -> None:
@@ -246,7 +276,8 @@ def _image_size(loaded: Any, handle: str) -> tuple[int, int]:
             return int(shape[1]), int(shape[2])
     if "inception_v3" in handle:
         return 299, 299
-    in_name = re.findall(r"(?<!\d)(\d{3})(?!\d)", handle)
-    if in_name and 32 <= int(in_name[-1]) <= 800:
-        return int(in_name[-1]), int(in_name[-1])
+    in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", handle)]
+    sizes = [number for number in in_name if number in _SIZES]
+    if sizes:
+        return sizes[-1], sizes[-1]
     raise RetrainLabError(f"The module {handle} takes images of any size. Say which to use: set image_size.")

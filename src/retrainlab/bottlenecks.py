@@ -5,6 +5,7 @@ variant (0 = undistorted) and bottleneck (float32 [dim]). Each is named by the S
 aside and renamed: a crash loses at most the part in the making, and two processes can fill one cache.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -60,9 +61,12 @@ class Cache:
             if part.name not in self._parts:
                 try:
                     self._open(part)
-                except (pa.ArrowException, ValueError, KeyError, OSError):
+                except FileNotFoundError:
+                    continue  # another process has just set it aside
+                except (pa.ArrowException, ValueError, KeyError):
                     aside = part.with_suffix(".damaged")
-                    part.replace(aside)
+                    with contextlib.suppress(OSError):  # likewise, or a cache that only others may write
+                        part.replace(aside)
                     self.damaged.append(aside)
 
     def _open(self, part: Path) -> None:
@@ -174,6 +178,8 @@ def extract(
         threads: how many; None = one a core.
     """
     root, size = Path(image_dir), backbone.image_size
+    if distortion is not None and variants < 1:
+        raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
     good = images[images["problem"].isna()].drop_duplicates("sha256")
     numbers = (
         {0: 0} if distortion is None else {number: distortion.variant(number) for number in range(1, variants + 1)}
@@ -188,11 +194,17 @@ def extract(
     computed, started = 0, time.perf_counter()
 
     def one(path: str, digest: str, number: int) -> np.ndarray:
+        try:
+            data = (root / path).read_bytes()
+        except OSError as error:
+            raise RetrainLabError(f"the file cannot be read any more: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != digest:  # the cache must never hold it under another file's name
+            raise RetrainLabError("the file has changed since it was scanned; run again")
         if distortion is None:
-            pixels = read_pixels(root / path, size)
+            pixels = read_pixels(data, size)
         else:
             drawn = distortion.draw(size, digest, number)
-            pixels = apply(read_pixels(root / path, drawn.resized), drawn, size)
+            pixels = apply(read_pixels(data, drawn.resized), drawn, size)
         return backbone.bottlenecks(pixels[None])[0]
 
     def flush() -> None:

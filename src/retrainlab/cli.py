@@ -29,19 +29,21 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--run", default="demo", show_default=True, help="Name of the run: its folder under reports/.")
+@click.option("--run", help="Name of the run: its folder under reports/.  [default: demo]")
 @click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
 @click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
 @click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
-def report(run: str, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
+def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
     """Run the notebooks headless and write their pages.
 
     Without parameters it reports on the embedded images. On your own: retrainlab report --run mine -p image_dir DIR
     """
     from . import reports
 
-    values = {n: _from_here(n, v) for n, v in reports.read_parameters(pairs, params).items()}
+    given = reports.read_parameters(pairs, reports.all_parameters(), params)
+    values = {name: _from_here(name, value) for name, value in given.items()}
+    run = run or str(values.get("run") or "demo")
     index = reports.report(run, values, only, resume, click.echo)
     found = index.parent / run / "metrics.json"
     if found.exists():
@@ -58,8 +60,9 @@ def _from_here(name: str, value: Any) -> Any:
     """Paths on a command line count from where the person is; notebooks count them from the project's root."""
     from . import datasets
 
-    if name == "images" and isinstance(value, list):
-        return [str(Path.cwd() / Path(str(path)).expanduser()) for path in value]
+    if name == "images":
+        paths = [value] if isinstance(value, str) else value
+        return [str(Path.cwd() / Path(str(path)).expanduser()) for path in paths]
     if not isinstance(value, str) or not value:
         return value
     here = Path.cwd() / Path(value).expanduser()
@@ -119,10 +122,10 @@ def fetch(name: str, to: Path | None) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
-@click.option("--reports_dir", default="reports", show_default=True, help="Folder of the runs.")
+@click.option("--reports_dir", help="Folder of the runs.  [default: reports in the project]")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def tensorboard(reports_dir: str, options: tuple[str, ...]) -> None:
+def tensorboard(reports_dir: str | None, options: tuple[str, ...]) -> None:
     """Show the logs of all runs in TensorBoard; further options, such as --port, are passed on to it."""
     from . import board
 
-    sys.exit(subprocess.call(board.command(_from_here("reports_dir", reports_dir), *options)))
+    sys.exit(subprocess.call(board.command(_from_here("reports_dir", reports_dir) or "reports", *options)))

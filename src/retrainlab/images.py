@@ -66,7 +66,8 @@ def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None)
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit greys; Pillow's own conversion would clip them at 255
         values = np.asarray(image).astype(np.int64)
-        scaled = values >> 8 if values.max(initial=0) > 255 else values
+        # cameras put 10, 12 or 14 bits into 16: keep the upper eight of those that are used
+        scaled = values >> max(0, int(values.max(initial=0)).bit_length() - 8)
         image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
     elif image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
@@ -123,7 +124,15 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
         )
     found = sorted(_files(root))
     rows = dict.fromkeys(path for path, _ in found)
-    remembered = {} if known is None else {(r["path"], r["bytes"], r["modified"]): r for r in known.to_dict("records")}
+    remembered = (
+        {}
+        if known is None
+        else {
+            (row["path"], row["bytes"], row["modified"]): row
+            for row in known.to_dict("records")
+            if row["problem"] is None  # what could not be read may have been repaired without a trace
+        }
+    )
     unseen = []
     for path, stat in found:
         record = remembered.get((path, stat.st_size, stat.st_mtime_ns))
@@ -155,7 +164,7 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
 
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     seen = set()  # links to folders are followed, but never in a circle
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in seen or (folder != str(root) and {"run.json", "CACHEDIR.TAG"} & set(names)):
             folders.clear()
@@ -164,8 +173,17 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in names:
             path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
-                yield path.relative_to(root).as_posix(), path.stat()
+            try:
+                if not name.startswith(".") and path.is_file():
+                    yield path.relative_to(root).as_posix(), path.stat()
+            except OSError as error:
+                _refuse(error)
+
+
+def _refuse(error: OSError) -> None:
+    raise RetrainLabError(
+        f"'{error.filename}' may not be read: {error.strerror}. Change its permissions, or move it elsewhere."
+    ) from error
 
 
 def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
@@ -268,12 +286,20 @@ def split(
         dtype=object,
     )
     if listed is not None:
+        unknown = sorted(set(listed["path"]) - set(images["path"]))
+        if unknown:
+            raise RetrainLabError(
+                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} more of "
+                "its lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
+            )
         named = good["path"].map(listed.set_index("path")["split"])
+        named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
         if not (listed["split"] == "validation").any():
             named = named.mask((named == "train") & (percentage < validation_percentage), "validation")
         chosen = named.where(named.notna(), chosen)
-    for _, rows in good.groupby("label", sort=True):
-        if not (chosen[rows.index] == "train").any():
+    fixed = named.notna() if listed is not None else pd.Series(False, good.index)
+    for _, rows in good[~fixed].groupby("label", sort=True):
+        if not (chosen[good["label"] == rows["label"].iloc[0]] == "train").any():
             # the image that the hash puts nearest to the training split, and those that must stay with it
             nearest = percentage[rows.index].idxmax()
             chosen[group == group[nearest]] = "train"
@@ -331,7 +357,7 @@ def notes(images: pd.DataFrame) -> list[str]:
     small = list(counts.index[counts["total"] < _SMALL_LABEL])
     if small:
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
-    for name in SPLITS[1:]:
+    for name in SPLITS:
         without = list(counts.index[counts[name] == 0])
         if without:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")

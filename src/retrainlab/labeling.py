@@ -59,7 +59,10 @@ def load(model: Path | str) -> Labeler:
     elif file.suffix == ".pb":
         run = _frozen_graph(file, contract)
     elif file.suffix == ".tflite":
-        run = litert_runner(file)
+        try:
+            run = litert_runner(file)
+        except ValueError as error:
+            raise RetrainLabError(f"'{file}' is no whole LiteRT model ({error}). Export it again.") from error
     else:
         raise RetrainLabError(f"'{file}' is no model. Expected saved_model.pb, output_graph.pb or model.tflite.")
     return Labeler(contract["labels"], tuple(contract["image_size"]), run)

@@ -50,8 +50,18 @@ def parameters(notebook: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_parameters(pairs: Sequence[tuple[str, str]], file: Path | None = None) -> dict[str, Any]:
-    """Combine a YAML file of parameters with `-p NAME VALUE` pairs, which win. Values are read as YAML.
+def all_parameters() -> dict[str, dict[str, Any]]:
+    """Read the parameters of all notebooks together; see `parameters`."""
+    return {name: entry for book in notebooks() for name, entry in parameters(book).items()}
+
+
+def read_parameters(
+    pairs: Sequence[tuple[str, str]], known: dict[str, dict[str, Any]], file: Path | None = None
+) -> dict[str, Any]:
+    """Combine a YAML file of parameters with `-p NAME VALUE` pairs, which win.
+
+    The value of a pair is taken as it is where the parameter is a text (`image_dir 2024-05-01` is a folder, no date),
+    else read as YAML.
 
     Raises:
         RetrainLabError: the file is missing or no mapping, or a value cannot be read.
@@ -64,10 +74,10 @@ def read_parameters(pairs: Sequence[tuple[str, str]], file: Path | None = None) 
                 raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`.")
             values |= loaded
         for name, text in pairs:
-            values[name] = yaml.safe_load(text) if text else ""
+            values[name] = text if known.get(name, {}).get("type") is str else yaml.safe_load(text)
     except OSError as error:
         raise RetrainLabError(f"The parameters file '{file}' cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RetrainLabError(f"A parameter cannot be read as YAML: {' '.join(str(error).split())}.") from error
     return values
 
@@ -128,25 +138,27 @@ def report(
     if not chosen:
         raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in every)}.")
     known = {book: parameters(book) for book in every}
-    together = {name: entry for book in every for name, entry in known[book].items()}
+    together = all_parameters()
     values = check_parameters(values | {"run": run}, together)
     opened = runs.open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
     same = opened.info().get("parameters") == values
-    if not only and not (resume and same):
-        opened.record(parameters=None)  # begin anew: what an earlier, other report left does not count as done
+    if not (resume and same):  # begin anew: what an earlier report left does not count as done
+        for book in chosen:
+            (opened.folder / f"{book.stem}.html").unlink(missing_ok=True)
     opened.record(parameters=values)
-    for book in chosen:
-        page = opened.folder / f"{book.stem}.html"
-        if resume and same and page.exists():
-            say(f"{book.stem}: already there")
-            continue
-        page.unlink(missing_ok=True)
-        say(f"{book.stem}: running")
-        _execute(book, opened, {name: value for name, value in values.items() if name in known[book]})
-    for book in every:  # all pages anew, so that their links name every page that is there
-        if (opened.folder / f"{book.stem}.html").exists() or book in chosen:
-            _write_page(opened, opened.folder / book.name)
-    return write_index(opened.folder.parent)
+    try:
+        for book in chosen:
+            if (opened.folder / f"{book.stem}.html").exists():
+                say(f"{book.stem}: already there")
+                continue
+            say(f"{book.stem}: running")
+            _execute(book, opened, {name: value for name, value in values.items() if name in known[book]})
+    finally:  # all pages anew, so that their links name every page that is there, also after a failure
+        for book in every:
+            if (opened.folder / f"{book.stem}.html").exists():
+                _write_page(opened, opened.folder / book.name)
+        index = write_index(opened.folder.parent)
+    return index
 
 
 def _execute(book: Path, run: runs.Run, values: dict[str, Any]) -> None:
@@ -235,7 +247,7 @@ def write_index(reports_dir: Path) -> Path:
                 "name": name,
                 "backbone": row["backbone"],
                 "updated": str(row["updated"])[:16].replace("T", " "),
-                "images": Path(row["images"]).name if row["images"] else "",
+                "images": Path(row["images"]).name if isinstance(row["images"], str) else "",
                 "labels": row["labels"],
                 "figures": figures,
                 "gap": _number(row["gap"]),

@@ -83,6 +83,11 @@ class Run:
 
     def known_images(self, image_dir: Path) -> pd.DataFrame | None:
         """The images table of an earlier notebook, if it looked at the same folder: what it knows is not read again."""
+        if self.folder.resolve() == image_dir.resolve():
+            raise RetrainLabError(
+                f"The run folder '{self.folder}' is the image folder itself, and a run replaces parts of its folder. "
+                "Choose another run or reports_dir."
+            )
         if self.info().get("dataset", {}).get("image_dir") != str(image_dir):
             return None
         try:
