@@ -289,8 +289,8 @@ def split(
         unknown = sorted(set(listed["path"]) - set(images["path"]))
         if unknown:
             raise RetrainLabError(
-                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} more of "
-                "its lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
+                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
+                "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
             )
         named = good["path"].map(listed.set_index("path")["split"])
         named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
