@@ -23,31 +23,8 @@ from .errors import RetrainLabError
 _RECORD, _NETWORK = "backbone.json", "backbone.tflite"
 _TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
 # Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
-_SIZES = {
-    96,
-    128,
-    160,
-    192,
-    224,
-    240,
-    256,
-    260,
-    280,
-    288,
-    299,
-    300,
-    320,
-    331,
-    336,
-    380,
-    384,
-    448,
-    456,
-    480,
-    512,
-    528,
-    600,
-}
+_SIZES = {96, 128, 160, 192, 224, 240, 256, 260, 280, 288, 299, 300,
+          320, 331, 336, 380, 384, 448, 456, 480, 512, 528, 600}  # fmt: skip
 _HANDLE = re.compile(r"https?://|[\w.-]+(/[\w.-]+){3,}$")  # a URL, or Kaggle's owner/model/framework/variation
 
 
