@@ -33,14 +33,14 @@ def style() -> None:
     plt.rcParams.update({"figure.figsize": (8, 4), "figure.dpi": 96, "figure.constrained_layout.use": True,
                          "axes.titlesize": "medium", "axes.titlelocation": "left", "savefig.facecolor": "white",
                          "axes.formatter.useoffset": False, "text.parse_math": False,
-                         "font.sans-serif": _fonts()})  # fmt: skip
+                         "font.family": _fonts()})  # fmt: skip
     set_matplotlib_formats("retina")
     # a label in a script that no font here has shows as boxes; saying so for every sign would bury the figure
     warnings.filterwarnings("ignore", message="Glyph .* missing from font")
 
 
 def _fonts() -> list[str]:
-    """Fonts that are here, in an order that lets labels in most scripts be shown."""
+    """Fonts that are here, in the order in which Matplotlib looks for a sign: labels in most scripts are shown."""
     from matplotlib import font_manager
 
     listed = {font.fname for font in font_manager.fontManager.ttflist}
