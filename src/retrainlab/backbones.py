@@ -96,17 +96,13 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     if image_size:  # another size gives other bottlenecks
         digest = hashlib.sha256(f"{digest} {image_size}".encode()).hexdigest()
     folder = root / digest
-    if not (folder / _RECORD).exists():
-        folder.mkdir(exist_ok=True)
-        if module is None:
-            module = folder / "saved_model"
-            if not (module / "saved_model.pb").exists():
-                embedded.build(handle, module)
-        _convert(handle, digest, module, folder, image_size)
-    elif module is None:
-        module = folder / "saved_model"  # not where the record says: the cache may have moved since
+    folder.mkdir(exist_ok=True)
+    if module is None:
+        module = folder / "saved_model"  # not where a record says: the cache may have moved since
         if not (module / "saved_model.pb").exists():
             embedded.build(handle, module)
+    if not (folder / _RECORD).exists():
+        _convert(handle, digest, module, folder, image_size)
     return replace(_opened(folder, handle), module=module)
 
 

@@ -138,7 +138,7 @@ def report(
     if not chosen:
         raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in every)}.")
     known = {book: parameters(book) for book in every}
-    together = all_parameters()
+    together = {name: entry for entries in known.values() for name, entry in entries.items()}
     values = check_parameters(values | {"run": run}, together)
     opened = runs.open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
     same = opened.info().get("parameters") == values
