@@ -94,3 +94,25 @@ def test_a_module_that_takes_any_size_needs_image_size_or_a_name_that_tells(tmp_
     large = backbones.resolve(str(tmp_path / "free"), tmp_path / "cache", 48)
     assert small.image_size == (40, 40) and small.folder != large.folder
     assert backbones.resolve(str(tmp_path / "mobilenet_v9_160"), tmp_path / "cache").image_size == (160, 160)
+
+
+def test_a_module_with_fake_quantization_operations_works(tmp_path):
+    """Such modules make quantization-aware graphs: they round to 8 bits, in TensorFlow as in LiteRT."""
+    import tensorflow as tf
+
+    saved = tf.train.Checkpoint()
+    saved.kernel = tf.Variable(np.random.default_rng(0).normal(0, 0.5, (3, 3, 3, 8)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], tf.float32)])
+    def features(images):
+        fake = tf.quantization.fake_quant_with_min_max_args
+        images = fake(images, 0.0, 1.0)
+        inner = tf.nn.relu6(tf.nn.conv2d(images, fake(saved.kernel, -2.0, 2.0), 2, "SAME"))
+        return tf.reduce_mean(fake(inner, 0.0, 6.0), [1, 2])
+
+    saved.__call__ = features
+    tf.saved_model.save(saved, str(tmp_path / "module"))
+    backbone = backbones.resolve(str(tmp_path / "module"), tmp_path / "cache")
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    expected = features(tf.constant(pixels / 255, tf.float32)).numpy()
+    assert backbone.bottlenecks(pixels) == pytest.approx(expected, abs=0.02)  # a step of the rounding is 0.024

@@ -1,31 +1,27 @@
 """A handle -> a Backbone: the pretrained network that turns pixels into bottlenecks.
 
-A handle is an embedded name (`efficientnet_lite0`), the path of a SavedModel, or a URL or Kaggle handle that
-`tensorflow_hub` resolves. Every module is converted to LiteRT once; the converted network lies beside its
-bottlenecks in `bottleneck_dir/<digest>/`, so that TensorFlow is not imported again.
+A handle is an embedded name (`efficientnet_lite0`), the path of a SavedModel, or an address that `hub` fetches. Every
+module is converted to LiteRT once; the converted network lies beside its bottlenecks in `bottleneck_dir/<digest>/`, so
+that TensorFlow is not imported again.
 """
 
 import hashlib
 import json
 import os
-import re
-import threading
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import embedded
-from .backend import litert_runner, quiet, tensorflow, tensorflow_hub
+from . import embedded, hub
+from .backend import litert, quiet, tensorflow, tensorflow_hub
 from .errors import RetrainLabError
 
 _RECORD, _NETWORK = "backbone.json", "backbone.tflite"
 _TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
-# Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
-_SIZES = {96, 128, 160, 192, 224, 240, 256, 260, 280, 288, 299, 300,
-          320, 331, 336, 380, 384, 448, 456, 480, 512, 528, 600}  # fmt: skip
-_HANDLE = re.compile(r"https?://|[\w.-]+(/[\w.-]+){3,}$")  # a URL, or Kaggle's owner/model/framework/variation
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,10 @@ class Backbone:
     dim: int
     module: Path
     folder: Path
-    _interpreters: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+
+    @cached_property
+    def _run(self) -> Callable[[np.ndarray], np.ndarray]:
+        return litert(self.folder / _NETWORK)
 
     def bottlenecks(self, pixels: np.ndarray) -> np.ndarray:
         """Compute the bottlenecks of images; threads may call this side by side, each gets its own interpreter.
@@ -58,9 +57,7 @@ class Backbone:
         Returns:
             float32 [n, dim].
         """
-        if not hasattr(self._interpreters, "run"):
-            self._interpreters.run = litert_runner(self.folder / _NETWORK)
-        rows = [self._interpreters.run(image[None].astype(np.float32) / 255.0)[0] for image in pixels]
+        rows = [self._run(image[None].astype(np.float32) / 255.0)[0] for image in pixels]
         return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
 
 
@@ -82,16 +79,16 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     elif Path(handle).expanduser().is_dir():
         module = Path(handle).expanduser().resolve()
         digest = _module_digest(module)
-    elif _HANDLE.match(handle):
+    elif hub.is_handle(handle):
         known = _recorded(root, handle, image_size)
         if known:
             return known
-        module = _download(handle, root / "modules")
+        module = hub.fetch(handle)
         digest = _module_digest(module)
     else:
         raise RetrainLabError(
             f"No backbone '{handle}'. Expected one of {', '.join(embedded.NETWORKS)}, the folder of a SavedModel, "
-            "or the address of a TF Hub module (https://...)."
+            "the address of a TF Hub module (https://...), or a Kaggle handle (owner/model/framework/variation/1)."
         )
     if image_size:  # another size gives other bottlenecks
         digest = hashlib.sha256(f"{digest} {image_size}".encode()).hexdigest()
@@ -145,20 +142,6 @@ def _module_digest(module: Path) -> str:
     return digest.hexdigest()
 
 
-def _download(handle: str, modules: Path) -> Path:
-    """Let tensorflow_hub fetch a module into a lasting place; its own default is the system's temporary folder."""
-    os.environ.setdefault("TFHUB_CACHE_DIR", str(modules))
-    hub = tensorflow_hub()
-    try:
-        return Path(hub.resolve(handle))
-    except Exception as error:  # hub passes on whatever urllib, tarfile or kagglehub raise
-        raise RetrainLabError(
-            f"The module {handle} could not be fetched ({error}). Check the address and the network; or fetch and "
-            "unpack it elsewhere and give the folder of its SavedModel; or use an embedded backbone, which needs no "
-            f"network: {', '.join(embedded.NETWORKS)}."
-        ) from error
-
-
 # --------------------------------------------------------------------------------------------- TensorFlow
 
 
@@ -173,7 +156,13 @@ def load_module(module: Path) -> tuple[Any, Any]:
         RetrainLabError: the module maps no images to vectors.
     """
     tf = tensorflow()
-    loaded = tensorflow_hub().load(str(module))
+    try:
+        loaded = tensorflow_hub().load(str(module))
+    except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise RetrainLabError(
+            f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
+            "incomplete; fetch it again."
+        ) from error
     if callable(loaded):
         return (lambda images: tf.convert_to_tensor(loaded(images))), loaded
     signatures = getattr(loaded, "signatures", {})
@@ -189,7 +178,12 @@ def load_module(module: Path) -> tuple[Any, Any]:
 def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> None:
     """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked."""
     tf = tensorflow()
-    function, loaded = load_module(module)
+    try:
+        function, loaded = load_module(module)
+    except RetrainLabError:
+        if hub.is_handle(handle):
+            hub.forget(module)
+        raise
     height, width = (asked_size, asked_size) if asked_size else _image_size(loaded, handle)
 
     @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.float32)])
@@ -214,7 +208,7 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     with quiet():
         aside.write_bytes(converter.convert())
     probe = np.random.default_rng(0).random((1, height, width, 3), np.float32)
-    expected, found = concrete(tf.constant(probe)).numpy(), litert_runner(aside)(probe)
+    expected, found = concrete(tf.constant(probe)).numpy(), litert(aside)(probe)
     if np.abs(expected - found).max() > _TOLERANCE * max(1.0, np.abs(expected).max()):
         aside.unlink()
         raise RetrainLabError(
@@ -247,10 +241,7 @@ def _image_size(loaded: Any, handle: str) -> tuple[int, int]:
     for shape in shapes:
         if shape is not None and shape.rank == 4 and shape[1] and shape[2]:
             return int(shape[1]), int(shape[2])
-    if "inception_v3" in handle:
-        return 299, 299
-    in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", handle)]
-    sizes = [number for number in in_name if number in _SIZES]
-    if sizes:
-        return sizes[-1], sizes[-1]
+    side = hub.image_size(handle)
+    if side is not None:
+        return side, side
     raise RetrainLabError(f"The module {handle} takes images of any size. Say which to use: set image_size.")

@@ -54,18 +54,32 @@ def tensorflow_hub() -> Any:
     return hub
 
 
-def litert_runner(file: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Open a .tflite file of one input and one output as a function, array -> array, for use by one thread."""
+def litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Open a .tflite file of one input and one output as a function, array -> array.
+
+    Threads may call it side by side: each gets an interpreter of its own, on its first call. An interpreter runs on one
+    core, so that as many threads as cores keep all of them busy.
+
+    Raises:
+        ValueError: the file is no LiteRT model.
+    """
     with quiet():
         from ai_edge_litert.interpreter import Interpreter
+    own = threading.local()
 
-        interpreter = Interpreter(model_path=str(file), num_threads=1)
-        interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    def interpreter() -> Any:
+        if not hasattr(own, "interpreter"):
+            with quiet():
+                own.interpreter = Interpreter(model_path=str(file), num_threads=1)
+                own.interpreter.allocate_tensors()
+        return own.interpreter
+
+    interpreter()  # a damaged file is found out now, not at the first image
 
     def run(values: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(taken, values)
-        interpreter.invoke()
-        return interpreter.get_tensor(given)
+        mine = interpreter()
+        mine.set_tensor(mine.get_input_details()[0]["index"], values)
+        mine.invoke()
+        return mine.get_tensor(mine.get_output_details()[0]["index"])
 
     return run

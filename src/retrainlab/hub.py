@@ -1,0 +1,137 @@
+"""A TF Hub or Kaggle handle -> the folder of its SavedModel, fetched by tensorflow_hub and kept.
+
+tensorflow_hub unpacks what it streams, takes the half of an archive for the whole, waits without end for a server that
+has gone silent, and keeps modules in the system's temporary folder, which gets emptied. Here an archive arrives as a
+whole, with a bar, or not at all, and modules lie in a lasting place, from where they are used without a network.
+"""
+
+import contextlib
+import csv
+import os
+import re
+import shutil
+import socket
+import tempfile
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from . import embedded
+from .backend import tensorflow_hub
+from .errors import RetrainLabError
+
+# Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
+_SIZES = {96, 128, 160, 192, 224, 240, 256, 260, 280, 288, 299, 300,
+          320, 331, 336, 380, 384, 448, 456, 480, 512, 528, 600}  # fmt: skip
+_TIMEOUT = 30  # seconds without a byte
+_KAGGLE = re.compile(r"[\w.-]+(/[\w.-]+){3,4}$")  # owner/model/framework/variation, and its version
+
+
+def known_modules() -> list[dict[str, str]]:
+    """List well-known image feature vector modules, as their publishers describe them.
+
+    Returns:
+        The rows of `modules.csv`: handle, image_size (pixels a side), dim, network.
+    """
+    with (files("retrainlab") / "modules.csv").open(encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def is_handle(text: str) -> bool:
+    """Say whether a text is an address (https://...) or a Kaggle handle (owner/model/framework/variation/version)."""
+    return bool(re.match(r"https?://", text) or _KAGGLE.match(text))
+
+
+def image_size(handle: str) -> int | None:
+    """Tell the pixels a side that a module of this name takes; None where the name does not say."""
+    plain = _without_version(handle)
+    for module in known_modules():
+        if plain == _without_version(module["handle"]):
+            return int(module["image_size"])
+    if "inception_v3" in handle or "inception-v3" in handle:
+        return 299
+    in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", handle)]
+    return next((number for number in reversed(in_name) if number in _SIZES), None)
+
+
+def _without_version(handle: str) -> str:
+    return re.sub(r"/\d+/?$", "", handle.rstrip("/"))
+
+
+def fetch(handle: str) -> Path:
+    """Fetch a module, or find it where an earlier call put it: `TFHUB_CACHE_DIR`, else `~/.cache/retrainlab/modules`.
+
+    Raises:
+        RetrainLabError: it cannot be had; the message says by what other means.
+    """
+    os.environ.setdefault("TFHUB_CACHE_DIR", str(Path("~/.cache/retrainlab/modules").expanduser()))
+    _break_dead_locks(Path(os.environ["TFHUB_CACHE_DIR"]))
+    hub = tensorflow_hub()
+    from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
+
+    class Resolver(HttpCompressedFileResolver):
+        """Unpacks an archive that has arrived as a whole, instead of what a connection happens to give."""
+
+        def _call_urlopen(self, request: Any) -> Any:
+            return _whole(request, self._context)
+
+    registered = hub.registry.resolver
+    before = list(registered._impls)  # there is no public way to take an implementation out again
+    registered.add_implementation(Resolver())
+    try:
+        return Path(hub.resolve(_address(handle)))
+    except Exception as error:  # hub passes on whatever urllib, tarfile or the disk raise
+        raise RetrainLabError(
+            f"The module {handle} could not be fetched: {str(error).rstrip('.')}. Check the address and the network; "
+            "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "
+            f"embedded backbone, which needs no network: {', '.join(embedded.NETWORKS)}."
+        ) from error
+    finally:
+        registered._impls = before
+
+
+def _whole(request: Any, context: Any) -> Any:
+    """Download into a temporary file with a bar; OSError if the connection is cut off."""
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 (whoever reads it closes it)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as response:
+        expected = int(response.headers.get("Content-Length") or 0)
+        bar = tqdm.wrapattr(response, "read", expected, desc="module", leave=False, disable=None)
+        with bar as content:
+            shutil.copyfileobj(content, whole)
+    if whole.tell() < expected:
+        raise OSError(f"the connection was cut off after {whole.tell():,} of {expected:,} bytes; run again")
+    whole.seek(0)
+    return whole
+
+
+def forget(module: Path) -> None:
+    """Remove a fetched module that turned out broken, so that the next call fetches it again."""
+    shutil.rmtree(module, ignore_errors=True)
+    module.with_name(f"{module.name}.descriptor.txt").unlink(missing_ok=True)
+
+
+def _address(handle: str) -> str:
+    if not _KAGGLE.match(handle):
+        return handle
+    owner, model, framework, variation, *version = handle.split("/")
+    if not version:
+        raise RetrainLabError(f"it does not say which version; add one, such as {handle}/1")
+    parts = [owner, model, "frameworks", framework, "variations", variation, "versions", *version]
+    return "https://www.kaggle.com/models/" + "/".join(parts)
+
+
+def _break_dead_locks(modules: Path) -> None:
+    """Remove the locks of processes that were killed: tensorflow_hub would wait ten minutes for each."""
+    for lock in modules.glob("*.lock"):
+        with contextlib.suppress(OSError, ValueError):
+            host, process, task = lock.read_text().rsplit(".", 2)
+            if host != socket.gethostname():
+                continue  # on another machine, whose processes cannot be seen
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                lock.unlink()
+                shutil.rmtree(f"{str(lock).removesuffix('.lock')}.{task}.tmp", ignore_errors=True)
