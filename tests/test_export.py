@@ -89,3 +89,32 @@ def test_what_is_no_model_is_said(exported, tmp_path):
         labeling.load(tmp_path)
     with pytest.raises(RetrainLabError, match=r"contract.json' is no model"):
         labeling.load(folder / "contract.json")
+
+
+def test_eight_bits_label_nearly_as_the_float_model_does(exported, backbone, photos, trained, tmp_path):
+    _, head, _ = exported
+    paths = [photos / path for path in trained["table"]["path"]]
+    pixels = np.stack([read_pixels(path, (32, 32)) for path in paths])
+    sizes = export.export(tmp_path / "model", backbone, head, representative=pixels[::2])
+    facts, correct = labeling.measure(tmp_path / "model" / "model_int8.tflite", paths, trained["table"]["label"])
+    _, expected = labeling.measure(tmp_path / "model" / "model.tflite", paths, trained["table"]["label"])
+    assert correct.mean() >= expected.mean() - 0.05 and facts["accuracy"] == correct.mean()
+    assert sizes["LiteRT, int8"] == (tmp_path / "model" / "model_int8.tflite").stat().st_size
+
+
+def test_a_layer_is_corrected_for_features_that_are_shifted_and_shrunk():
+    random = np.random.default_rng(0)
+    wanted = random.normal(2, 1, (300, 20)).astype(np.float32)
+    found = wanted * random.uniform(0.5, 1, 20) + random.uniform(-1, 1, 20)
+    kernel, bias = random.normal(size=(20, 3)), random.normal(size=3)
+    new, shifted = export._corrected(kernel, bias, found, wanted)
+    assert found @ new + shifted == pytest.approx(wanted @ kernel + bias, abs=0.02)
+
+
+def test_the_head_is_read_back(exported, backbone, tmp_path):
+    folder, head, _ = exported
+    again = export.load_head(folder, backbone)
+    assert again.labels == head.labels and again.settings == head.settings
+    assert np.array_equal(again.kernel, head.kernel) and (again.hidden is None) == (head.hidden is None)
+    with pytest.raises(RetrainLabError, match="no head to start from"):
+        export.load_head(tmp_path, backbone)

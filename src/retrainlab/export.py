@@ -1,52 +1,212 @@
 """Write a backbone with a trained head in every format that people use it in.
 
-The folder holds a SavedModel; beside it output_graph.pb, output_labels.txt, model.tflite and contract.json, which says
-what a client must feed and may expect.
+The folder holds a SavedModel; beside it output_graph.pb, output_labels.txt, model.tflite, head.npz and contract.json,
+which says what a client must feed and may expect.
 """
 
 import json
 import os
 import shutil
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from . import reference
 from .backbones import Backbone, load_module
-from .backend import quiet, tensorflow
-from .heads import Head
+from .backend import litert, quiet, tensorflow
+from .contract import digests
+from .errors import RetrainLabError
+from .evaluation import softmax
+from .heads import Head, HeadSettings
 
 INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
+_RANGES = 200  # images that suffice to find the ranges of activations
+_FEATURES = "bottleneck"  # node of the frozen backbone that a head goes on
 
 
-def export(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str = "final_result") -> dict[str, int]:
+def export(
+    folder: Path,
+    backbone: Backbone,
+    head: Head,
+    final_tensor_name: str = "final_result",
+    representative: np.ndarray | None = None,
+) -> dict[str, int]:
     """Export a classifier; the folder is replaced as a whole, once everything is written.
 
-    - `saved_model.pb`, `variables/`: SavedModel. Signature `serving_default` is retrain.py's: `image`, float32
-      [n, height, width, 3] in [0, 1], to `prediction`, float32 [n, labels]. Signature `image_bytes` takes
-      `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to `prediction`.
+    - `saved_model.pb`, `variables/`: see `write_saved_model`.
     - `output_graph.pb`: frozen graph, from `Placeholder` to `final_tensor_name`, for TF1-style clients.
     - `model.tflite`: float32 LiteRT model, [1, height, width, 3] in [0, 1] to [1, labels].
+    - `model_int8.tflite`: the same with an 8-bit backbone; only with `representative`.
     - `output_labels.txt`: the labels in class order, one a line.
-    - `contract.json`: image size, input range, names, labels.
+    - `head.npz`: the trained layer alone, for a later training to start from.
+    - `contract.json`: image size, input range, names, labels; digests of the files; and, for three images in
+      `reference/`, the probabilities to expect.
+
+    Args:
+        representative: uint8 [n, height, width, 3], some hundreds of training images: the ranges of activations are
+            taken from them (Jacob et al. 2018, arxiv.org/abs/1712.05877), and the head is fitted to what 8 bits make
+            of them.
 
     Returns:
         Size in bytes of each format.
     """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    module = load_module(backbone.module)
+    _save(aside, backbone, head, module)
+    graph = with_head(freeze(backbone, module), head, final_tensor_name)
+    (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
+    (aside / "model.tflite").write_bytes(_lite(backbone, head, module))
+    if representative is not None:
+        (aside / "model_int8.tflite").write_bytes(_int8(backbone, head, module, representative))
+    write_labels(aside / "output_labels.txt", head.labels)
+    _save_head(aside / "head.npz", head)
+
+    def chances(pixels: np.ndarray) -> np.ndarray:  # what is expected comes from the head, not from what is exported
+        return softmax(head.logits(backbone.bottlenecks(pixels)))
+
+    contract = {
+        "labels": head.labels,
+        "image_size": list(backbone.image_size),
+        "input_range": [0, 1],
+        "channels": "RGB",
+        "resize": "bilinear, antialiased, aspect not kept, rounded to whole numbers of 0 to 255",
+        "input": INPUT,
+        "output": final_tensor_name,
+        "backbone": backbone.handle,
+        "backbone_digest": backbone.digest,
+        "settings": asdict(head.settings),
+        "reference": reference.write(aside, backbone.image_size, head.labels, chances),
+        "files": digests(aside),  # of all files above
+        "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    (aside / "contract.json").write_text(json.dumps(contract, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    files = {
+        "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
+        "frozen graph": [folder / "output_graph.pb"],
+        "LiteRT": [folder / "model.tflite"],
+        "LiteRT, int8": list(folder.glob("model_int8.tflite")),
+    }
+    return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
+
+
+def write_saved_model(folder: Path, backbone: Backbone, head: Head) -> None:
+    """Write a SavedModel for serving, in place of an earlier one.
+
+    Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
+    float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
+    `prediction`.
+
+    Raises:
+        RetrainLabError: the folder holds something that is no SavedModel.
+    """
+    if folder.exists() and not (folder / "saved_model.pb").exists() and any(folder.iterdir()):
+        raise RetrainLabError(
+            f"The folder '{folder}' holds files that are no SavedModel, and is not replaced. Choose another folder."
+        )
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    _save(aside, backbone, head, load_module(backbone.module))
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+
+
+def write_labels(file: Path, labels: list[str]) -> None:
+    """Write labels, one a line, in class order; a label stays on its line."""
+    file.write_text("".join(" ".join(label.splitlines()) + "\n" for label in labels), encoding="utf-8")
+
+
+# --------------------------------------------------------------------------------------------- the head alone
+
+
+def _save_head(file: Path, head: Head) -> None:
+    hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
+    np.savez(file, kernel=head.kernel, bias=head.bias, **hidden)  # type: ignore[arg-type]
+
+
+def load_head(folder: Path, backbone: Backbone) -> Head:
+    """Read the head of an exported model, to start another training from.
+
+    Raises:
+        RetrainLabError: no export there, or it stands on another backbone.
+    """
+    try:
+        contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+        with np.load(folder / "head.npz") as arrays:
+            values = dict(arrays)
+    except (OSError, ValueError) as error:
+        raise RetrainLabError(
+            f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
+            "reports/demo/model."
+        ) from error
+    if contract["backbone_digest"] != backbone.digest:
+        raise RetrainLabError(
+            f"The head in '{folder}' was trained on bottlenecks of {contract['backbone']}, which are not those of "
+            f"{backbone.handle}. Start from a head of the same backbone, or from none."
+        )
+    hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
+    return Head(contract["labels"], HeadSettings(**contract["settings"]), values["kernel"], values["bias"], hidden)
+
+
+# --------------------------------------------------------------------------------------------- TensorFlow
+
+
+def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
+    """Freeze a backbone into a GraphDef, from `Placeholder` to its bottlenecks; see `with_head`.
+
+    Args:
+        module: what `backbones.load_module` returned, if it is loaded already.
+    """
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    height, width = backbone.image_size
-    features, loaded = load_module(backbone.module)
-    module = tf.Module()
-    module.backbone = loaded  # owns the variables that the signatures use
-    module.head = [tf.Variable(array) for array in (*(head.hidden or ()), head.kernel, head.bias)]
+    features, loaded = module or load_module(backbone.module)
+    spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, INPUT)
+    function = tf.function(lambda images: tf.identity(features(images), _FEATURES), input_signature=[spec])
+    with quiet():
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    del loaded  # the variables were needed until here
+    return frozen.graph.as_graph_def()
 
-    def predict(images: Any, name: str = "prediction") -> Any:
+
+def with_head(backbone_graph: Any, head: Head, final_tensor_name: str = "final_result") -> Any:
+    """Put a head on a frozen backbone: a GraphDef from `Placeholder` to softmax probabilities `final_tensor_name`."""
+    tf = tensorflow()
+    graph = tf.Graph()
+    with graph.as_default():
+        (x,) = tf.import_graph_def(backbone_graph, name="", return_elements=[f"{_FEATURES}:0"])
+        tf.nn.softmax(_logits(head, x), name=final_tensor_name)
+    return graph.as_graph_def()
+
+
+def _logits(head: Head, x: Any, scope: str = "final_retrain_ops") -> Any:
+    tf = tensorflow()
+    with tf.name_scope(scope):
+        if head.hidden is not None:
+            x = tf.nn.relu(x @ tf.constant(head.hidden[0]) + tf.constant(head.hidden[1]))
+        return tf.add(x @ tf.constant(head.kernel), tf.constant(head.bias), name="Wx_plus_b/pre_activations")
+
+
+def _save(folder: Path, backbone: Backbone, head: Head, module: tuple[Any, Any]) -> None:
+    tf = tensorflow()
+    height, width = backbone.image_size
+    features, loaded = module
+    owner = tf.Module()
+    owner.backbone = loaded  # owns the variables that the signatures use
+    owner.head = [tf.Variable(array) for array in (*(head.hidden or ()), head.kernel, head.bias)]
+
+    def predict(images: Any) -> Any:
         x = features(images)
-        *inner, kernel, bias = module.head
+        *inner, kernel, bias = owner.head
         if inner:
             x = tf.nn.relu(x @ inner[0] + inner[1])
-        return tf.nn.softmax(x @ kernel + bias, name=name)
+        return {"prediction": tf.nn.softmax(x @ kernel + bias)}
 
     def decode(data: Any) -> Any:
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
@@ -56,49 +216,73 @@ def export(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str 
 
     @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
     def serve(image: Any) -> Any:
-        return {"prediction": predict(image)}
+        return predict(image)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
     def serve_bytes(image_bytes: Any) -> Any:
-        return {"prediction": predict(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))}
+        return predict(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, INPUT)])
-    def graph(images: Any) -> Any:
-        return predict(images, final_tensor_name)
+    tf.saved_model.save(owner, str(folder), {"serving_default": serve, "image_bytes": serve_bytes})
 
-    @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.float32, "image")])
-    def lite(image: Any) -> Any:
-        return predict(image)
 
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    tf.saved_model.save(module, str(aside), {"serving_default": serve, "image_bytes": serve_bytes})
+def _lite(backbone: Backbone, head: Head | None, module: tuple[Any, Any], images: np.ndarray | None = None) -> bytes:
+    """Convert to LiteRT: to probabilities, or without a head to bottlenecks; float32, or 8 bits by example `images`.
+
+    Input, output and the head stay float32: a head's weights differ by factors of thousands between features, which 8
+    bits cannot hold.
+    """
+    tf = tensorflow()
+    features, loaded = module
+
+    def run(image: Any) -> Any:
+        return features(image) if head is None else tf.nn.softmax(_logits(head, features(image)))
+
+    spec = tf.TensorSpec([1, *backbone.image_size, 3], tf.float32, "image")
+    concrete = tf.function(run, input_signature=[spec]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
     with quiet():
-        frozen = convert_variables_to_constants_v2(graph.get_concrete_function())
-    (aside / "output_graph.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([lite.get_concrete_function()], module)
-    with quiet():
-        (aside / "model.tflite").write_bytes(converter.convert())
-    lines = [" ".join(label.splitlines()) + "\n" for label in head.labels]  # a label stays on its line
-    (aside / "output_labels.txt").write_text("".join(lines), encoding="utf-8")
-    contract = {
-        "labels": head.labels,
-        "image_size": [height, width],
-        "input_range": [0, 1],
-        "channels": "RGB",
-        "resize": "bilinear, antialiased, aspect not kept, rounded to whole numbers of 0 to 255",
-        "input": INPUT,
-        "output": final_tensor_name,
-        "backbone": backbone.handle,
-        "backbone_digest": backbone.digest,
-        "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    (aside / "contract.json").write_text(json.dumps(contract, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
-    saved = [folder / "saved_model.pb", *(folder / "variables").iterdir()]
-    return {
-        "SavedModel": sum(file.stat().st_size for file in saved),
-        "frozen graph": (folder / "output_graph.pb").stat().st_size,
-        "LiteRT": (folder / "model.tflite").stat().st_size,
-    }
+        if images is None:
+            return converter.convert()
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None].astype(np.float32) / 255] for image in images)
+        # the one way to leave some operations in float32; it has nothing to do with debugging here
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["FULLY_CONNECTED"])
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+        )
+        return debugger.get_nondebug_quantized_model()
+
+
+def _int8(backbone: Backbone, head: Head, module: tuple[Any, Any], images: np.ndarray) -> bytes:
+    """Quantise a classifier, with a head that makes up for what 8 bits do to the bottlenecks."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        file = Path(folder, "int8.tflite")
+        file.write_bytes(_lite(backbone, None, module, images[:_RANGES]))
+        run = litert(file)
+        found = np.concatenate(list(pool.map(lambda image: run(image[None].astype(np.float32) / 255), images)))
+        wanted = np.concatenate(list(pool.map(lambda image: backbone.bottlenecks(image[None]), images)))
+    if head.hidden is None:
+        kernel, bias = _corrected(head.kernel, head.bias, found, wanted)
+        return _lite(backbone, replace(head, kernel=kernel, bias=bias), module, images[:_RANGES])
+    hidden = _corrected(*head.hidden, found, wanted)
+    return _lite(backbone, replace(head, hidden=hidden), module, images[:_RANGES])
+
+
+def _corrected(
+    kernel: np.ndarray, bias: np.ndarray, found: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a layer on the features `found` that gives what `kernel` and `bias` give on those `wanted`, both [n, dim].
+
+    8 bits shift and shrink every feature a little: a line a feature takes that back (bias correction, Nagel et al.
+    2019, arxiv.org/abs/1906.04721, with a slope). What remains is fitted by ridge regression of the outputs.
+    """
+    centre, target = found.mean(axis=0), wanted.mean(axis=0)
+    # the small constant: a feature that hardly varies says nothing of its slope, and is set to its mean
+    slope = ((found - centre) * (wanted - target)).mean(axis=0) / (found.var(axis=0) + 1e-4)
+    scale = found.std(axis=0) + 0.02  # likewise
+    scaled = (found - centre) / scale
+    rest = (wanted - target - (found - centre) * slope) @ kernel
+    gram = scaled @ scaled.T
+    penalty = np.trace(gram) / len(gram) * np.eye(len(gram))
+    new = slope[:, None] * kernel + (scaled.T @ np.linalg.solve(gram + penalty, rest)) / scale[:, None]
+    return new.astype(np.float32), (bias + target @ kernel - centre @ new).astype(np.float32)
