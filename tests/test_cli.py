@@ -119,8 +119,15 @@ def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
 def test_fetch(call, tmp_path):
     done = call("fetch", "elpv", "--to", tmp_path / "cells")
     assert done.exit_code == 0 and "2,624 images" in done.output and "CC BY-NC-SA 4.0" in done.output
+    assert "neighbours are alike" in done.output
     done = call("fetch", "nothing")
     assert done.exit_code == 1 and "No dataset 'nothing'" in done.output
+
+
+def test_help_names_every_dataset(call):
+    from retrainlab import datasets
+
+    assert all(name in call("fetch", "--help").output for name in datasets.DATASETS)
 
 
 def test_help_names_every_command(call):

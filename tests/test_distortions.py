@@ -108,3 +108,9 @@ def test_heads_learn_from_distorted_rows_and_measure_on_the_others():
     labels[:20] = labels[:20][::-1]  # the train rows say the opposite
     _, history = heads.train(features, labels, split, [heads.HeadSettings(200)])
     assert set(history["split"]) == {"train"} and history["accuracy"].iloc[-1] == 0
+
+
+def test_each_distortion_alone():
+    both = Distortion(flip_left_right=True, random_crop=10)
+    assert both.apart() == {"flip_left_right": Distortion(True), "random_crop": Distortion(random_crop=10)}
+    assert Distortion(random_crop=10).apart() == {} == Distortion().apart()

@@ -165,3 +165,25 @@ def test_errors_of_training():
         heads.train(features * 1e10, labels, split, [heads.HeadSettings(200, 1e30, standardize=False)])
     with pytest.raises(RetrainLabError, match="eval_step_interval is 0"):
         heads.train(features, labels, split, [QUICK], 0)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_training_can_start_from_an_earlier_head_and_learn_a_new_label(hidden, standardize):
+    features, labels, split = blobs(spread=0.3)
+    settings = heads.HeadSettings(200, hidden_units=hidden, standardize=standardize)
+    (earlier,), before = heads.train(features, labels, split, [settings])
+    _, after = heads.train(features, labels, split, [settings] * 2, start=earlier)
+    ended = before[before["step"] == 200].set_index("split")["cross_entropy"]
+    for _, began in after[after["step"] == 0].groupby("member"):
+        assert began.set_index("split")["cross_entropy"].to_dict() == pytest.approx(ended.to_dict(), abs=1e-4)
+    more = np.where(np.arange(len(labels)) % 10 == 3, "a new label", labels)  # sorts before the others
+    (grown,), _ = heads.train(features, more, split, [settings], start=earlier)
+    assert grown.labels == ["a new label", *earlier.labels]
+
+
+def test_an_earlier_head_of_another_shape_is_refused():
+    features, labels, split = blobs()
+    (earlier,), _ = heads.train(features, labels, split, [QUICK])
+    with pytest.raises(RetrainLabError, match=r"has 0 hidden units\. Expected 4"):
+        heads.train(features, labels, split, [heads.HeadSettings(10, hidden_units=4)], start=earlier)

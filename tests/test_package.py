@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retrainlab import reports
+from retrainlab import hub, reports
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "src" / "retrainlab").glob("[a-z]*.py"))
@@ -85,6 +85,12 @@ def test_the_readme_lists_every_command_and_make_target():
     for target in ("report", "test", "lab", "tensorboard", "lint", "bench", "clean"):
         assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE)
         assert f"make {target}" in README
+
+
+def test_the_readme_lists_the_known_modules():
+    for module in hub.known_modules():
+        dim = f"{int(module['dim']):,}"
+        assert f"| {module['network']} | `{module['handle']}` | {module['image_size']} | {dim} |" in README
 
 
 def test_the_plan_of_the_house_in_the_readme_is_as_built():

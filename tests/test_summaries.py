@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from retrainlab import heads, summaries
+from retrainlab import heads, runs, summaries
 
 
 @pytest.fixture
 def logs(trained, tmp_path):
     def train(seed):
         settings = heads.HeadSettings(200, seed=seed)
-        with summaries.TrainingLogs(tmp_path / "logs", 200) as watch:
+        with summaries.TrainingLogs(runs.Run(tmp_path).new_logs(), 200) as watch:
             table = trained["table"]
             return heads.train(trained["features"], table["label"], table["split"], [settings], 50, watch)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import click
 
 from . import __version__
 from .errors import RetrainLabError
+from .flags import Flags
+
+
+class _BadUsage(click.ClickException):
+    exit_code = 2
 
 
 class _Command(click.Group):
@@ -20,6 +26,8 @@ class _Command(click.Group):
             return super().invoke(context)
         except RetrainLabError as error:
             raise click.ClickException(str(error)) from error
+        except click.UsageError as error:  # an unknown flag, a value of the wrong kind: a sentence, without the usage
+            raise _BadUsage(error.format_message()) from error
 
 
 @click.group(cls=_Command)
@@ -75,17 +83,79 @@ def _extraction(run: Path) -> str:
     return info.get("extraction", "")
 
 
+def _flags(command: Any) -> Any:
+    for flag in reversed(fields(Flags)):
+        command = click.option(
+            f"--{flag.name}",
+            type=type(flag.default),
+            default=flag.default,
+            is_flag=isinstance(flag.default, bool),
+            show_default=True,
+            help=flag.metadata["help"],
+        )(command)
+    return command
+
+
 @main.command()
-@click.option("--model", required=True, help="Exported model: a run's model folder, or one file in it.")
+@_flags
+def retrain(**values: Any) -> None:
+    """Do what TensorFlow Hub's retrain.py does, with its flags: retrainlab retrain --image_dir ~/photos
+
+    A script that calls retrain.py changes the command's name and gets the files it had. Train, validation and test
+    images are divided by a hash of their path inside image_dir, so that they stay what they are when images are added.
+    Every image becomes a bottleneck once; the next training on the same images takes seconds, also with distortions.
+
+    The arithmetic is retrain.py's, too. The notebooks do better: they bring the features to one scale and let
+    validation choose how much to hold the layer back. Try: retrainlab report --run mine -p image_dir ~/photos
+    """
+    import logging
+
+    flags = Flags(**values)
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("retrainlab").setLevel(flags.logging_verbosity)
+    from . import retrain
+
+    retrain.retrain(flags)
+
+
+@main.command()
+@click.option("--model", help="Exported model: a run's model folder, or one file in it.")
+@click.option("--graph", help="Frozen graph that retrain.py made, instead of --model.")
+@click.option("--labels", help="Its labels, one a line, in class order.  [default: output_labels.txt beside it]")
+@click.option("--image", "more", multiple=True, type=click.Path(path_type=Path), help="Image to label, as IMAGES.")
+@click.option("--input_layer", help="Node that takes the image.  [default: found in the graph]")
+@click.option("--output_layer", help="Node that gives probabilities.  [default: found in the graph]")
+@click.option("--input_height", type=click.IntRange(1), help="Pixels.  [default: what the graph says, or 299]")
+@click.option("--input_width", type=click.IntRange(1), help="Pixels.  [default: what the graph says, or 299]")
+@click.option("--input_mean", type=float, help="Taken from each pixel, 0 to 255.  [default: 0; 128 for `Mul`]")
+@click.option("--input_std", type=float, help="What the rest is divided by.  [default: 255; 128 for `Mul`]")
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many labels for each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-def label(model: str, top: int, as_json: bool, images: tuple[Path, ...]) -> None:
-    """Label image files with an exported model: the most probable labels, best first."""
-    from . import labeling
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: tuple, **flags: Any) -> None:
+    """Label image files: the most probable labels, best first.
 
-    table, problems = labeling.label(labeling.load(model), images, top)
-    by_path = {str(path): table[table["path"] == str(path)] for path in images}
+    With --model, what this project exported. With --graph, the frozen graph of anybody's retrain.py, with the flags of
+    label_image.py; what they leave open is found in the graph, and said.
+    """
+    from . import label_image, labeling
+
+    given = [f"--{name}" for name, value in flags.items() if value is not None]
+    if bool(model) == bool(graph):
+        raise RetrainLabError(
+            "Say what labels: either --model with a run's model folder, or --graph with a frozen graph."
+        )
+    if model and given:
+        raise RetrainLabError(
+            f"{given[0]} goes with --graph. An export that --model names says itself what it expects."
+        )
+    if not images + more:
+        raise RetrainLabError("There is no image to label. Name some files, or one with --image.")
+    labeler = labeling.load(model) if model else label_image.load(graph, **flags)
+    if labeler.note:
+        click.echo(labeler.note, err=True)
+    table, problems = labeling.label(labeler, images + more, top)
+    by_path = {path: table[table["path"] == path] for path in map(labeling.shown, images + more)}
     if as_json:
         answer = []
         for path, rows in by_path.items():
@@ -110,7 +180,11 @@ def label(model: str, top: int, as_json: bool, images: tuple[Path, ...]) -> None
 @click.argument("name")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to make.  [default: data/NAME in the project]")
 def fetch(name: str, to: Path | None) -> None:
-    """Prepare a public dataset as a folder of label folders. Known: elpv."""
+    """Prepare a public dataset as a folder of label folders: elpv, stanford-dogs or flower-photos.
+
+    The images of elpv come with the project; stanford-dogs is 757 MiB to fetch, flower-photos 218 MiB. An interrupted
+    download goes on when this is run again.
+    """
     from . import datasets
 
     folder = datasets.fetch(name, None if to is None else Path.cwd() / to)
@@ -119,6 +193,8 @@ def fetch(name: str, to: Path | None) -> None:
     click.echo(f"Licence: {card['licence']}. Please cite:")
     for citation in card["cite"]:
         click.echo(f"  {citation}")
+    if "caveat" in card:
+        click.echo(f"Mind: {card['caveat']}")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -5,7 +5,7 @@ variants, and their bottlenecks are kept like any other.
 """
 
 import zlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Distortion:
     def active(self) -> bool:
         """Whether anything is distorted at all."""
         return any(astuple(self))
+
+    def apart(self) -> "dict[str, Distortion]":
+        """Take them apart: one distortion for each that is on, by name; empty where fewer than two are."""
+        on = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name)}
+        return {name: Distortion(**{name: value}) for name, value in on.items()} if len(on) > 1 else {}
 
     def variant(self, number: int) -> int:
         """Name variant `number` (from 1) of this distortion in the cache: an int that is never 0, below 2 to the 31."""

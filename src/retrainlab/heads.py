@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 from .backend import tensorflow
 from .errors import RetrainLabError
 
-_ROWS_AT_ONCE = 4096  # when evaluating: bounds the memory of a large stack's logits
+_LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
+_STEPS_AT_ONCE = 100  # between two looks at the progress bar
 _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon: Kingma & Ba 2015, arxiv.org/abs/1412.6980
 # Heads of one stack share their batches and the shape of their weights, so they must agree in these.
 _SHARED = ("how_many_training_steps", "train_batch_size", "optimizer", "standardize", "class_weight",
@@ -102,22 +103,35 @@ class Head:
             features = np.maximum(features @ self.hidden[0] + self.hidden[1], 0)
         return (features @ self.kernel + self.bias).astype(np.float32)
 
+    def cooled(self, temperature: float) -> "Head":
+        """Divide the logits by a temperature above 0 (`evaluation.temperature`): same answers, other probabilities.
+
+        It is a copy whose last layer is divided, so every export carries it.
+        """
+        return replace(
+            self,
+            kernel=(self.kernel / temperature).astype(np.float32),
+            bias=(self.bias / temperature).astype(np.float32),
+        )
+
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The first head of a stack while it trains, for TensorBoard.
+    """A stack while it trains; its first head in full, for TensorBoard.
 
     Attributes:
         step: batches so far.
-        head: as it stands.
-        metrics: split -> {"accuracy", "cross_entropy"}.
-        logits: split -> float32 [n, labels].
+        head: the first head as it stands.
+        metrics: the first head's split -> {"accuracy", "cross_entropy"}.
+        logits: the first head's split -> float32 [n, labels].
+        hits: bool [n, stack], what each head gets right of the train and validation rows; False for other rows.
     """
 
     step: int
     head: Head
     metrics: dict[str, dict[str, float]]
     logits: dict[str, np.ndarray]
+    hits: np.ndarray
 
 
 def train(
@@ -125,8 +139,9 @@ def train(
     labels: Sequence[str] | np.ndarray,
     split: Sequence[str] | np.ndarray,
     stack: Sequence[HeadSettings],
-    eval_step_interval: int = 50,
+    eval_step_interval: int | Sequence[int] = 50,
     watch: Callable[[Snapshot], None] | None = None,
+    start: Head | None = None,
 ) -> tuple[list[Head], pd.DataFrame]:
     """Train a stack of heads on cached bottlenecks.
 
@@ -140,8 +155,10 @@ def train(
             their own split share batches; a head passes over the images that are not its own. Where there are rows of
             the split `distorted`, heads learn from those instead of the train rows, which are then only measured.
         stack: the settings of each head.
-        eval_step_interval: steps between evaluations; there is one before the first step and one after the last.
+        eval_step_interval: steps between evaluations, or the steps to evaluate at; there is always an evaluation
+            before the first step and one after the last.
         watch: called at every evaluation with the stack's first head.
+        start: a trained head to start from, for the labels that it knows; None starts from chance.
 
     Returns:
         (heads, history): history has the columns member (0 .. len(stack) - 1), step, split (train or validation),
@@ -156,8 +173,12 @@ def train(
         for name in _SHARED:
             if getattr(settings, name) != getattr(first, name):
                 raise RetrainLabError(f"The settings of one stack differ in {name}. Expected the same for all of them.")
-    if eval_step_interval < 1:
-        raise RetrainLabError(f"eval_step_interval is {eval_step_interval}. Expected a whole number from 1 up.")
+    steps = first.how_many_training_steps
+    if isinstance(eval_step_interval, int):
+        if eval_step_interval < 1:
+            raise RetrainLabError(f"eval_step_interval is {eval_step_interval}. Expected a whole number from 1 up.")
+        eval_step_interval = range(0, steps, eval_step_interval)
+    stops = sorted({step for step in eval_step_interval if 0 < step < steps} | {steps})
     names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     names = names.tolist()
     splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
@@ -168,44 +189,45 @@ def train(
     mean, deviation = _scaling(features[pool], first.standardize)
     scaled = (features - mean) / deviation
 
-    steps, size, count = first.how_many_training_steps, len(stack), len(names)
+    size, count = len(stack), len(names)
     network = _Network(stack, scaled.shape[1], count)
+    if start is not None:
+        network.begin_from(start, names, mean, deviation)
     matrix, targets = tf.constant(scaled, tf.float32), tf.constant(classes, tf.int32)
-    # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest.
+    # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The heads
+    # share no weights, so the gradients of all of them come out of one pass.
     chances = _chances(classes[pool], first.class_weight)
     shares = own[:, pool] @ chances
     weights = tf.constant((own / shares[:, None]).T, tf.float32)  # [n, stack]
     smoothing = tf.constant([s.label_smoothing for s in stack], tf.float32)[None, :, None]
-    decay = tf.constant([s.weight_decay for s in stack], tf.float32)
 
-    @tf.function
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
     def advance(batches: Any, step: Any) -> None:  # batches: int32 [steps, batch]
         for number in tf.range(tf.shape(batches)[0]):
             rows = batches[number]
             with tf.GradientTape() as tape:
                 logits = network.logits(tf.gather(matrix, rows), step + number)  # [batch, stack, labels]
-                truth = tf.one_hot(tf.gather(targets, rows), count)[:, None, :]
-                truth = truth * (1 - smoothing) + smoothing / count
-                losses = tf.nn.softmax_cross_entropy_with_logits(tf.broadcast_to(truth, tf.shape(logits)), logits)
-                loss = tf.reduce_sum(tf.reduce_mean(losses * tf.gather(weights, rows), axis=0))
-                loss += tf.reduce_sum(decay / 2 * network.squares())
-            network.update(tape.gradient(loss, network.variables), step + number + 1)
+            truth = tf.one_hot(tf.gather(targets, rows), count)[:, None, :]
+            truth = truth * (1 - smoothing) + smoothing / count
+            # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
+            errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None] / first.train_batch_size
+            network.update(tape, logits, errors, step + number + 1)
 
-    @tf.function(reduce_retracing=True)
-    def forward(rows: Any) -> Any:
-        return network.logits(tf.gather(matrix, rows), None)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def judge(rows: Any) -> Any:
+        logits = network.logits(tf.gather(matrix, rows), None)
+        truth = tf.broadcast_to(tf.gather(targets, rows)[:, None], tf.shape(logits)[:2])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+        return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
 
     seen = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
+    at_once = max(1, _LOGITS_AT_ONCE // (size * count))
+    parts = [tf.constant(seen[i : i + at_once], tf.int32) for i in range(0, len(seen), at_once)]
+    inside = {name: splits[:, seen] == name for name in ("train", "validation")}  # [stack, seen]
     history: list[dict[str, Any]] = []
 
     def evaluate(step: int) -> None:
-        logits = np.concatenate(
-            [forward(tf.constant(seen[i : i + _ROWS_AT_ONCE])).numpy() for i in range(0, len(seen), _ROWS_AT_ONCE)]
-        )
-        hits = logits.argmax(axis=2) == classes[seen][:, None]
-        shifted = logits - logits.max(axis=2, keepdims=True)
-        own_logit = np.take_along_axis(shifted, classes[seen][:, None, None], 2)[..., 0]
-        losses = np.log(np.exp(shifted).sum(axis=2)) - own_logit  # [seen, stack]
+        hits, losses, logits = (np.concatenate(part) for part in zip(*map(judge, parts), strict=True))  # [seen, stack]
         if not np.isfinite(losses).all():
             bad = stack[int(np.flatnonzero(~np.isfinite(losses).all(axis=0))[0])]
             raise RetrainLabError(
@@ -213,30 +235,32 @@ def train(
                 f"features with optimizer {bad.optimizer}, standardize {bad.standardize}. Lower it."
             )
         for member in range(size):
-            for name in ("train", "validation"):
-                mine = splits[member, seen] == name
-                if mine.any():
+            for name, mine in inside.items():
+                if mine[member].any():
                     figures = {
-                        "accuracy": hits[mine, member].mean(),
-                        "cross_entropy": losses[mine, member].mean(),
+                        "accuracy": hits[mine[member], member].mean(),
+                        "cross_entropy": losses[mine[member], member].mean(),
                     }
                     history.append({"member": member, "step": step, "split": name} | figures)
         if watch is not None:
             present = {row["split"]: row for row in history if row["step"] == step and row["member"] == 0}
             metrics = {n: {k: float(row[k]) for k in ("accuracy", "cross_entropy")} for n, row in present.items()}
-            inside = {n: logits[splits[0, seen] == n, 0] for n in present}
-            watch(Snapshot(step, network.head(0, stack[0], names, mean, deviation), metrics, inside))
+            right = np.zeros((len(features), size), bool)
+            right[seen] = hits
+            first_logits = {n: logits[inside[n][0]] for n in present}
+            watch(Snapshot(step, network.head(0, stack[0], names, mean, deviation), metrics, first_logits, right))
 
     random = np.random.default_rng(first.seed)
     evaluate(0)
     done = 0
     with tqdm(total=steps, desc="retrain", unit=" steps", leave=False, disable=None) as bar:
-        while done < steps:
-            block = min(eval_step_interval, steps - done)
-            batches = pool[random.choice(len(pool), (block, first.train_batch_size), p=chances)]
-            advance(tf.constant(batches, tf.int32), tf.constant(done))
-            done += block
-            bar.update(block)
+        for stop in stops:
+            while done < stop:
+                block = min(_STEPS_AT_ONCE, stop - done)
+                batches = pool[random.choice(len(pool), (block, first.train_batch_size), p=chances)]
+                advance(tf.constant(batches, tf.int32), tf.constant(done))
+                done += block
+                bar.update(block)
             evaluate(done)
     heads = [network.head(member, settings, names, mean, deviation) for member, settings in enumerate(stack)]
     return heads, pd.DataFrame(history)
@@ -286,19 +310,52 @@ class _Network:
         self.dropout, self.seed, self.optimizer = stack[0].dropout, stack[0].seed, stack[0].optimizer
         seeds = [np.random.default_rng([settings.seed, 1]) for settings in stack]
         rates = np.array([settings.learning_rate for settings in stack], np.float32)
+        decays = np.array([settings.weight_decay for settings in stack], np.float32)
+        wide = [np.repeat(v, self.hidden or labels) for v in (rates, decays)]  # one number a column
         if self.hidden:
             first = [_truncated_normal(rng, (dim, self.hidden), np.sqrt(2 / dim)) for rng in seeds]
             last = [_truncated_normal(rng, (self.hidden, labels), 0.001) for rng in seeds]
             values = [np.concatenate(first, axis=1), np.zeros(self.size * self.hidden), np.stack(last)]
-            scales = [np.repeat(rates, self.hidden), np.repeat(rates, self.hidden), rates[:, None, None]]
+            scales = [wide, [wide[0], np.float32(0) * wide[1]], [rates[:, None, None], decays[:, None, None]]]
         else:
             values = [np.concatenate([_truncated_normal(rng, (dim, labels), 0.001) for rng in seeds], axis=1)]
-            scales = [np.repeat(rates, labels)]
+            scales = [wide]
         values.append(np.zeros(self.size * labels))
-        scales.append(np.repeat(rates, labels))
+        scales.append([np.repeat(rates, labels), np.zeros(self.size * labels)])
         self.variables = [tf.Variable(value, dtype=tf.float32) for value in values]
-        self._rates = [tf.constant(scale, tf.float32) for scale in scales]
-        self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in range(2)]
+        # Penalties act where they are not 0: passes over the weights are most of what a step costs beside its products.
+        self._member_rates = tf.constant(rates[:, None])
+        self._rates = [tf.constant(rate, tf.float32) for rate, _ in scales]
+        self._decays = [tf.constant(decay, tf.float32) if decay.any() else None for _, decay in scales]
+        if self.optimizer == "adam":
+            self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in range(2)]
+
+    def begin_from(self, start: Head, names: list[str], mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Give every head of the stack the weights of a trained one, for the labels that both know."""
+        theirs = np.array([start.labels.index(name) for name in names if name in start.labels], int)
+        mine = np.array([number for number, name in enumerate(names) if name in start.labels], int)
+        kernel, bias = start.hidden or (start.kernel, start.bias)
+        if (start.hidden is not None) != bool(self.hidden) or (self.hidden and kernel.shape[1] != self.hidden):
+            raise RetrainLabError(
+                f"The head to start from has {kernel.shape[1] if start.hidden else 0} hidden units. Expected "
+                f"{self.hidden}: set hidden_units to the same."
+            )
+        # a trained head takes plain features, a training one takes them scaled
+        kernel, bias = kernel * deviation[:, None], bias + mean @ kernel
+        if self.hidden:
+            self.variables[0].assign(np.tile(kernel, self.size))
+            self.variables[1].assign(np.tile(bias, self.size))
+            kernel, bias, place = start.kernel, start.bias, 2
+            values = self.variables[place].numpy().transpose(1, 0, 2)
+        else:
+            place = 0
+            values = self.variables[place].numpy().reshape(-1, self.size, self.labels)
+        values[:, :, mine] = kernel[:, None, theirs]
+        shape = self.variables[place].shape
+        self.variables[place].assign((values.transpose(1, 0, 2) if self.hidden else values).reshape(shape))
+        biases = self.variables[place + 1].numpy().reshape(self.size, self.labels)
+        biases[:, mine] = bias[theirs]
+        self.variables[place + 1].assign(biases.ravel())
 
     def logits(self, x: Any, step: Any) -> Any:
         """x: [batch, dim] -> [batch, stack, labels]; `step` seeds dropout, None leaves it out."""
@@ -317,25 +374,29 @@ class _Network:
         inner = tf.reshape(tf.nn.relu(x @ kernel + bias), [-1, self.size, self.hidden])
         return tf.einsum("bsh,shl->bsl", drop(inner), last) + tf.reshape(last_bias, [self.size, self.labels])
 
-    def squares(self) -> Any:
-        """Sum of squared weights, biases left out: [stack]."""
-        tf = tensorflow()
-        total = tf.reduce_sum(tf.reshape(self.variables[0] ** 2, [-1, self.size, self.hidden or self.labels]), [0, 2])
-        return total + tf.reduce_sum(self.variables[2] ** 2, [1, 2]) if self.hidden else total
+    def update(self, tape: Any, logits: Any, errors: Any, step: Any) -> None:
+        """Take one step; `errors` is the loss's gradient by the `logits` [batch, stack, labels], `step` counts from 1.
 
-    def update(self, gradients: Any, step: Any) -> None:
-        """Take one step; `step` counts from 1."""
+        The penalty's gradient, weight_decay x weights, is added here. Biases have none.
+        """
         tf = tensorflow()
         if self.optimizer == "sgd":
-            for variable, rate, gradient in zip(self.variables, self._rates, gradients, strict=True):
-                variable.assign_sub(rate * gradient)
+            errors *= self._member_rates  # here, where they are fewest numbers
+        gradients = tape.gradient(logits, self.variables, output_gradients=errors)
+        if self.optimizer == "sgd":
+            for variable, rate, decay, change in zip(self.variables, self._rates, self._decays, gradients, strict=True):
+                if decay is None:
+                    variable.assign_sub(change)
+                else:
+                    variable.assign(variable * (1 - rate * decay) - change)
             return
         fade, fade2, epsilon = _ADAM
         time = tf.cast(step, tf.float32)
         unbiased = tf.sqrt(1 - fade2**time) / (1 - fade**time)
-        for variable, rate, gradient, mean, square in zip(
-            self.variables, self._rates, gradients, *self._moments, strict=True
+        for variable, rate, decay, gradient, mean, square in zip(
+            self.variables, self._rates, self._decays, gradients, *self._moments, strict=True
         ):
+            gradient = gradient if decay is None else gradient + decay * variable
             mean.assign(fade * mean + (1 - fade) * gradient)
             square.assign(fade2 * square + (1 - fade2) * gradient**2)
             variable.assign_sub(rate * unbiased * mean / (tf.sqrt(square) + epsilon))

@@ -29,6 +29,7 @@ _UNREADABLE = {".heic", ".heif", ".avif", ".jxl", ".cr2", ".cr3", ".nef", ".arw"
 # retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
 _MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
+_OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
 
 
 # --------------------------------------------------------------------------------------------- reading pixels
@@ -139,7 +140,7 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
         if record is None:
             unseen.append((path, stat))
         else:
-            rows[path] = record
+            rows[path] = record | {"label": str(PurePosixPath(path).parent)}  # a person may have decided otherwise
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen)
         for (path, _), row in zip(
@@ -166,7 +167,7 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     seen = set()  # links to folders are followed, but never in a circle
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
-        if real in seen or (folder != str(root) and {"run.json", "CACHEDIR.TAG"} & set(names)):
+        if real in seen or (folder != str(root) and _OWN & set(names)):
             folders.clear()
             continue
         seen.add(real)
@@ -363,23 +364,25 @@ def notes(images: pd.DataFrame) -> list[str]:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     copies = good["sha256"].duplicated(keep=False)
     if copies.any():
-        said.append(f"{copies.sum()} files are byte-identical copies of one another; copies share a split.")
+        apart = good[copies].groupby("sha256")["split"].nunique().max() > 1
+        together = "splits.csv puts some into different splits" if apart else "copies share a split"
+        said.append(f"{copies.sum()} files are byte-identical copies of one another; {together}.")
         if good[copies].groupby("sha256")["label"].agg(set).str.len().max() > 1:
             said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")
     return said
 
 
-def thumbnails(paths: Sequence[Path], side: int = 48) -> np.ndarray:
-    """Read images as small squares, by threads: uint8 [n, side, side, 3]; grey where one cannot be read."""
+def read_many(paths: Sequence[Path], size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    """Read images in one size, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
 
     def read(path: Path) -> np.ndarray:
         try:
-            return read_pixels(path, (side, side))
+            return read_pixels(path, size)
         except RetrainLabError:
-            return np.full((side, side, 3), 128, np.uint8)
+            return np.full((*size, 3), 128, np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, side, side, 3)
+        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, *size, 3)
 
 
 def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:

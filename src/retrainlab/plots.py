@@ -54,7 +54,7 @@ def _fonts() -> list[str]:
     return [font for font in wanted if font in here]
 
 
-def _axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
+def axes_of(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
 
 
@@ -78,7 +78,7 @@ def _some_rows(table: pd.DataFrame, most: int = _MOST_LABELS) -> tuple[pd.DataFr
 def image_counts(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Bars of images a label, by split. `counts`: what images.counts_by_label returned."""
     ordered, said = _some_rows(counts.sort_values("total", ascending=False))
-    ax = _axes(ax, height=max(2.2, 0.9 + 0.24 * len(ordered)))
+    ax = axes_of(ax, height=max(2.2, 0.9 + 0.24 * len(ordered)))
     left = np.zeros(len(ordered))
     names = [short(label) for label in ordered.index]
     for split, colour in COLOURS.items():
@@ -101,7 +101,7 @@ def image_sizes(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Dots of width against height in pixels; larger dots stand for more images of that size."""
     good = images[images["problem"].isna()]
     sizes = good.groupby(["width", "height"]).size().rename("images").reset_index()
-    ax = _axes(ax, 6, 4.5)
+    ax = axes_of(ax, 6, 4.5)
     areas = 20 + 280 * sizes["images"] / sizes["images"].max()
     ax.scatter(sizes["width"].astype(int), sizes["height"].astype(int), areas, alpha=0.5, linewidth=0)
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)",
@@ -160,7 +160,7 @@ def samples(images: pd.DataFrame, image_dir: Path, most_labels: int = 12, each: 
 
 def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None, most_labels: int = 8) -> Axes:
     """Dots of bottlenecks in two dimensions [n, 2], coloured by label; all but the most common labels are grey."""
-    ax = _axes(ax, 8, 5)
+    ax = axes_of(ax, 8, 5)
     named = labels.value_counts().index[:most_labels]
     others = ~labels.isin(named).to_numpy()
     size = float(np.clip(20000 / max(len(labels), 1), 4, 30))
@@ -189,7 +189,7 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None
 
 def curves(history: pd.DataFrame, quantity: str, ax: Axes | None = None) -> Axes:
     """Accuracy or cross_entropy by step: training solid, validation dashed. `history`: of one head."""
-    ax = _axes(ax, 8, 3.4)
+    ax = axes_of(ax, 8, 3.4)
     for split, mine in history.groupby("split"):
         ax.plot(
             mine["step"],
@@ -219,7 +219,7 @@ def choices(
     table: pd.DataFrame, setting: str, chosen: int, quantity: str = "cross_entropy", ax: Axes | None = None
 ) -> Axes:
     """What a setting does to both splits, one point a head; a vertical line marks the chosen one."""
-    ax = _axes(ax, 8, 3.4)
+    ax = axes_of(ax, 8, 3.4)
     places = np.arange(len(table))
     for split, line in LINES.items():
         if f"{split} {quantity}" in table:
@@ -232,9 +232,27 @@ def choices(
     return ax
 
 
+def differences(changes: Mapping[str, dict], title: str, ax: Axes | None = None) -> Axes:
+    """Differences of accuracy in points with 95% intervals, one row each; a line marks none.
+
+    `changes`: name -> what evaluation.paired_difference returned; those without images are left out.
+    """
+    known = {name: change for name, change in changes.items() if change["accuracy"] is not None}
+    ax = axes_of(ax, 8, max(1.5, 0.9 + 0.36 * len(known)))
+    ax.axvline(0, color="0.6", linewidth=1)
+    for place, change in enumerate(known.values()):
+        low, high = (100 * value for value in change["interval"])
+        ax.plot([low, high], [place, place], color=_PALETTE[0], linewidth=3, solid_capstyle="butt")
+        ax.plot(100 * change["accuracy"], place, "o", color=_PALETTE[0], markersize=7)
+    ax.set(yticks=range(len(known)), yticklabels=[short(name.replace("_", " "), 60) for name in known],
+           ylim=(len(known) - 0.4, -0.6), xlabel="percentage points, with 95% interval", title=title)  # fmt: skip
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
 def accuracies(metrics: dict, published: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """Accuracy of the three splits with 95% intervals; lines for what others published, method -> accuracy."""
-    ax = _axes(ax, 8, 2.2)
+    ax = axes_of(ax, 8, 2.2)
     for method, accuracy in (published or {}).items():
         ax.axvline(accuracy, color="0.45", linewidth=1.2, linestyle=":")
         ax.annotate(f"{method}: {accuracy:.1%}", (accuracy, 1), (0, 3), xycoords=("data", "axes fraction"),
@@ -264,7 +282,7 @@ def gap(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Train minus validation accuracy by step."""
     trained = history[history["step"] > 0]
     wide = trained.pivot_table(index="step", columns="split", values="accuracy")
-    ax = _axes(ax, 8, 2.8)
+    ax = axes_of(ax, 8, 2.8)
     ax.plot(wide.index, 100 * (wide["train"] - wide["validation"]), color="0.25", linewidth=1.8)
     ax.axhline(0, color="0.6", linewidth=1)
     ax.set(xlabel="training step", ylabel="gap (percentage points)", title="Train minus validation accuracy")
@@ -278,7 +296,7 @@ def gap(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def per_label(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy of each label with its 95% interval, worst first. `table`: what evaluation.per_label returned."""
     ordered, said = _some_rows(table[table["n"] > 0].sort_values("accuracy"))
-    ax = _axes(ax, height=max(1.8, 0.9 + 0.24 * len(ordered)))
+    ax = axes_of(ax, height=max(1.8, 0.9 + 0.24 * len(ordered)))
     places = np.arange(len(ordered))
     ax.hlines(places, ordered["low"], ordered["high"], color=_PALETTE[0], linewidth=2)
     ax.plot(ordered["accuracy"], places, "o", color=_PALETTE[0])
@@ -298,7 +316,7 @@ def confusion(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     if len(counts) > 30:
         return _most_confused(counts, ax)
     side = max(3.4, 1.8 + 0.36 * len(counts))
-    ax = _axes(ax, side + 1.2, side)
+    ax = axes_of(ax, side + 1.2, side)
     shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
     names = [short(label, 20) for label in counts.index]
     numbers = counts.map(lambda count: str(count) if count else "") if len(counts) <= 20 else False
@@ -320,7 +338,7 @@ def _most_confused(counts: pd.DataFrame, ax: Axes | None, most: int = 20) -> Axe
         .melt("label", var_name="predicted", value_name="n")
     )
     pairs = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["n"] > 0)].nlargest(most, "n")
-    ax = _axes(ax, height=max(1.8, 0.9 + 0.24 * len(pairs)))
+    ax = axes_of(ax, height=max(1.8, 0.9 + 0.24 * len(pairs)))
     names = [f"{short(a, 20)} → {short(b, 20)}" for a, b in zip(pairs["label"], pairs["predicted"], strict=True)]
     ax.barh(np.arange(len(pairs)), pairs["n"], color=_PALETTE[0])
     ax.set(yticks=np.arange(len(pairs)), yticklabels=names, xlabel="images",
@@ -333,7 +351,7 @@ def _most_confused(counts: pd.DataFrame, ax: Axes | None, most: int = 20) -> Axe
 
 def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy against stated probability; on the diagonal the classifier is as good as it says."""
-    ax = _axes(ax, 4.6, 4)
+    ax = axes_of(ax, 4.6, 4)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     ax.vlines(table["probability"], table["low"], table["high"], color=_PALETTE[2], linewidth=2)
     ax.plot(table["probability"], table["accuracy"], "o", color=_PALETTE[2])
@@ -391,7 +409,7 @@ def label_bars(table: pd.DataFrame, photos: Mapping[str, bytes] | None = None) -
 def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:
     """Train, validation and test accuracy of runs with 95% intervals. `table`: what runs.list_runs returned."""
     shown = table.head(most)
-    ax = _axes(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
+    ax = axes_of(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
     for shift, (split, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
         places = np.arange(len(shown)) + shift
         ax.hlines(

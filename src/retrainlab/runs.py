@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -57,6 +58,11 @@ class Run:
     def model(self) -> Path:
         """What was exported."""
         return self.folder / "model"
+
+    def new_logs(self) -> Path:
+        """Remove the logs of an earlier training of this run, so that TensorBoard never mixes two; returns `logs`."""
+        shutil.rmtree(self.logs, ignore_errors=True)
+        return self.logs
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
@@ -196,7 +202,8 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
 
     Returns:
         Index `run`; columns backbone, images (folder), labels, steps, settings (dict), updated, and for each split
-        of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high.
+        of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high,
+        and the verdict of 04_overfitting with its sentence, None where that has not run.
     """
     rows = []
     for file in sorted(project_path(reports_dir).glob("*/metrics.json")):
@@ -217,11 +224,13 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
                 row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
                 row[f"{name} n"] = metrics[name]["n"]
             low, high = metrics["gap"]["interval"] or (None, None)
-            rows.append(row | {"gap": metrics["gap"]["accuracy"], "gap low": low, "gap high": high})
+            row |= {"gap": metrics["gap"]["accuracy"], "gap low": low, "gap high": high}
+            judged = metrics.get("overfitting", {})
+            rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence")})
         except (RetrainLabError, KeyError, TypeError, OSError):
             continue  # not one of ours, or of another version; the others still count
     columns = ["run", "backbone", "images", "labels", "steps", "settings", "updated"]
     for name in ("train", "validation", "test"):
         columns += [name, f"{name} low", f"{name} high", f"{name} n"]
-    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high"])
+    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence"])
     return table.sort_values("updated", ascending=False).set_index("run")

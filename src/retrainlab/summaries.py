@@ -5,7 +5,6 @@ written twice.
 """
 
 import io
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -65,12 +64,11 @@ class TrainingLogs(_Logs):
     """Writes `train` and `validation`; pass it to `heads.train` as `watch`.
 
     Scalars: accuracy, cross_entropy (both splits); mean, stddev, min, max of weights and biases (train). Histograms:
-    weights, biases (train), pre_activations and activations (both). All logs of an earlier training of the same run
-    are removed first, so that TensorBoard never mixes two.
+    weights, biases (train), pre_activations and activations (both). TensorBoard draws two trainings in one folder as
+    one line, so the folder should hold no other.
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
         super().__init__({split: folder / split for split in ("train", "validation")})
         self._steps, self._next_histograms = steps, 0
 
