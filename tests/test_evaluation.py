@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import evaluation
+from retrainlab import evaluation, heads
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,52 @@ def test_calibration_of_a_classifier_that_is_right_as_often_as_it_says():
     assert evaluation.expected_calibration_error(table) < 0.02
     assert evaluation.expected_calibration_error(table.assign(probability=0.999)) > 0.2
     assert evaluation.reliability(table)["n"].sum() == 20000
+
+
+def test_temperature_known_answers():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (20000, 5))
+    classes = (evaluation.softmax(logits).cumsum(axis=1) < random.random((20000, 1))).sum(axis=1)
+    for factor in (0.2, 1.0, 3.0):  # classes are drawn from these logits, so they fit as they are
+        assert evaluation.temperature(factor * logits, classes) == pytest.approx(factor, rel=0.03)
+    found = evaluation.temperature(3 * logits, classes)
+    cost = [evaluation.cross_entropies(3 * logits / t, classes).mean() for t in (0.98 * found, found, 1.02 * found)]
+    assert cost[1] < min(cost[0], cost[2])
+    two = np.log([[3.0, 1.0]] * 4) * 2  # right in 3 of 4: probabilities 3 to 1 fit, and these are twice as sure
+    assert evaluation.temperature(two, np.array([0, 0, 0, 1])) == pytest.approx(2, abs=1e-6)
+
+
+def test_temperature_of_degenerate_logits():
+    assert evaluation.temperature(np.zeros((0, 3)), np.zeros(0, int)) == 1
+    assert evaluation.temperature(np.ones((5, 3)), np.zeros(5, int)) == 1
+    right = np.array([[1.0, 0.0]])
+    assert evaluation.temperature(right, np.array([0])) == pytest.approx(0.05)
+    assert evaluation.temperature(right, np.array([1])) == pytest.approx(20)
+    assert evaluation.temperature(1e6 * right, np.array([0])) == 1  # nothing left to win
+    assert evaluation.temperature(1e6 * right, np.array([1])) == pytest.approx(20)
+    assert evaluation.temperature(np.array([[0.0, -1e6], [0.0, -1e6]]), np.array([0, 1])) == pytest.approx(20)
+
+
+def test_memorised_labels():
+    labels = ["a"] * 20 + ["b"] * 4 + ["c", "d"]
+    train, hits = np.ones(26), np.ones(26)
+    hits[:10] = 0.2  # half of a: right in training, wrong out of fold
+    train[:2] = 0.3  # two of those are wrong in training as well: not learned at all
+    hits[24] = 0  # c has one image, memorised
+    hits[20], train[25] = np.nan, np.nan
+    table = evaluation.memorised(train, hits, labels)
+    assert list(table.index) == ["a", "c", "b", "d"] and list(table["n"]) == [20, 1, 3, 0]
+    assert table["memorised"].tolist()[:3] == [0.4, 1, 0] and np.isnan(table["memorised"]["d"])
+    assert table.loc["a", ["low", "high"]].tolist() == pytest.approx(evaluation.wilson_interval(8, 20))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_cooled_head_gives_the_same_answers_with_other_probabilities(hidden):
+    random = np.random.default_rng(0)
+    first = (random.normal(0, 1, (6, 4)).astype(np.float32), random.normal(0, 1, 4).astype(np.float32))
+    kernel, bias = random.normal(0, 1, (4, 3)).astype(np.float32), random.normal(0, 1, 3).astype(np.float32)
+    head = heads.Head(["a", "b", "c"], heads.HeadSettings(), kernel, bias, first if hidden else None)
+    features = random.normal(0, 1, (50, 6 if hidden else 4)).astype(np.float32)
+    cooled = head.cooled(2.5)
+    assert cooled.logits(features) == pytest.approx(head.logits(features) / 2.5, abs=1e-5)
+    assert cooled.kernel.dtype == cooled.bias.dtype == np.float32 and head.kernel is kernel

@@ -1,5 +1,7 @@
 """Accuracy with its interval, per label, confusion, calibration: pure functions on arrays and tables."""
 
+from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 
 SPLITS = ("train", "validation", "test")
 _Z = 1.959963984540054  # the normal distribution's 97.5% point: intervals hold 95%
+_SCALES = 0.05, 20.0  # bounds of the temperature, and of one over it
 
 
 def wilson_interval(correct: float, n: int) -> tuple[float, float]:
@@ -145,7 +148,7 @@ def percent(figure: dict[str, Any]) -> str:
     return f"{figure['accuracy']:.1%} [{100 * low:.1f}, {100 * high:.1f}], n = {figure['n']:,}"
 
 
-def points(gap: dict[str, Any]) -> str:
+def points(gap: Mapping[str, Any]) -> str:
     """Say a difference of accuracies for people, in percentage points: `+3.1 points [-0.2, 6.0]`."""
     if gap["accuracy"] is None:
         return "unknown, for want of images"
@@ -216,3 +219,69 @@ def expected_calibration_error(predicted: pd.DataFrame, bins: int = 10) -> float
     """Mean distance between stated probability and accuracy, 0 to 1 (Naeini et al. 2015; Guo et al. 2017)."""
     table = reliability(predicted, bins)
     return float(np.average((table["probability"] - table["accuracy"]).abs(), weights=table["n"]))
+
+
+def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
+    """Find the number that logits are to be divided by so that their probabilities fit best, from 0.05 to 20.
+
+    Temperature scaling (Guo et al. 2017, arxiv.org/abs/1706.04599): the mean cross-entropy of logits / T is least. It
+    is convex in 1 / T, so Newton's steps are taken, and a bracket is halved where they would leave it. Answers and
+    accuracy stay the same. Above 1, the classifier was too sure of itself; below, not sure enough. One that is always
+    right goes down to 0.05, or to where nothing is left to win. 1 without images, or where logits say nothing.
+
+    Args:
+        logits: [n, labels], of images that neither trained the head nor test it: validation.
+        classes: int [n], the index of each image's label.
+    """
+    if len(logits) == 0:
+        return 1.0
+    logits = logits.astype(np.float64)
+    own = logits[np.arange(len(classes)), classes]
+
+    def slope(scale: float) -> tuple[float, float]:
+        chances = softmax(logits * scale)
+        mean = (chances * logits).sum(axis=1)
+        spread = (chances * (logits - mean[:, None]) ** 2).sum(axis=1)
+        return float((mean - own).mean()), float(spread.mean())
+
+    (low, high), scale = _SCALES, 1.0
+    if slope(low)[0] > 0:
+        return 1 / low
+    if slope(high)[0] < 0:
+        return 1 / high
+    for _ in range(100):
+        first, second = slope(scale)
+        if abs(first) * scale < 1e-12:
+            break
+        low, high = (scale, high) if first < 0 else (low, scale)
+        step = scale - first / second if second > 0 else 0.0
+        scale, before = step if low < step < high else float(np.sqrt(low * high)), scale
+        if abs(scale / before - 1) < 1e-9:
+            break
+    return 1 / scale
+
+
+def memorised(train_hits: np.ndarray, hits: np.ndarray, labels: Sequence[str] | np.ndarray) -> pd.DataFrame:
+    """Count, label by label, the images that are right in training and wrong out of fold: remembered, not understood.
+
+    An image counts if heads that trained on it mostly get it right, and heads that did not mostly get it wrong (after
+    Feldman & Zhang 2020, arxiv.org/abs/2008.03703).
+
+    Args:
+        train_hits: float [n], the share of re-splits with the image in training that got it right; NaN for none.
+        hits: float [n], the same of those with the image out of training.
+        labels: [n].
+
+    Returns:
+        One row a label: n (images known both ways), memorised (their share), low, high (its 95% interval); worst first,
+        by `low`, so that a label of one image does not lead. Labels without such images have NaN and come last.
+    """
+    known = ~(np.isnan(train_hits) | np.isnan(hits))
+    table = pd.DataFrame({"label": labels, "known": known, "both": known & (train_hits > 0.5) & (hits < 0.5)})
+    counts = table.groupby("label")[["known", "both"]].sum().astype(int)
+    rows = [
+        (n, number / n if n else np.nan, *wilson_interval(number, n))
+        for n, number in counts.itertuples(index=False, name=None)
+    ]
+    found = pd.DataFrame(rows, index=counts.index, columns=["n", "memorised", "low", "high"])
+    return found.sort_values(["low", "memorised"], ascending=False, kind="stable", na_position="last")

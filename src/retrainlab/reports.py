@@ -189,7 +189,7 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
     for cell in book.cells:
         if cell.cell_type == "markdown":  # on a page, notebooks link to pages
             cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
-    book.cells = _folded(book.cells)
+    book.cells = _folded(_summary_first(book.cells))
     links = [
         {"file": f"{other.stem}.html", "text": title(other), "here": other.stem == notebook.stem}
         for other in notebooks()
@@ -208,6 +208,13 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(_TEMPLATES)], embed_images=True)
     body, _ = exporter.from_notebook_node(book, resources={"page": page})
     (run.folder / f"{notebook.stem}.html").write_text(body, encoding="utf-8")
+
+
+def _summary_first(cells: list[Any]) -> list[Any]:
+    """Put the cells tagged `summary` right after the title: a notebook finds at its end what a page says first."""
+    summary = [cell for cell in cells if "summary" in cell.metadata.get("tags", [])]
+    others = [cell for cell in cells if cell not in summary]
+    return others[:1] + summary + others[1:]
 
 
 def _folded(cells: list[Any]) -> list[Any]:
@@ -253,6 +260,8 @@ def write_index(reports_dir: Path) -> Path:
                 "gap": _number(row["gap"]),
                 "gap_low": _number(row["gap low"]),
                 "gap_high": _number(row["gap high"]),
+                "verdict": row["verdict"] if isinstance(row["verdict"], str) else None,
+                "sentence": row["sentence"],
                 "pages": _pages(reports_dir / str(name)),
             }
         )

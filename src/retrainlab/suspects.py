@@ -1,0 +1,179 @@
+"""Images whose label is probably wrong, and what a person decided about them.
+
+Suspects come from probabilities of heads that never saw the image, by confident learning (Northcutt, Jiang & Chuang
+2021, doi.org/10.1613/jair.1.12125). Decisions are kept in `labels.csv` beside a run: path, label (the given one) and
+decided (the label that is right from now on; the given one to keep it; empty to leave the image out). Image files are
+never touched.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .errors import RetrainLabError
+
+DECISIONS = "labels.csv"
+_COLUMNS = ["path", "label", "decided"]
+_LEFT_OUT = f"left out by a decision in {DECISIONS}"
+_PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
+
+
+def find(
+    probabilities: np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    names: Sequence[str],
+    paths: Sequence[str] | np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Find the images that a head, trained without them, confidently takes for another label.
+
+    How many: a head is confident of a label when it gives it at least the mean probability that images of that label
+    get (their self-confidence), so that labels which are hard throughout are not suspected throughout. Among the images
+    of which it is confident, the share that it takes for another label than theirs (the confident joint off its
+    diagonal) is the estimated share of wrong labels. Which: so many images, of those that it takes for another label,
+    where it prefers that one most.
+
+    Args:
+        probabilities: float [n, labels], out of fold, 0 to 1; rows with NaN were never out of fold and are passed over.
+        labels: [n], as given.
+        names: the labels in the order of the columns. Images of other labels are passed over.
+        paths: [n]; where given, the table has a column of them.
+
+    Returns:
+        row (position, from 0), path, label, suggested, probability (of its own label), suggested probability, margin
+        (their difference); the most suspicious, of the largest margin, first.
+    """
+    own = pd.Index(names).get_indexer(np.asarray(labels, dtype=object))
+    rows = np.flatnonzero((own >= 0) & ~np.isnan(probabilities).any(axis=1))
+    given, chances = own[rows], probabilities[rows]
+    confidence = chances[np.arange(len(rows)), given]
+    counts, sums = np.bincount(given, minlength=len(names)), np.bincount(given, confidence, minlength=len(names))
+    overall = confidence.mean() if len(rows) else 1.0
+    thresholds = (sums + _PRIOR * overall) / (counts + _PRIOR)
+    confident = np.where(chances >= thresholds, chances, 0.0)
+    sure = confident.max(axis=1, initial=0.0) > 0
+    share = (confident.argmax(axis=1) != given)[sure].mean() if sure.any() else 0.0
+    suggested = chances.argmax(axis=1)
+    margin = chances.max(axis=1, initial=0.0) - confidence
+    wrong = np.argsort(-margin, kind="stable")[: round(share * len(rows))]
+    wrong = wrong[suggested[wrong] != given[wrong]]
+    table = pd.DataFrame({"row": rows[wrong]})
+    if paths is not None:
+        table["path"] = np.asarray(paths, dtype=object)[rows[wrong]]
+    table["label"] = np.asarray(names, dtype=object)[given[wrong]]
+    table["suggested"] = np.asarray(names, dtype=object)[suggested[wrong]]
+    table["probability"] = confidence[wrong]
+    table["suggested probability"] = chances[wrong, suggested[wrong]]
+    table["margin"] = margin[wrong]
+    return table
+
+
+def write(folder: Path | str, table: pd.DataFrame) -> Path:
+    """Write what `find` returned (with paths) as `suspects.csv`, the most suspicious first."""
+    file = Path(folder, "suspects.csv")
+    _write(file, table.drop(columns="row", errors="ignore").round(4))
+    return file
+
+
+def read_decisions(folder: Path | str) -> pd.DataFrame:
+    """Read the decisions beside a run: path, label, decided; one row a path, the latest; none where there is no file.
+
+    Raises:
+        RetrainLabError: `labels.csv` cannot be read, or is not such a table.
+    """
+    file = Path(folder, DECISIONS)
+    expected = f"Expected the columns {','.join(_COLUMNS)}; correct it, or move it elsewhere."
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        return pd.DataFrame(columns=_COLUMNS, dtype=str)
+    except (OSError, ValueError) as error:
+        raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
+    if not set(_COLUMNS) <= set(table.columns):
+        raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
+    blank = (table["path"] == "") | (table["label"] == "")
+    if blank.any():
+        raise RetrainLabError(
+            f"{file} has no path or no label in line {int(blank.to_numpy().argmax()) + 2}. {expected}"
+        )
+    return table[_COLUMNS].drop_duplicates("path", keep="last").reset_index(drop=True)
+
+
+def decide(folder: Path | str, path: str, given: str, label: str | None) -> None:
+    """Write a decision at once; it replaces an earlier one on the same image.
+
+    Args:
+        folder: the run's, where `labels.csv` stands.
+        path: the image's, as in the images table.
+        given: the label it has by its folder.
+        label: the one that is right: `given` to keep it, another to replace it, None to leave the image out.
+    """
+    earlier = read_decisions(folder)
+    row = pd.DataFrame([[path, given, label or ""]], columns=_COLUMNS)
+    _write(Path(folder, DECISIONS), pd.concat([earlier[earlier["path"] != path], row]))
+
+
+def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Put decisions into an images table: labels are replaced, and what is left out has a `problem` and no split.
+
+    Byte-identical copies of the same given label follow, unless they have a decision of their own. Paths that the
+    table does not hold are passed over; `notes` names them.
+
+    Args:
+        images: columns path, label, split, sha256, problem.
+        decisions: of `read_decisions`.
+    """
+    table = images.copy()
+    decided = _decided(images, decisions)
+    good = table["problem"].isna()
+    out = good & (decided == "")
+    table.loc[out, "problem"], table.loc[out, "split"] = _LEFT_OUT, None
+    table["label"] = table["label"].mask(good & decided.notna() & (decided != ""), decided)
+    return table
+
+
+def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
+    """Say in sentences what `apply` does to these images, and what it passes over."""
+    if decisions.empty:
+        return []
+    good = images[images["problem"].isna()]
+    decided, given = _decided(images, decisions)[good.index], good["label"]
+    changed = int((decided.notna() & (decided != "") & (decided != given)).sum())
+    said = [
+        f"By {DECISIONS}, {changed} images have another label than their folder's, {int((decided == '').sum())} are "
+        f"left out and {int((decided == given).sum())} keep theirs."
+    ]
+    unknown = sorted(set(decisions["path"]) - set(images["path"]))
+    if unknown:
+        said.append(f"{DECISIONS} names {_some(unknown)}, which the image folder does not hold: passed over.")
+    new = sorted(set(decided.dropna()) - set(given) - {""})
+    if new:
+        said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
+    return said
+
+
+def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
+    """Look up the decision on each image or its copy; NaN where there is none."""
+    own = images["path"].map(decisions.set_index("path")["decided"])
+    known = decisions.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(
+        ["sha256", "label"], keep="last"
+    )
+    copies = images[["sha256", "label"]].merge(known, on=["sha256", "label"], how="left")["decided"]
+    return own.where(own.notna(), copies.set_axis(images.index))
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _write(file: Path, table: pd.DataFrame) -> None:
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        table.to_csv(aside, index=False)
+        aside.replace(file)
+    except OSError as error:
+        raise RetrainLabError(
+            f"{file} cannot be written: {error.strerror}. Choose a reports_dir that can be written."
+        ) from error

@@ -1,0 +1,83 @@
+import ipywidgets
+import pandas as pd
+import pytest
+from conftest import make_folder
+
+from retrainlab import suspects, widgets
+
+
+@pytest.fixture
+def review(tmp_path):
+    folder = make_folder(tmp_path / "images", {"ant": 2, "bee": 1})
+    (folder / "bee" / "broken.jpg").write_bytes(b"no image")
+    paths = [f"ant/{file.name}" for file in sorted((folder / "ant").iterdir())] + ["bee/broken.jpg"]
+    table = pd.DataFrame({"path": paths, "label": ["ant", "ant", "bee"], "suggested": ["bee", "bee", "<wasp>"]})
+    return lambda: (
+        widgets.review_suspects(table, folder, tmp_path, ["ant", "bee", "<wasp>"]),
+        paths,
+        lambda: suspects.read_decisions(tmp_path).set_index("path")["decided"].to_dict(),
+    )
+
+
+def every(widget, kind):
+    found = [widget] if isinstance(widget, kind) else []
+    return found + [inner for child in getattr(widget, "children", ()) for inner in every(child, kind)]
+
+
+def press(widget, name):
+    (button,) = (b for b in every(widget, ipywidgets.Button) if b.description.startswith(name))
+    assert not button.disabled
+    button.click()
+
+
+def text(widget) -> str:
+    return " ".join(part.value for part in every(widget, ipywidgets.HTML))
+
+
+def test_each_click_is_written_at_once_and_shows_the_next(review):
+    widget, paths, decided = review()
+    assert "1 of 3" in text(widget) and paths[0] in text(widget)
+    assert bytes(every(widget, ipywidgets.Image)[0].value).startswith(b"\x89PNG")
+    press(widget, "Change to 'bee'")
+    assert decided() == {paths[0]: "bee"} and "2 of 3" in text(widget)
+    press(widget, "Keep 'ant'")
+    assert decided() == {paths[0]: "bee", paths[1]: "ant"} and "3 of 3" in text(widget)
+    assert not every(widget, ipywidgets.Image) and "The picture cannot be shown: not an image" in text(widget)
+    assert "&lt;wasp&gt;" in text(widget) and "<wasp>" not in text(widget)
+    press(widget, "Leave it out")
+    assert decided()[paths[2]] == ""
+    assert "All 3 are reviewed: 1 keep their label, 2 do not." in text(widget)
+    assert all(button.disabled == (button.description != "Back") for button in every(widget, ipywidgets.Button))
+
+
+def test_another_label_can_be_picked_and_a_decision_be_changed(review):
+    widget, paths, decided = review()
+    every(widget, ipywidgets.Dropdown)[0].value = "<wasp>"
+    press(widget, "Use this label")
+    assert decided() == {paths[0]: "<wasp>"}
+    press(widget, "Back")
+    assert "1 of 3" in text(widget) and "decided: <b>&lt;wasp&gt;</b>" in text(widget)
+    press(widget, "Keep 'ant'")
+    assert decided() == {paths[0]: "ant"}
+
+
+def test_a_review_goes_on_where_it_was_left(review):
+    widget, _, _ = review()
+    press(widget, "Leave it out")
+    again, paths, _ = review()
+    assert "2 of 3" in text(again) and paths[1] in text(again)
+
+
+def test_a_decision_that_cannot_be_written_is_said_and_not_passed_over(review, tmp_path):
+    widget, _, _ = review()
+    (tmp_path / "labels.csv").write_text("foreign\n")
+    press(widget, "Leave it out")
+    assert "has the columns foreign" in text(widget)
+    (tmp_path / "labels.csv").unlink()
+    press(widget, "Leave it out")
+    assert "2 of 3" in text(widget)
+
+
+def test_no_suspects(tmp_path):
+    widget = widgets.review_suspects(pd.DataFrame(columns=["path", "label", "suggested"]), tmp_path, tmp_path, [])
+    assert "nothing to review" in text(widget)
