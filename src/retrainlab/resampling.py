@@ -1,0 +1,420 @@
+"""Many heads instead of one: what chance, shuffled labels, other settings and fewer steps change.
+
+A head trains in a second, so the question "would it have come out the same with other images?" is answered by doing
+it: the train and validation images are split again and again, all re-splits are trained as one stack, and every image
+is judged by heads that have not seen it. Test images take no part.
+
+Re-splits share images, so their spread says what one split may show by chance, but is no standard error of their
+mean: for that there is the corrected variance of Nadeau & Bengio 2003, doi.org/10.1023/A:1024068626366.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import heads
+from .errors import RetrainLabError
+from .evaluation import paired_difference, softmax
+from .heads import Head, HeadSettings
+
+_WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
+_FIGURES = ["accuracy", "cross_entropy"]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a stack of re-splits came to.
+
+    Attributes:
+        labels: in class order.
+        splits: [members, n] of split names, as they were given.
+        history: member, step, split (train or validation), accuracy (0 to 1), cross_entropy (nats).
+        members: how each member ended: train accuracy, validation accuracy, gap (their difference), train
+            cross_entropy, validation cross_entropy, cross_entropy gap (validation minus train).
+        probabilities: float32 [n, labels], the mean over the members that a row was validation for; NaN where none.
+        hits: float [n], the share of those members that got the row right; NaN where none.
+        train_hits: float [n], the same over the members that trained on the row.
+    """
+
+    labels: list[str]
+    splits: np.ndarray
+    history: pd.DataFrame
+    members: pd.DataFrame
+    probabilities: np.ndarray
+    hits: np.ndarray
+    train_hits: np.ndarray
+
+    @property
+    def share_validation(self) -> float:
+        """The share of the train and validation images that validates, mean over members."""
+        return _share_validation(self.splits)
+
+
+@dataclass(frozen=True)
+class SettingsPath:
+    """What other settings would have given.
+
+    Attributes:
+        table: weight_decay, learning_rate, step, then accuracy and cross_entropy of train and validation, mean over
+            folds; a row a setting and step.
+        current, chosen: rows of the table: the settings as they are, and those of the lowest validation cross-entropy.
+        by_fold: what each fold was given by the others: weight_decay, learning_rate, step.
+        accuracy: {"accuracy": chosen minus current validation accuracy, "interval": its 95% interval}, paired.
+        gap: the same of train minus validation accuracy; below 0 the gap has become smaller.
+        left_out: learning rates that diverged.
+    """
+
+    table: pd.DataFrame
+    current: pd.Series
+    chosen: pd.Series
+    by_fold: pd.DataFrame
+    accuracy: dict[str, Any]
+    gap: dict[str, Any]
+    left_out: list[float]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """What stopping at the lowest validation cross-entropy would have won.
+
+    Attributes:
+        step: where the mean validation cross-entropy over re-splits is lowest.
+        last: the last step.
+        cross_entropy, accuracy: mean gain in validation by stopping (nats saved; share of images won), and its 95%
+            interval (low, high).
+        turns_up: whether the rise after `step` is beyond noise: the interval of cross_entropy lies above 0.
+    """
+
+    step: int
+    last: int
+    cross_entropy: tuple[float, float, float]
+    accuracy: tuple[float, float, float]
+    turns_up: bool
+
+
+def repeated_folds(labels: np.ndarray, groups: np.ndarray, split: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """Split the train and validation images again and again: repeated stratified k-fold, groups kept together.
+
+    k is the number of validation parts that fit into the train and validation images, 2 to 10; 5 without validation
+    images. Every k re-splits validate each image once, except those that a label cannot do without in training.
+
+    Args:
+        labels, groups, split: [n]; images of one group stay together.
+        count: re-splits, complete repeats first.
+
+    Returns:
+        Split names, object [count, n]: train, validation, and test for all that is neither in `split`.
+
+    Raises:
+        RetrainLabError: fewer than two groups could be spared from training.
+    """
+    rows = np.flatnonzero(np.isin(split, ["train", "validation"]))
+    validation = int((np.asarray(split) == "validation").sum())
+    k = int(np.clip(round(len(rows) / validation), 2, 10)) if validation else 5
+    units, unit = np.unique(np.asarray(groups)[rows], return_inverse=True)
+    names, classes = np.unique(np.asarray(labels, dtype=object)[rows].astype(str), return_inverse=True)
+    # homes: one row a unit and label, the unit's most frequent label first
+    homes = pd.DataFrame({"unit": unit, "label": classes}).value_counts().reset_index()
+    alone = homes["label"].map(homes["label"].value_counts()) == 1
+    stays = np.isin(np.arange(len(units)), homes["unit"][alone])  # the only home of a label never leaves training
+    main = homes.drop_duplicates("unit").set_index("unit")["label"].sort_index().to_numpy()
+    size = np.bincount(unit, minlength=len(units))
+    movable = np.flatnonzero(~stays)
+    if len(movable) < 2:
+        raise RetrainLabError(
+            f"The images cannot be split again: of {len(units)} groups in {len(names)} labels, {len(movable)} could "
+            f"validate and leave every label something to learn from. Expected at least two images a label."
+        )
+    k = min(k, len(movable))
+    random = np.random.default_rng(seed)
+    splits = np.full((count, len(split)), "test", dtype=object)
+    for first in range(0, count, k):
+        fold = np.full(len(units), -1)
+        order = random.permutation(movable)
+        order = order[np.lexsort((-size[order], main[order]))]  # label by label, large groups first, else at random
+        turn = int(random.integers(k))
+        for mine in np.split(order, np.flatnonzero(np.diff(main[order])) + 1):
+            # each k groups of like size go to k folds; what is left over goes where the last label's left-overs ended
+            whole, rest = divmod(len(mine), k)
+            dealt = random.permuted(np.tile(np.arange(k), (whole, 1)), axis=1).ravel()
+            fold[mine] = [*dealt, *random.permutation((turn + np.arange(rest)) % k)]
+            turn += rest
+        where = homes.assign(fold=fold[homes["unit"]]).groupby("label")["fold"].agg(["min", "max"])
+        for label in where.index[(where["min"] == where["max"]) & (where["min"] >= 0)]:
+            # possible where groups mix labels: one of them stays in training
+            fold[random.choice(homes["unit"][homes["label"] == label])] = -1
+        for number in range(min(k, count - first)):
+            splits[first + number, rows] = np.where(fold[unit] == number, "validation", "train")
+    return splits
+
+
+def cross_validate(
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: np.ndarray,
+    settings: HeadSettings,
+    eval_step_interval: int | Sequence[int] | None = None,
+) -> CrossValidation:
+    """Train one head a re-split, all with the same settings, and judge every image by heads that have not seen it.
+
+    Features are scaled once a stack, over the images that any of its members trains on. A head passes over the
+    images of a batch that are not its own, so that it sees a share of train_batch_size.
+
+    Args:
+        features: float32 [n, dim].
+        labels: [n].
+        splits: [members, n], as of `repeated_folds`.
+        eval_step_interval: as of `heads.train`; None for ten evaluations at steps that grow by a constant factor.
+    """
+    splits = np.asarray(splits, dtype=object)
+    steps = _evaluations(settings, 10) if eval_step_interval is None else eval_step_interval
+    shape = len(features), len(np.unique(np.asarray(labels, dtype=object).astype(str)))
+    probabilities = np.zeros(shape, np.float32)
+    right = {name: np.zeros(len(features)) for name in ("train", "validation")}
+    times = {name: (splits == name).sum(axis=0) for name in right}
+    histories = []
+    for numbers, trained, history, hits in _train(features, labels, splits, [settings] * len(splits), steps):
+        histories.append(history)
+        for name in right:
+            right[name] += (hits[max(hits)].T & (splits[numbers] == name)).sum(axis=0)
+        for number, head in zip(numbers, trained, strict=True):
+            mine = np.flatnonzero(splits[number] == "validation")
+            probabilities[mine] += softmax(head.logits(features[mine])).astype(np.float32)
+    history = pd.concat(histories, ignore_index=True)
+    with np.errstate(invalid="ignore"):
+        probabilities /= times["validation"][:, None]
+        hit, train_hit = (right[name] / times[name] for name in ("validation", "train"))
+    return CrossValidation(trained[0].labels, splits, history, _members(history), probabilities, hit, train_hit)
+
+
+def shuffled(
+    features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings, seed: int = 0
+) -> CrossValidation:
+    """Cross-validate with the labels shuffled among the train and validation images.
+
+    Nothing can be learnt then: train accuracy is what so many features can memorise with these settings (Zhang et al.
+    2017, arxiv.org/abs/1611.03530), and validation accuracy is what guessing gives.
+    """
+    used = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
+    mixed = np.array(labels, dtype=object)
+    mixed[used] = mixed[np.random.default_rng(seed).permutation(used)]
+    return cross_validate(features, mixed, splits, settings)
+
+
+def settings_path(
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: np.ndarray,
+    settings: HeadSettings,
+    weight_decays: Sequence[float],
+    learning_rates: Sequence[float],
+    steps: Sequence[int] | None = None,
+) -> SettingsPath:
+    """Try every weight decay with every learning rate on every fold, as one stack, and say what the best one wins.
+
+    The best of many settings looks better than it is. So the gain is nested (Cawley & Talbot 2010): each fold is
+    judged with the setting that the other folds chose by their mean validation cross-entropy.
+
+    Args:
+        features, labels, splits: as of `cross_validate`; only the first complete repeat is used, in which no image
+            validates twice.
+        weight_decays, learning_rates: the current ones are added where they are missing.
+        steps: when to look; the current number of steps is added. None for an eighth, a quarter, half and all of them.
+
+    Raises:
+        RetrainLabError: fewer than two folds, or training diverges even with the smallest learning rate.
+    """
+    splits = np.asarray(splits, dtype=object)
+    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
+    if len(splits) < 2:
+        raise RetrainLabError(f"Settings are chosen on {len(splits)} re-split. Expected at least two: one to judge by.")
+    looks = {int(step) for step in steps or _evaluations(settings, 4, 8)} | {settings.how_many_training_steps}
+    base = replace(settings, how_many_training_steps=max(looks))
+    decays, rates = {*map(float, weight_decays), settings.weight_decay}, {*map(float, learning_rates)}
+    rates, left_out = rates | {settings.learning_rate}, []
+    while True:
+        grid = [replace(base, weight_decay=d, learning_rate=r) for d in sorted(decays) for r in sorted(rates)]
+        try:
+            history, hits = _grid(features, labels, splits, grid, sorted(looks))
+            break
+        except RetrainLabError:
+            if len(rates) == 1 or max(rates) <= settings.learning_rate:
+                raise
+            left_out.append(max(rates))
+            rates = rates - {max(rates)}
+
+    columns = ["weight_decay", "learning_rate", "step"]
+    size = len(splits)
+    history = history.assign(setting=history["member"] // size, fold=history["member"] % size)
+    figures = history.pivot_table(index=["setting", "step"], columns="split", values=_FIGURES)  # mean over folds
+    figures.columns = [f"{split} {quantity}" for quantity, split in figures.columns]
+    table = figures.reset_index()
+    table.insert(0, "weight_decay", [grid[number].weight_decay for number in table["setting"]])
+    table.insert(1, "learning_rate", [grid[number].learning_rate for number in table["setting"]])
+    validation = history[history["split"] == "validation"]
+    losses = validation.pivot_table(index=["setting", "step"], columns="fold", values="cross_entropy")
+    as_is = (settings.weight_decay, settings.learning_rate, settings.how_many_training_steps)
+    current = int((table[columns] == as_is).all(axis=1).to_numpy().argmax())
+    picks = {fold: int(losses.drop(columns=fold).mean(axis=1).to_numpy().argmin()) for fold in losses}
+
+    def share_right(pick: dict[int, int], name: str) -> np.ndarray:
+        """Share of the folds that have a row in this split and, with the setting picked for them, get it right: [n]."""
+        right = np.zeros(len(features))
+        for fold, place in pick.items():
+            setting, step = losses.index[place]
+            right += hits[step][:, setting * size + fold] & (splits[fold] == name)
+        with np.errstate(invalid="ignore"):
+            return right / (splits[list(pick)] == name).sum(axis=0)
+
+    now = dict.fromkeys(picks, current)
+    before, after = (share_right(pick, "validation") for pick in (now, picks))
+    known = ~np.isnan(before)
+    moved = share_right(picks, "train") - after - (share_right(now, "train") - before)
+    moved = moved[~np.isnan(moved)]
+    best = int(losses.mean(axis=1).to_numpy().argmin())
+    return SettingsPath(
+        table.drop(columns="setting"),
+        table.loc[current].drop("setting"),
+        table.loc[best].drop("setting"),
+        table.loc[list(picks.values()), columns].assign(fold=list(picks)).reset_index(drop=True),
+        paired_difference(after[known] == 1, before[known] == 1, settings.seed),
+        {"accuracy": float(moved.mean()), "interval": list(_mean_interval(moved))},
+        left_out,
+    )
+
+
+def early_stopping(result: CrossValidation) -> EarlyStopping:
+    """Find where validation cross-entropy is lowest, whether its rise since is beyond noise, and what stopping won.
+
+    The lowest of many steps looks better than it is. So each re-split is stopped where those that validate none of its
+    images are lowest on average, and its own gain is what counts. Intervals are corrected ones of the mean.
+
+    Raises:
+        RetrainLabError: fewer than two re-splits validate.
+    """
+    mine = result.history[(result.history["split"] == "validation") & (result.history["step"] > 0)]
+    losses, accuracy = (mine.pivot_table(index="member", columns="step", values=name) for name in _FIGURES[::-1])
+    if len(losses) < 2:
+        raise RetrainLabError(f"{len(losses)} re-split has validation images. Expected two or more to tell noise by.")
+    validates = (result.splits[losses.index] == "validation").astype(np.float32)
+    apart = validates @ validates.T == 0
+    table = losses.to_numpy()
+    stop = [int(table[others if others.any() else slice(None)].mean(axis=0).argmin()) for others in apart]
+    own = np.arange(len(table))
+    share = result.share_validation
+    saved = table[:, -1] - table[own, stop]
+    won = accuracy.to_numpy()[own, stop] - accuracy.to_numpy()[:, -1]
+    saving = (float(saved.mean()), *corrected_interval(saved, share))
+    return EarlyStopping(
+        int(losses.columns[table.mean(axis=0).argmin()]),
+        int(losses.columns[-1]),
+        saving,
+        (float(won.mean()), *corrected_interval(won, share)),
+        saving[1] > 0,
+    )
+
+
+def spread(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Between which values 95% of the re-splits lie (2.5% and 97.5% quantiles): no interval of their mean."""
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else (np.nan, np.nan)
+
+
+def corrected_interval(values: Sequence[float] | np.ndarray, share_validation: float) -> tuple[float, float]:
+    """95% interval of a mean over re-splits, by the corrected variance of Nadeau & Bengio (2003).
+
+    The variance of the mean of J re-splits is (1/J + n_validation / n_train) times theirs, with Student's t at J - 1
+    degrees of freedom; for repeated k-fold see Bouckaert & Frank 2004. (NaN, NaN) for fewer than two values.
+
+    Args:
+        values: one a re-split.
+        share_validation: n_validation / (n_validation + n_train), above 0 and below 1.
+    """
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    if len(known) < 2:
+        return np.nan, np.nan
+    variance = (1 / len(known) + share_validation / (1 - share_validation)) * known.var(ddof=1)
+    half = _student(len(known) - 1) * np.sqrt(variance)
+    return float(known.mean() - half), float(known.mean() + half)
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95% interval of a mean of independent values."""
+    if len(values) < 2:
+        return -1.0, 1.0
+    half = _student(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _student(freedom: int) -> float:
+    """97.5% point of Student's t; Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5), 0.2% off at most."""
+    if freedom < 3:
+        return (12.706, 4.303)[freedom - 1]
+    z = 1.959963984540054
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def _evaluations(settings: HeadSettings, count: int, factor: float = 100) -> list[int]:
+    """Steps to evaluate at, from a `factor`-th of all steps to the last, growing by a constant factor."""
+    last = settings.how_many_training_steps
+    return sorted({max(1, round(step)) for step in np.geomspace(last / factor, last, count)})
+
+
+def _train(
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: np.ndarray,
+    stack: list[HeadSettings],
+    steps: int | Sequence[int],
+) -> Iterator[tuple[np.ndarray, list[Head], pd.DataFrame, dict[int, np.ndarray]]]:
+    """Train a large stack in parts that fit into memory: their numbers, heads, history, and step -> hits [n, part]."""
+    weights = features.shape[1] * (stack[0].hidden_units or len(set(np.asarray(labels, dtype=object))))
+    parts = -(-len(stack) // max(2, _WEIGHTS_AT_ONCE // weights))
+    for numbers in np.array_split(np.arange(len(stack)), parts):
+        hits: dict[int, np.ndarray] = {}
+
+        def keep(snapshot: heads.Snapshot, hits: dict[int, np.ndarray] = hits) -> None:
+            hits[snapshot.step] = snapshot.hits
+
+        mine = [stack[number] for number in numbers]
+        trained, history = heads.train(features, labels, splits[numbers], mine, steps, keep)
+        yield numbers, trained, history.assign(member=history["member"] + numbers[0]), hits
+
+
+def _grid(
+    features: np.ndarray, labels: np.ndarray, splits: np.ndarray, grid: list[HeadSettings], steps: list[int]
+) -> tuple[pd.DataFrame, dict[int, np.ndarray]]:
+    """Train each settings on each split: history without step 0, and step -> hits bool [n, settings x splits]."""
+    stack = [settings for settings in grid for _ in splits]
+    parts = list(_train(features, labels, np.tile(splits, (len(grid), 1)), stack, steps))
+    history = pd.concat([history for _, _, history, _ in parts], ignore_index=True)
+    return history[history["step"] > 0], {
+        step: np.concatenate([hits[step] for *_, hits in parts], axis=1) for step in steps
+    }
+
+
+def _members(history: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how each member ended: one row a member."""
+    last = history[history["step"] == history["step"].max()]
+    table = last.pivot_table(index="member", columns="split", values=_FIGURES)
+    table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
+    table = table.reindex(columns=[f"{split} {quantity}" for quantity in _FIGURES for split in ("train", "validation")])
+    table.insert(2, "gap", table["train accuracy"] - table["validation accuracy"])
+    table["cross_entropy gap"] = table["validation cross_entropy"] - table["train cross_entropy"]
+    return table
+
+
+def _share_validation(splits: np.ndarray) -> float:
+    validation, train = ((splits == name).sum() for name in ("validation", "train"))
+    return float(validation / (validation + train))
