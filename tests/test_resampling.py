@@ -178,25 +178,38 @@ def test_the_path_finds_the_settings_that_help(noisy, noisy_result):
     assert path.chosen["validation cross_entropy"] == path.table["validation cross_entropy"].min()
     assert path.chosen["weight_decay"] > 0 or path.chosen["step"] < 800
     low, high = path.accuracy["interval"]
-    assert 0 < low < path.accuracy["accuracy"] < high
+    assert low < path.accuracy["accuracy"] < high and abs(path.accuracy["accuracy"]) < 0.05
     low, high = path.gap["interval"]
-    assert low < path.gap["accuracy"] < high < -0.1
+    assert low < path.gap["accuracy"] < high < 0  # what is held back memorises less
     assert len(path.by_fold) == 5
 
 
+def test_a_layer_that_is_held_back_too_much_gains_by_less_weight_decay():
+    random = np.random.default_rng(0)
+    labels = np.array(["a", "a", "a", "b"] * 100)  # held back, it answers "a" to everything
+    features = random.standard_normal((400, 20)).astype(np.float32)
+    features[:, :5] += (labels == "a")[:, None]
+    held = heads.HeadSettings(400, 0.02, weight_decay=10.0)
+    path = resampling.settings_path(features, labels, folds(labels), held, [0.0, 0.1], [])
+    assert path.current["validation accuracy"] == pytest.approx(0.75, abs=0.02)
+    assert path.chosen["weight_decay"] < 1 and path.chosen["train accuracy"] > path.current["train accuracy"] + 0.05
+    low, high = path.accuracy["interval"]
+    assert 0.03 < low < path.accuracy["accuracy"] < high
+
+
 def test_the_gain_is_not_that_of_the_luckiest_setting():
-    """Labels that features say nothing of: many settings, one is best by luck, and none may claim a gain."""
+    """Labels that features say nothing of: many settings, one is best by luck, and hardly any may claim a gain."""
     random = np.random.default_rng(0)
     labels = np.array(["a", "b"] * 60)
     rates = list(np.geomspace(0.001, 0.1, 8))
-    lucky, claimed = [], []
-    for seed in range(8):
+    lucky, claimed, sure = [], [], 0
+    for seed in range(16):
         features = random.standard_normal((120, 10)).astype(np.float32)
         path = resampling.settings_path(features, labels, folds(labels, seed=seed), QUICK, [0.0, 0.3], rates)
         lucky.append(path.table["validation accuracy"].max() - path.current["validation accuracy"])
         claimed.append(path.accuracy["accuracy"])
-        assert path.accuracy["interval"][0] <= 0.02
-    assert np.mean(lucky) > 0.05 and abs(np.mean(claimed)) < 0.03
+        sure += path.accuracy["interval"][0] > 0
+    assert np.mean(lucky) > 0.025 and abs(np.mean(claimed)) < 0.02 and sure <= 1, (lucky, claimed, sure)
 
 
 def test_learning_rates_that_diverge_are_left_out():

@@ -6,18 +6,20 @@ interval of a prediction holds every value that some power law through the measu
 in which what is not asked for (exponent, asymptote, noise) is set to whatever suits the value best.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from . import heads
+from .evaluation import points
 from .heads import HeadSettings
 
 _APART = 50_000  # weights of a head from which on arithmetic costs more than starting it: no need to share a step
 _EXPONENTS = np.geomspace(0.05, 2, 30)
-_NOISE = np.array([0.0, *np.geomspace(0.001, 0.2, 11)])  # deviation of a head's error by the images it happened to get
+# deviations of a head's error by the images it happened to get; never quite 0, lest errors of 0 make a singular matrix
+_NOISE = np.array([1e-4, *np.geomspace(0.001, 0.2, 11)])
 _VALUES = 101  # of a grid on which predictions are tried
 # How much worse than the best a law may fit to lie in the 95% interval: 3.84 for many images (Wilks 1938), more because
 # the noise is estimated, too. Measured on generated curves: the interval holds the truth in 93 to 99% of them.
@@ -200,6 +202,21 @@ def weakest(curve: DataCurve, count: int = 5) -> list[str]:
     """
     accuracy = pd.Series(np.nanmean(curve.hits[-1], axis=0)).groupby(curve.labels).mean()
     return accuracy.dropna().nsmallest(count).index.tolist()
+
+
+def written(fits: Mapping[str, Fit]) -> pd.DataFrame:
+    """Write fits for people, one row each: texts with their intervals; those that nothing can be told of are left out."""
+    rows = {
+        name: {
+            "images judged": f"{one.n:,}",
+            "error now": f"{one.now:.1%}",
+            "error with twice the images": f"{one.twice:.1%}",
+            "gain": points({"accuracy": one.gain, "interval": one.gain_interval}),
+        }
+        for name, one in fits.items()
+        if np.isfinite(one.gain)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _nested(

@@ -1,4 +1,7 @@
-"""The one error a person is meant to read."""
+"""The one error a person is meant to read, and how to go on after it."""
+
+from collections.abc import Callable
+from typing import Any
 
 
 class RetrainLabError(Exception):
@@ -10,3 +13,19 @@ class RetrainLabError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Error: {self}"]
+
+
+def attempt(what: str, function: Callable[..., Any], *needed: Any) -> Any:
+    """Call function(*needed); where that is impossible, say in a sentence that `what` cannot be told, and return None.
+
+    It is impossible if something that is needed is itself None, or if the function says so by a RetrainLabError: one
+    question that these images cannot answer must not stop the others.
+    """
+    if any(value is None for value in needed):
+        print(f"{what} cannot be told, for want of what it is made from.")
+        return None
+    try:
+        return function(*needed)
+    except RetrainLabError as error:
+        print(f"{what} cannot be told. {error}")
+        return None

@@ -1,7 +1,6 @@
 """Accuracy with its interval, per label, confusion, calibration: pure functions on arrays and tables."""
 
-from collections.abc import Sequence
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +97,13 @@ def predictions(table: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> p
     )
 
 
+def accuracy(correct: np.ndarray) -> dict[str, Any]:
+    """Accuracy over images, bool [n] whether each is right: {"n", "accuracy", "interval"}; None without images."""
+    n, hits = len(correct), int(np.sum(correct))
+    known = {"accuracy": hits / n, "interval": list(wilson_interval(hits, n))} if n else {}
+    return {"n": n, "accuracy": None, "interval": None} | known
+
+
 def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
     """Compute what metrics.json says of the three splits and the gap, from the predictions table and nothing else.
 
@@ -111,15 +117,11 @@ def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
     correct = {}
     for name in SPLITS:
         rows = predicted[predicted["split"] == name]
-        n, hits = len(rows), int((rows["label"] == rows["predicted"]).sum())
-        correct[name] = hits, n
+        right = (rows["label"] == rows["predicted"]).to_numpy(bool)
+        correct[name] = int(right.sum()), len(right)
         classes = pd.Index(labels).get_indexer(rows["label"])
-        figures[name] = {
-            "n": n,
-            "accuracy": hits / n if n else None,
-            "interval": list(wilson_interval(hits, n)) if n else None,
-            "cross_entropy": float(cross_entropies(np.stack(list(rows["logits"])), classes).mean()) if n else None,
-        }
+        losses = cross_entropies(np.stack(list(rows["logits"])), classes) if len(rows) else None
+        figures[name] = accuracy(right) | {"cross_entropy": None if losses is None else float(losses.mean())}
     known = correct["train"][1] and correct["validation"][1]
     figures["gap"] = {
         "accuracy": figures["train"]["accuracy"] - figures["validation"]["accuracy"] if known else None,

@@ -275,7 +275,7 @@ def split(
         )
     table = images.copy()
     good = table[table["problem"].isna()]
-    group = _groups(good)
+    group = groups(good)
     percentage = group.map(_percentage)
     chosen = pd.Series(
         np.select(
@@ -308,11 +308,11 @@ def split(
     return table
 
 
-def _groups(good: pd.DataFrame) -> pd.Series:
-    """Name, for each image, the group that must share a split: equal up to `_nohash_`, or equal in content."""
-    group = good["path"].str.split("_nohash_").str[0]
+def groups(images: pd.DataFrame) -> pd.Series:
+    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content."""
+    group = images["path"].str.split("_nohash_").str[0]
     while True:  # groups that touch melt together; nearly always settled after one round
-        merged = group.groupby(good["sha256"]).transform("min").groupby(group).transform("min")
+        merged = group.groupby(images["sha256"]).transform("min").groupby(group).transform("min")
         if merged.equals(group):
             return group
         group = merged

@@ -152,6 +152,29 @@ def groups(n: int, pairs: pd.DataFrame, given: Sequence[Any] | np.ndarray | None
             return pd.factorize(number)[0].astype(np.int64)
 
 
+def price(apart: np.ndarray, together: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """What near-duplicates across splits flatter accuracy by: {"accuracy", "interval": its 95% interval}.
+
+    Images of a group count as one in the interval (cluster-robust variance, Liang & Zeger 1986,
+    doi.org/10.1093/biomet/73.1.13). None where no image was judged both ways, or all are in one group.
+
+    Args:
+        apart, together: float [n], the share of re-splits, as they are and with groups kept together, that got an
+            image right without having trained on it; NaN for none.
+        groups: [n].
+    """
+    change = apart - together
+    known = ~np.isnan(change)
+    change, group = change[known], pd.factorize(groups[known])[0]
+    count = group.max(initial=-1) + 1
+    if count < 2:
+        return {"accuracy": None, "interval": None}
+    mean = float(change.mean())
+    sums = np.bincount(group, change - mean)
+    half = 1.96 * float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(change)
+    return {"accuracy": mean, "interval": [mean - half, mean + half]}
+
+
 def crossing(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """List the pairs whose images stand in different splits, the most similar first.
 
@@ -173,6 +196,15 @@ def crossing(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     for name in ("path", "label", "split"):
         columns |= {name: mine[name].to_numpy(), "other" if name == "path" else f"other {name}": other[name].to_numpy()}
     return pd.DataFrame(columns | {"similarity": pairs["similarity"].to_numpy()[apart]})
+
+
+def share(across: pd.DataFrame, table: pd.DataFrame) -> float:
+    """Share of the validation images that have a near-duplicate in training, 0 to 1; 0 without validation images.
+
+    `across`: of `crossing`; `table`: column split.
+    """
+    leaked = across[(across["split"] == "validation") & (across["other split"] == "train")]["path"].nunique()
+    return leaked / max(1, int((table["split"] == "validation").sum()))
 
 
 def describe(found: Duplicates, table: pd.DataFrame) -> str:

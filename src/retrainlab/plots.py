@@ -5,6 +5,7 @@ colour-blind safe ones.
 """
 
 import contextlib
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .distortions import Distortion, apply
-from .images import read_pixels
+from .images import read_many, read_pixels
 
 _PALETTE = sns.color_palette("colorblind")
 COLOURS = {"train": _PALETTE[0], "validation": _PALETTE[1], "test": _PALETTE[2]}
@@ -120,13 +122,16 @@ def gallery(
     side: float = 1.6,
     rows: int = 1,
 ) -> np.ndarray:
-    """Small pictures with captions, in at least `rows` rows; returns the Axes, [rows, columns]."""
+    """Small pictures with captions, in at least `rows` rows; returns the Axes, [rows, columns].
+
+    A picture that cannot be read (any more) is grey.
+    """
     rows = max(rows, -(-len(paths) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for ax, path, caption in zip(axes.flat, paths, captions, strict=False):
-        ax.imshow(read_pixels(path, (160, 160)))
+    for ax, picture, caption in zip(axes.flat, read_many(paths, (160, 160)), captions, strict=False):
+        ax.imshow(picture)
         ax.set_title(caption, fontsize="small", loc="center")
     if title:
         figure.suptitle(title, x=0.01, ha="left")
@@ -353,8 +358,8 @@ def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy against stated probability; on the diagonal the classifier is as good as it says."""
     ax = axes_of(ax, 4.6, 4)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    ax.vlines(table["probability"], table["low"], table["high"], color=_PALETTE[2], linewidth=2)
-    ax.plot(table["probability"], table["accuracy"], "o", color=_PALETTE[2])
+    ax.vlines(table["probability"], table["low"], table["high"], color="0.25", linewidth=2)
+    ax.plot(table["probability"], table["accuracy"], "o", color="0.25")
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="stated probability", ylabel="accuracy, with 95% interval",
            title="Reliability")  # fmt: skip
     for axis in (ax.xaxis, ax.yaxis):
@@ -419,10 +424,90 @@ def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) ->
             color=colour,
             linewidth=2,
         )
-        ax.plot(shown[split].astype(float), places, "o", color=colour, label=split)
-    ax.set(yticks=np.arange(len(shown)), yticklabels=[short(name) for name in shown.index],
-           xlabel="accuracy, with 95% interval", title="Accuracy of runs, the latest first")  # fmt: skip
+        label = split if shown[split].notna().any() else None  # light runs of a sweep have no test figures
+        ax.plot(shown[split].astype(float), places, "o", color=colour, label=label)
+    left_out = f", {most} of {len(table)}" if len(table) > most else ""
+    ax.set(yticks=np.arange(len(shown)), yticklabels=[short(name, 60) for name in shown.index],
+           xlabel="accuracy, with 95% interval", title=f"Accuracy of runs{left_out}")  # fmt: skip
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def paired_differences(
+    pairs: pd.DataFrame, names: Mapping[str, str], split: str = "validation", ax: Axes | None = None, most: int = 40
+) -> Axes:
+    """Differences of accuracy in points with 95% intervals, one row a pair; filled where beyond chance.
+
+    `pairs`: what comparison.compare returned; those that share no image are left out. `names`: run -> what to call it.
+    """
+    known = pairs[pairs["n"] > 0]
+    alone = len(set(known["against"])) == 1
+    labels = known["run"].map(names) if alone else known["run"] + " − " + known["against"]
+    title = f"{split.capitalize()} accuracy minus that of {short(known['against'].iloc[0], 40)}" if alone else (
+        f"Difference of {split} accuracy, run − run")  # fmt: skip
+    title += f" ({most} of {len(known)})" if len(known) > most else ""
+    known, labels = known.head(most), [textwrap.fill(short(label, 80), 42) for label in labels[:most]]
+    ax = axes_of(ax, 8, max(1.6, 1.1 + 0.28 * len(known) + 0.16 * sum("\n" in label for label in labels)))
+    ax.axvline(0, color="0.3", linewidth=1)
+    for place, row in enumerate(known.to_dict("records")):
+        shown = row["verdict"] in ("better", "worse")
+        colour = COLOURS[split] if shown else "0.6"
+        ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.5, zorder=2)
+        ax.plot(100 * row["difference"], place, "o", color=colour, markerfacecolor=colour if shown else "white",
+                markersize=7, zorder=3)  # fmt: skip
+    ax.set(ylim=(len(known) - 0.4, -0.6), title=title, xlabel="percentage points, with 95% interval")
+    ax.set_yticks(range(len(known)), labels, fontsize="small")
+    ax.grid(axis="y", visible=False)
+    marks = [Line2D([], [], marker="o", color=colour, markerfacecolor=face, label=text) for colour, face, text in
+             ((COLOURS[split],) * 2 + ("beyond chance",), ("0.6", "white", "not beyond chance"))]  # fmt: skip
+    ax.figure.legend(handles=marks, loc="outside lower right", ncols=2, frameon=False)
+    return ax
+
+
+def setting_effects(effects: pd.DataFrame, ax: Axes | None = None, most: int = 12) -> Axes:
+    """Mean validation accuracy with each value of a setting, one row a setting; blue where it matters.
+
+    `effects`: what causes.which_settings returned; settings that cannot be separated are left out.
+    """
+    known = effects[effects["p"].notna()].head(most)
+    ax = axes_of(ax, 8, max(1.8, 1 + 0.62 * len(known)))
+    for place, row in enumerate(known.to_dict("records")):
+        colour = _PALETTE[0] if row["verdict"] == "matters" else "0.6"
+        order = np.argsort(row["means"], kind="stable")
+        ax.plot([min(row["means"]), max(row["means"])], [place, place], color=colour, linewidth=1.5)
+        ax.plot(row["means"], [place] * len(order), "o", color=colour, markersize=7)
+        ends = {int(order[0]): "right", int(order[-1]): "left"}  # values between the ends would run into each other
+        for number, side in ends.items():
+            ax.annotate(short(row["values"][number], 24), (row["means"][number], place),
+                        (-8 if side == "right" else 8, 0), textcoords="offset points", ha=side, va="center",
+                        fontsize="small")  # fmt: skip
+    ax.set(yticks=range(len(known)), yticklabels=[short(name, 40) for name in known.index],
+           ylim=(len(known) - 0.4, -0.6), xlabel="mean validation accuracy",
+           title="What each setting does, all else equal: its worst and its best value are named")  # fmt: skip
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.3)
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    return ax
+
+
+def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float, ax: Axes | None = None) -> Axes:
+    """Validation accuracy against milliseconds an image; filled where it is shown to be not worse than the best.
+
+    `table`: what comparison.cheapest returned, with `chosen`. Bars are intervals of the difference to the most accurate
+    run, so that one which ends above the dotted line is of a run that loses less than `margin`.
+    """
+    ax = axes_of(ax, 8, 4)
+    top, markers = table["accuracy"].max(), "osD^vP*X"
+    ax.axhline(top - margin, color="0.5", linewidth=1, linestyle=":", label=f"{100 * margin:g} points below the best")
+    ax.vlines(table["milliseconds"], top + table["low"], top + table["high"], color="0.75", linewidth=2, zorder=1)
+    for number, (run, row) in enumerate(table.iterrows()):
+        colour, name = _PALETTE[1] if run == chosen else _PALETTE[0], short(f"{row['backbone']} ({run})", 36)
+        ax.plot(row["milliseconds"], row["accuracy"], markers[number % len(markers)], color=colour, markersize=9,
+                markerfacecolor=colour if row["not worse"] else "white", label=name)  # fmt: skip
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ax.set(xlabel="milliseconds an image, on one core", ylabel="validation accuracy", title="Accuracy against time",
+           xlim=(0, 1.1 * table["milliseconds"].max()))  # fmt: skip
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     return ax

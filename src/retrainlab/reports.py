@@ -262,6 +262,7 @@ def write_index(reports_dir: Path) -> Path:
                 "gap_high": _number(row["gap high"]),
                 "verdict": row["verdict"] if isinstance(row["verdict"], str) else None,
                 "sentence": row["sentence"],
+                "advice": row["advice"][0] if isinstance(row["advice"], list) and row["advice"] else "",
                 "pages": _pages(reports_dir / str(name)),
             }
         )

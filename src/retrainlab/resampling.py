@@ -17,7 +17,7 @@ import pandas as pd
 
 from . import heads
 from .errors import RetrainLabError
-from .evaluation import paired_difference, softmax
+from .evaluation import paired_difference, predictions, softmax
 from .heads import Head, HeadSettings
 
 _WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
@@ -256,8 +256,8 @@ def settings_path(
     table.insert(1, "learning_rate", [grid[number].learning_rate for number in table["setting"]])
     validation = history[history["split"] == "validation"]
     losses = validation.pivot_table(index=["setting", "step"], columns="fold", values="cross_entropy")
-    as_is = (settings.weight_decay, settings.learning_rate, settings.how_many_training_steps)
-    current = int((table[columns] == as_is).all(axis=1).to_numpy().argmax())
+    as_is = [settings.weight_decay, settings.learning_rate, settings.how_many_training_steps]
+    current = int((table[columns].to_numpy() == as_is).all(axis=1).argmax())
     picks = {fold: int(losses.drop(columns=fold).mean(axis=1).to_numpy().argmin()) for fold in losses}
 
     def share_right(pick: dict[int, int], name: str) -> np.ndarray:
@@ -315,6 +315,23 @@ def early_stopping(result: CrossValidation) -> EarlyStopping:
         (float(won.mean()), *corrected_interval(won, share)),
         saving[1] > 0,
     )
+
+
+def describe(path: SettingsPath) -> str:
+    """Name the chosen settings: `weight_decay 0.1, learning_rate 0.003, 2,000 steps`."""
+    row = path.chosen
+    return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {row['step']:,.0f} steps"
+
+
+def out_of_fold(result: CrossValidation, table: pd.DataFrame) -> pd.DataFrame:
+    """Make a predictions table of what heads say that have not seen an image; logits are logs of mean probabilities.
+
+    Args:
+        table: path, label, split; its rows are those that were cross-validated. Where they never validated, they are
+            left out.
+    """
+    known = ~np.isnan(result.probabilities).any(axis=1)
+    return predictions(table[known], np.log(np.maximum(result.probabilities[known], 1e-12)), result.labels)
 
 
 def spread(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -113,6 +113,31 @@ class Run:
         """What metrics.json says; empty before training."""
         return _read_json(self.folder / "metrics.json")
 
+    def trained(self) -> dict[str, Any]:
+        """What metrics.json says.
+
+        Raises:
+            RetrainLabError: this run has not been trained yet.
+        """
+        metrics = self.metrics()
+        if not metrics:
+            raise RetrainLabError(f"Run '{self.name}' has no metrics.json yet. Run 03_retrain first: it writes it.")
+        return metrics
+
+    def other(self, name: str) -> "Run":
+        """Open another run of the same reports_dir; this one if the name is empty.
+
+        Raises:
+            RetrainLabError: there is none of that name.
+        """
+        found = Run(self.folder.parent / name) if name else self
+        if not (found.folder / "run.json").exists():
+            known = sorted(file.parent.name for file in self.folder.parent.glob("*/run.json"))
+            raise RetrainLabError(
+                f"There is no run '{name}' under {self.folder.parent}. Known: {', '.join(known) or 'none'}."
+            )
+        return found
+
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
         _write_json(self.folder / "metrics.json", metrics)
@@ -203,7 +228,7 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
     Returns:
         Index `run`; columns backbone, images (folder), labels, steps, settings (dict), updated, and for each split
         of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high,
-        and the verdict of 04_overfitting with its sentence, None where that has not run.
+        and the verdict of 04_overfitting with its sentence and advice (list), None where that has not run.
     """
     rows = []
     for file in sorted(project_path(reports_dir).glob("*/metrics.json")):
@@ -226,11 +251,11 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
             low, high = metrics["gap"]["interval"] or (None, None)
             row |= {"gap": metrics["gap"]["accuracy"], "gap low": low, "gap high": high}
             judged = metrics.get("overfitting", {})
-            rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence")})
+            rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")})
         except (RetrainLabError, KeyError, TypeError, OSError):
             continue  # not one of ours, or of another version; the others still count
     columns = ["run", "backbone", "images", "labels", "steps", "settings", "updated"]
     for name in ("train", "validation", "test"):
         columns += [name, f"{name} low", f"{name} high", f"{name} n"]
-    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence"])
+    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence", "advice"])
     return table.sort_values("updated", ascending=False).set_index("run")
