@@ -5,9 +5,11 @@ Their network takes the mean of each channel and a softmax of five times that: N
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from retrainlab import graphs, label_image
+from retrainlab.cli import main
 from retrainlab.errors import RetrainLabError
 
 LABELS = ["red", "green", "blue"]
@@ -88,6 +90,29 @@ def test_what_is_told_is_taken_and_not_said_again(tmp_path, picture):
     labeler = label_image.load(file, None, "Mul", "final_result", 16, 16, 10, 50)
     assert labeler.probabilities(picture) == pytest.approx(expected(picture, 10, 50), abs=1e-6)
     assert labeler.note == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "mean", "std"),
+    [("input_mean", 10, 10, 255), ("input_std", 50, 0, 50), ("input_layer", "Mul", 128, 128),
+     ("output_layer", "colours", 0, 255)],
+)  # fmt: skip
+def test_flags_of_label_image_on_the_command_line(tmp_path, picture, flag, value, mean, std):
+    build = {"input_layer": inception, "output_layer": two_heads}.get(flag, hub("Placeholder"))
+    file = frozen(tmp_path / "g.pb", build)
+    (tmp_path / "names.txt").write_text("rouge\nvert\nbleu\n")
+    usual = ["label", "--graph", file, "--labels", tmp_path / "names.txt", "--image", tmp_path / "picture.png"]
+    done = CliRunner().invoke(main, [*map(str, usual), f"--{flag}={value}"])
+    lines = [line.split() for line in done.stdout.splitlines()]
+    found = {name: float(chance) for name, chance in lines}
+    assert [found[name] for name in ("rouge", "vert", "bleu")] == pytest.approx(expected(picture, mean, std), abs=1e-5)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+@pytest.mark.parametrize(("flag", "asked"), [("input_height", "20 x 16"), ("input_width", "16 x 20")])
+def test_height_and_width_are_told_apart(tmp_path, flag, asked):
+    with pytest.raises(RetrainLabError, match=f"takes images of 16 x 16 pixels .* ask for {asked}"):
+        label_image.load(frozen(tmp_path / "g.pb", hub()), **{flag: 20})
 
 
 @pytest.mark.parametrize("name", ["Mul", "import/Mul", "Mul:0", "import/Mul:0"])

@@ -125,27 +125,59 @@ def test_no_network_and_no_cache_end_in_a_sentence(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "404"), (b"<html>no module here</html>" * 50, "does not appear to be a valid module")]
+    ("content", "said"),
+    [
+        (None, "HTTP Error 404: Not Found"),
+        (b"", "what was sent is cut short or damaged"),
+        (b"<html>no module here</html>" * 50, "what was sent is cut short or damaged"),
+    ],
 )
 def test_an_address_without_a_module(server, content, said):
-    if content:
+    if content is not None:
         server.archives["/page/1"] = content
-    with pytest.raises(RetrainLabError, match=said):
+    with pytest.raises(RetrainLabError, match=f"page/1 could not be fetched: {said}"):
         hub.fetch(f"{server.url}/page/1")
 
 
-@pytest.mark.parametrize("kind", ["outside", "link"])
-def test_an_archive_that_reaches_outside_its_folder_is_refused(server, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("name", "link", "said"),
+    [
+        ("../outside", None, "'../outside', which would lie outside its folder"),
+        ("/outside", None, "'/outside', which would lie outside its folder"),
+        ("/some/where/outside", None, "'/some/where/outside', which would lie outside its folder"),
+        ("outside", tarfile.SYMTYPE, "'outside', which is a link to '/etc/passwd'"),
+        ("outside", tarfile.LNKTYPE, "'outside', which is a link to '/etc/passwd'"),
+    ],
+)
+def test_an_archive_that_reaches_outside_its_folder_is_refused(server, tmp_path, name, link, said):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        member = tarfile.TarInfo("../outside" if kind == "outside" else "link")
-        if kind == "link":
-            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        member = tarfile.TarInfo(name)
+        if link:
+            member.type, member.linkname = link, "/etc/passwd"
         tar.addfile(member, io.BytesIO())
     server.archives["/bad/1"] = packed.getvalue()
-    with pytest.raises(RetrainLabError, match="could not be fetched"):
+    with pytest.raises(RetrainLabError, match=f"could not be fetched: what was sent holds {said}"):
         hub.fetch(f"{server.url}/bad/1")
-    assert not (tmp_path / "outside").exists() and not list((tmp_path / "modules").rglob("link"))
+    assert not list(tmp_path.rglob("outside*"))
+
+
+def test_an_archive_that_is_cut_short_at_its_source(server, tmp_path):
+    whole = archive(save_module(tmp_path / "module"))
+    server.archives["/tiny/1"] = whole[: len(whole) // 2]
+    with pytest.raises(RetrainLabError, match="could not be fetched: what was sent is cut short or damaged"):
+        hub.fetch(f"{server.url}/tiny/1")
+    assert not list((tmp_path / "modules").iterdir())
+
+
+def test_an_archive_of_something_else_is_not_kept(server, tmp_path, module):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").touch()
+    server.archives["/tiny/1"] = archive(tmp_path / "notes")
+    with pytest.raises(RetrainLabError, match=r"could not be fetched: what was sent holds no saved_model\.pb"):
+        hub.fetch(f"{server.url}/tiny/1")
+    server.archives["/tiny/1"] = archive(module)
+    assert (hub.fetch(f"{server.url}/tiny/1") / "saved_model.pb").exists()
 
 
 def test_a_module_that_cannot_be_loaded_is_fetched_again(server, tmp_path):

@@ -348,7 +348,7 @@ def test_labels_are_looked_for_beside_the_graph(call, exported, image, tmp_path)
         (["--graph", "GRAPH", "--input_height", "0"], "--input_height"),
         (["--graph", "GRAPH", "--input_std", "0"], "cannot be scaled by --input_mean 0 and --input_std 0"),
         (["--graph", "GRAPH", "--inptu_layer", "x"], "Did you mean"),
-        (["--model", "GRAPH_ALONE"], "a frozen graph that somebody else made goes with --graph"),
+        (["--model", "GRAPH_ALONE"], "a frozen graph of retrain goes with --graph"),
     ],
 )
 def test_flags_that_do_not_go_together(call, exported, image, tmp_path, arguments, said):

@@ -76,7 +76,7 @@ def read(folder: Path) -> Contract:
     except (OSError, UnicodeDecodeError) as error:
         raise RetrainLabError(
             f"'{folder}' holds no readable contract.json, so what the model expects is unknown. Expected the model "
-            "folder of a run, such as reports/demo/model; a frozen graph that somebody else made goes with --graph."
+            "folder of a run, such as reports/demo/model; a frozen graph of retrain goes with --graph."
         ) from error
     try:
         values = json.loads(text)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from .errors import RetrainLabError
 
 _TIMEOUT = 15  # seconds without a byte
 _BLOCK = 1 << 18
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading archives raises
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers of a server that may do better in a moment
 
 
@@ -184,31 +185,45 @@ def unpack(archive: Path, into: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             for member in tqdm(tar, f"unpack {archive.name}", unit=" files", leave=False, disable=None):
-                target = into / _inside(archive, member)
+                if problem := _problem(member):
+                    raise RetrainLabError(
+                        f"'{archive}' is refused: its member '{member.name}' {problem}. Expected plain files and "
+                        "folders below the archive's own top; get the archive from its publisher."
+                    )
+                target = into / PurePosixPath(member.name)
                 (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
                 content = tar.extractfile(member)
                 if content is not None:  # a folder has none
                     with target.open("wb") as file:
                         shutil.copyfileobj(content, file)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists how each kind of compression failed
+    except _DAMAGE as error:
         raise RetrainLabError(
-            f"'{archive}' is cut short or damaged ({reason}). Delete it, and run this again to fetch it anew."
+            f"'{archive}' is {_damage(error)}. Delete it, and run this again to fetch it anew."
         ) from error
 
 
-def _inside(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
-    """Return where a member belongs, relative to the top; refuse it if that may be elsewhere."""
+def problem_of(archive: BinaryIO) -> str | None:
+    """Read an archive to its end, and say why `unpack` would not take it: "is ...", "holds ..."; None if it would."""
+    try:
+        with tarfile.open(fileobj=archive) as tar:
+            refused = next(((member.name, problem) for member in tar if (problem := _problem(member))), None)
+    except _DAMAGE as error:
+        return f"is {_damage(error)}"
+    return f"holds '{refused[0]}', which {refused[1]}" if refused else None
+
+
+def _damage(error: Exception) -> str:
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists how each kind of compression failed
+    return f"cut short or damaged ({reason})"
+
+
+def _problem(member: tarfile.TarInfo) -> str | None:
+    """Say why a member must not be unpacked, if so: it is no plain file or folder, or may lie elsewhere."""
     path = PurePosixPath(member.name)
     if member.islnk() or member.issym():
-        problem = f"is a link to '{member.linkname}'"
-    elif not (member.isreg() or member.isdir()):
-        problem = "is neither a file nor a folder"
-    elif path.is_absolute() or ".." in path.parts or "\0" in member.name:
-        problem = "would lie outside its folder"
-    else:
-        return path
-    raise RetrainLabError(
-        f"'{archive}' is refused: its member '{member.name}' {problem}. Expected plain files and folders below the "
-        "archive's own top; get the archive from its publisher."
-    )
+        return f"is a link to '{member.linkname}'"
+    if not (member.isreg() or member.isdir()):
+        return "is neither a file nor a folder"
+    if path.is_absolute() or ".." in path.parts or "\0" in member.name:
+        return "would lie outside its folder"
+    return None

@@ -6,6 +6,7 @@ which says what a client must feed and may expect.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,7 @@ from .heads import Head, HeadSettings
 INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
 _RANGES = 200  # images that suffice to find the ranges of activations
 _FEATURES = "bottleneck"  # node of the frozen backbone that a head goes on
+_SCOPE = "final_retrain_ops"  # of the head's nodes
 
 
 def export(
@@ -66,6 +68,57 @@ def export(
         (aside / "model_int8.tflite").write_bytes(_int8(backbone, head, module, representative))
     write_labels(aside / "output_labels.txt", head.labels)
     _save_head(aside / "head.npz", head)
+    _write_contract(aside, backbone, head, final_tensor_name)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    files = {
+        "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
+        "frozen graph": [folder / "output_graph.pb"],
+        "LiteRT": [folder / "model.tflite"],
+        "LiteRT, int8": list(folder.glob("model_int8.tflite")),
+    }
+    return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
+
+
+def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str = "final_result") -> None:
+    """Write a SavedModel for serving, in place of an earlier one; with its labels and contract, for `labeling`.
+
+    Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
+    float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
+    `prediction`.
+
+    Raises:
+        RetrainLabError: see `check_replaceable`.
+    """
+    check_replaceable(folder)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    _save(aside, backbone, head, load_module(backbone.module))
+    write_labels(aside / "output_labels.txt", head.labels)
+    _write_contract(aside, backbone, head, final_tensor_name)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Say whether `write_saved_model` may write to this folder.
+
+    Raises:
+        RetrainLabError: there is something that is no SavedModel.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "saved_model.pb").exists()):
+        raise RetrainLabError(
+            f"'{folder}' is there already and is no SavedModel, so it is not replaced. Choose another folder."
+        )
+
+
+def write_labels(file: Path, labels: list[str]) -> None:
+    """Write labels, one a line, in class order; a label stays on its line."""
+    file.write_text("".join(" ".join(label.splitlines()) + "\n" for label in labels), encoding="utf-8")
+
+
+def _write_contract(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> None:
+    """Write contract.json, and the reference images, for what else is in the folder."""
 
     def chances(pixels: np.ndarray) -> np.ndarray:  # what is expected comes from the head, not from what is exported
         return softmax(head.logits(backbone.bottlenecks(pixels)))
@@ -81,45 +134,11 @@ def export(
         "backbone": backbone.handle,
         "backbone_digest": backbone.digest,
         "settings": asdict(head.settings),
-        "reference": reference.write(aside, backbone.image_size, head.labels, chances),
-        "files": digests(aside),  # of all files above
+        "reference": reference.write(folder, backbone.image_size, head.labels, chances),
+        "files": digests(folder),  # of all files above
         "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    (aside / "contract.json").write_text(json.dumps(contract, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
-    files = {
-        "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
-        "frozen graph": [folder / "output_graph.pb"],
-        "LiteRT": [folder / "model.tflite"],
-        "LiteRT, int8": list(folder.glob("model_int8.tflite")),
-    }
-    return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
-
-
-def write_saved_model(folder: Path, backbone: Backbone, head: Head) -> None:
-    """Write a SavedModel for serving, in place of an earlier one.
-
-    Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
-    float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
-    `prediction`.
-
-    Raises:
-        RetrainLabError: the folder holds something that is no SavedModel.
-    """
-    if folder.exists() and not (folder / "saved_model.pb").exists() and any(folder.iterdir()):
-        raise RetrainLabError(
-            f"The folder '{folder}' holds files that are no SavedModel, and is not replaced. Choose another folder."
-        )
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    _save(aside, backbone, head, load_module(backbone.module))
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
-
-
-def write_labels(file: Path, labels: list[str]) -> None:
-    """Write labels, one a line, in class order; a label stays on its line."""
-    file.write_text("".join(" ".join(label.splitlines()) + "\n" for label in labels), encoding="utf-8")
+    (folder / "contract.json").write_text(json.dumps(contract, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 # --------------------------------------------------------------------------------------------- the head alone
@@ -175,8 +194,28 @@ def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
     return frozen.graph.as_graph_def()
 
 
+def check_name(backbone_graph: Any, final_tensor_name: str) -> None:
+    """Refuse a name that the output of a graph on this backbone cannot have.
+
+    Raises:
+        RetrainLabError: it is no name, or another node's; TensorFlow does not tell capitals from small letters here.
+    """
+    name = final_tensor_name.lower()
+    taken = name in {node.name.lower() for node in backbone_graph.node} or f"{name}/".startswith(f"{_SCOPE}/")
+    if taken or not re.fullmatch(r"[a-z0-9.][a-z0-9_.-]*(/[a-z0-9_.-]+)*", name):
+        raise RetrainLabError(
+            f"final_tensor_name is {final_tensor_name!r}, which the output of this graph cannot be called. Expected "
+            f"letters, digits, '_', '-', '.' and '/', and not the name of another node, such as {INPUT}."
+        )
+
+
 def with_head(backbone_graph: Any, head: Head, final_tensor_name: str = "final_result") -> Any:
-    """Put a head on a frozen backbone: a GraphDef from `Placeholder` to softmax probabilities `final_tensor_name`."""
+    """Put a head on a frozen backbone: a GraphDef from `Placeholder` to softmax probabilities `final_tensor_name`.
+
+    Raises:
+        RetrainLabError: the name cannot be used; see `check_name`.
+    """
+    check_name(backbone_graph, final_tensor_name)
     tf = tensorflow()
     graph = tf.Graph()
     with graph.as_default():
@@ -185,9 +224,9 @@ def with_head(backbone_graph: Any, head: Head, final_tensor_name: str = "final_r
     return graph.as_graph_def()
 
 
-def _logits(head: Head, x: Any, scope: str = "final_retrain_ops") -> Any:
+def _logits(head: Head, x: Any) -> Any:
     tf = tensorflow()
-    with tf.name_scope(scope):
+    with tf.name_scope(_SCOPE):
         if head.hidden is not None:
             x = tf.nn.relu(x @ tf.constant(head.hidden[0]) + tf.constant(head.hidden[1]))
         return tf.add(x @ tf.constant(head.kernel), tf.constant(head.bias), name="Wx_plus_b/pre_activations")

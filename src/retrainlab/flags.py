@@ -6,6 +6,8 @@ from typing import Any
 from .errors import RetrainLabError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+_PLACES = ("output_graph", "intermediate_output_graphs_dir", "output_labels", "summaries_dir", "bottleneck_dir",
+           "checkpoint_path")  # fmt: skip
 
 
 def _flag(default: Any, help: str) -> Any:
@@ -14,9 +16,9 @@ def _flag(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of retrain.py, with its defaults but for `validation_batch_size`; the last one is new."""
+    """The flags of retrain.py, with its defaults but for `validation_batch_size`; the last two are new."""
 
-    image_dir: str = _flag("", "Folder that holds one folder of images a label.")
+    image_dir: str = _flag("", "Needed: the folder that holds one folder of images a label.")
     output_graph: str = _flag("/tmp/output_graph.pb", "Where to write the trained frozen graph.")
     intermediate_output_graphs_dir: str = _flag(
         "/tmp/intermediate_graph/", "Folder of the intermediate graphs, named intermediate_STEP.pb."
@@ -33,7 +35,9 @@ class Flags:
     testing_percentage: int = _flag(10, "Percent of the images that are kept for the final test.")
     validation_percentage: int = _flag(10, "Percent of the images that are kept for validation.")
     eval_step_interval: int = _flag(
-        10, "Steps between evaluations, each of the whole training and validation split, so that they can be compared."
+        10,
+        "Steps between evaluations, each of the whole training and validation split, so that they can be compared. "
+        "With tens of thousands of images they cost more than the steps themselves: 100 draws the same curves sooner.",
     )
     train_batch_size: int = _flag(100, "Images a batch: a label is drawn, then an image of it, with replacement.")
     test_batch_size: int = _flag(-1, "How many test images to draw for the final test; -1 for all.")
@@ -63,10 +67,18 @@ class Flags:
     distortion_variants: int = _flag(
         8, "New: how many distorted variants of each training image are made, once, and cached."
     )
+    image_size: int = _flag(0, "New: pixels a side, for modules that take any size; 0 for what the module asks for.")
 
     def __post_init__(self) -> None:
         expected = {
             "image_dir": (self.image_dir != "", "the folder that holds one folder of images a label"),
+            "tfhub_module": (self.tfhub_module != "", "a module's address or folder, or the name of an embedded one"),
+            "testing_percentage": (0 <= self.testing_percentage < 100, "a percentage from 0 to 99"),
+            "validation_percentage": (
+                0 <= self.validation_percentage < 100 - self.testing_percentage,
+                f"a percentage from 0 to {99 - self.testing_percentage}: testing_percentage is "
+                f"{self.testing_percentage}, and some images must be left for training",
+            ),
             "intermediate_store_frequency": (self.intermediate_store_frequency >= 0, "a whole number from 0 up"),
             "eval_step_interval": (self.eval_step_interval >= 1, "a whole number from 1 up"),
             "test_batch_size": (self.test_batch_size == -1 or self.test_batch_size >= 1, "-1 or a number from 1 up"),
@@ -75,7 +87,10 @@ class Flags:
                 "-1 or a number from 1 up",
             ),
             "logging_verbosity": (self.logging_verbosity in LEVELS, f"one of {', '.join(LEVELS)}"),
+            "distortion_variants": (1 <= self.distortion_variants <= 255, "a whole number from 1 to 255"),
+            "image_size": (self.image_size >= 0, "a whole number from 0 up"),
         }
+        expected |= {name: (getattr(self, name) != "", "a place to write to") for name in _PLACES}
         for name, (fits, what) in expected.items():
             if not fits:
                 raise RetrainLabError(f"--{name} is {getattr(self, name)!r}. Expected {what}.")

@@ -16,10 +16,11 @@ import urllib.request
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from tqdm.auto import tqdm
 
-from . import embedded
+from . import downloads, embedded
 from .backend import tensorflow_hub
 from .errors import RetrainLabError
 
@@ -67,6 +68,7 @@ def fetch(handle: str) -> Path:
     Raises:
         RetrainLabError: it cannot be had; the message says by what other means.
     """
+    address = _address(handle)
     os.environ.setdefault("TFHUB_CACHE_DIR", str(Path("~/.cache/retrainlab/modules").expanduser()))
     _break_dead_locks(Path(os.environ["TFHUB_CACHE_DIR"]))
     hub = tensorflow_hub()
@@ -82,10 +84,14 @@ def fetch(handle: str) -> Path:
     before = list(registered._impls)  # there is no public way to take an implementation out again
     registered.add_implementation(Resolver())
     try:
-        return Path(hub.resolve(_address(handle)))
+        module = Path(hub.resolve(address))
+        if not (module / "saved_model.pb").exists():
+            forget(module)
+            raise OSError("what was sent holds no saved_model.pb")
+        return module
     except Exception as error:  # hub passes on whatever urllib, tarfile or the disk raise
         raise RetrainLabError(
-            f"The module {handle} could not be fetched: {str(error).rstrip('.')}. Check the address and the network; "
+            f"The module {handle} could not be fetched: {_reason(error)}. Check the address and the network; "
             "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "
             f"embedded backbone, which needs no network: {', '.join(embedded.NETWORKS)}."
         ) from error
@@ -94,7 +100,7 @@ def fetch(handle: str) -> Path:
 
 
 def _whole(request: Any, context: Any) -> Any:
-    """Download into a temporary file with a bar; OSError if the connection is cut off."""
+    """Download into a temporary file with a bar; OSError if the connection is cut off or the archive is not sound."""
     whole = tempfile.TemporaryFile()  # noqa: SIM115 (whoever reads it closes it)
     with urllib.request.urlopen(request, timeout=_TIMEOUT, context=context) as response:
         expected = int(response.headers.get("Content-Length") or 0)
@@ -104,7 +110,15 @@ def _whole(request: Any, context: Any) -> Any:
     if whole.tell() < expected:
         raise OSError(f"the connection was cut off after {whole.tell():,} of {expected:,} bytes; run again")
     whole.seek(0)
+    if problem := downloads.problem_of(whole):
+        raise OSError(f"what was sent {problem}")
+    whole.seek(0)
     return whole
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if type(error) is URLError else error  # urllib wraps what the socket said
+    return (getattr(cause, "strerror", None) or str(cause)).rstrip(".")
 
 
 def forget(module: Path) -> None:
@@ -118,7 +132,7 @@ def _address(handle: str) -> str:
         return handle
     owner, model, framework, variation, *version = handle.split("/")
     if not version:
-        raise RetrainLabError(f"it does not say which version; add one, such as {handle}/1")
+        raise RetrainLabError(f"The module {handle} does not say which version; add one, such as {handle}/1.")
     parts = [owner, model, "frameworks", framework, "variations", variation, "versions", *version]
     return "https://www.kaggle.com/models/" + "/".join(parts)
 

@@ -23,7 +23,9 @@ from .flags import Flags
 
 log = logging.getLogger("retrainlab")
 _PROGRESS_LINES = 10  # of a training at INFO; DEBUG says every evaluation
+_NAMED = 20  # files that are left out and named, at most
 _SEED = 0
+_FILES = ("output_graph", "output_labels", "checkpoint_path")  # flags that name one
 
 
 def retrain(flags: Flags) -> dict[str, Any]:
@@ -44,13 +46,18 @@ def retrain(flags: Flags) -> dict[str, Any]:
     )
     root = Path(flags.image_dir).expanduser()
     table = images.load(root, flags.testing_percentage, flags.validation_percentage)
-    for name in ("output_graph", "output_labels", "checkpoint_path", "saved_model_dir"):
-        _make_room(name, getattr(flags, name))  # now, not after an hour of work
+    _make_room(flags)  # now, not after an hour of work
     for note in images.notes(table):
         log.warning(note)
-    backbone = backbones.resolve(flags.tfhub_module, flags.bottleneck_dir)
+    bad = table[table["problem"].notna()]
+    _name(dict(zip(bad["path"], bad["problem"], strict=True)))
+    backbone = backbones.resolve(flags.tfhub_module, flags.bottleneck_dir, flags.image_size)
+    backbone_graph = export.freeze(backbone)
+    export.check_name(backbone_graph, flags.final_tensor_name)
     cache = bottlenecks.open_cache(backbone)
-    log.info(bottlenecks.extract(backbone, cache, root, table))
+    extraction = bottlenecks.extract(backbone, cache, root, table)
+    log.info(extraction)
+    _name(extraction.problems)
     features, known = bottlenecks.load(cache, table)
     known = _drawn(_drawn(known, "validation", flags.validation_batch_size), "test", flags.test_batch_size)
     learn_features, learn = features, known
@@ -58,7 +65,6 @@ def retrain(flags: Flags) -> dict[str, Any]:
         train = known[known["split"] == "train"]
         log.info(bottlenecks.extract(backbone, cache, root, train, distortion, flags.distortion_variants))
         learn_features, learn = bottlenecks.with_variants(cache, features, known, distortion, flags.distortion_variants)
-    backbone_graph = export.freeze(backbone)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
     with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
         (head,), _ = heads.train(
@@ -68,13 +74,17 @@ def retrain(flags: Flags) -> dict[str, Any]:
     predicted = evaluation.predictions(known, head.logits(features), head.labels)
     metrics = evaluation.summarise(predicted, head.labels)
     _say(flags, predicted, metrics)
-    _write_graph(Path(flags.output_graph).expanduser(), backbone_graph, head, flags.final_tensor_name)
-    export.write_labels(Path(flags.output_labels).expanduser(), head.labels)
+    graph, labels = Path(flags.output_graph).expanduser(), Path(flags.output_labels).expanduser()
+    with _writing(graph, "output_graph"):
+        _write_graph(graph, backbone_graph, head, flags.final_tensor_name)
+    with _writing(labels, "output_labels"):
+        export.write_labels(labels, head.labels)
     with summaries.ResultLogs(logs_dir / "train", settings.how_many_training_steps) as results:
-        results.graph(Path(flags.output_graph).expanduser())
+        results.graph(graph)
     if flags.saved_model_dir:
-        export.write_saved_model(Path(flags.saved_model_dir).expanduser(), backbone, head)
+        export.write_saved_model(Path(flags.saved_model_dir).expanduser(), backbone, head, flags.final_tensor_name)
     _write_checkpoint(Path(flags.checkpoint_path).expanduser(), head)
+    log.info("Wrote %s and %s", graph, labels)
     return metrics
 
 
@@ -113,7 +123,8 @@ def _watch(flags: Flags, logs: summaries.TrainingLogs, backbone_graph: Any) -> C
         frequency = flags.intermediate_store_frequency
         if frequency and step and step % frequency == 0:
             file = folder / f"intermediate_{step}.pb"
-            _write_graph(file, backbone_graph, snapshot.head, flags.final_tensor_name)
+            with _writing(file, "intermediate_output_graphs_dir"):
+                _write_graph(file, backbone_graph, snapshot.head, flags.final_tensor_name)
             log.info("Wrote %s", file)
 
     return watch
@@ -135,6 +146,14 @@ def _say(flags: Flags, predicted: pd.DataFrame, metrics: dict[str, Any]) -> None
             log.info("%70s  %s", row.path, row.predicted)
 
 
+def _name(problems: dict[str, str]) -> None:
+    """Name the files that are left out, and why."""
+    for path, problem in list(problems.items())[:_NAMED]:
+        log.warning("%s is left out: %s.", path, problem)
+    if len(problems) > _NAMED:
+        log.warning("%d more are left out.", len(problems) - _NAMED)
+
+
 @contextmanager
 def _writing(file: Path, flag: str) -> Iterator[None]:
     try:
@@ -146,13 +165,20 @@ def _writing(file: Path, flag: str) -> Iterator[None]:
         ) from error
 
 
-def _make_room(flag: str, path: str) -> None:
-    if path:
-        file = Path(path).expanduser()
+def _make_room(flags: Flags) -> None:
+    """Make the folders of all that will be written, and find out whether it can be."""
+    places = {flag: getattr(flags, flag) for flag in _FILES} | {"summaries_dir": f"{flags.summaries_dir}/train"}
+    if flags.intermediate_store_frequency:
+        places["intermediate_output_graphs_dir"] = f"{flags.intermediate_output_graphs_dir}/intermediate"
+    if flags.saved_model_dir:
+        export.check_replaceable(Path(flags.saved_model_dir).expanduser())
+        places["saved_model_dir"] = flags.saved_model_dir
+    for flag, place in places.items():
+        file = Path(place).expanduser()
+        if flag in _FILES and file.is_dir():
+            raise RetrainLabError(f"--{flag} is the folder '{file}'. Expected the name of a file.")
         with _writing(file, flag):
-            if file.is_dir() and flag != "saved_model_dir":
-                raise RetrainLabError(f"--{flag} is the folder '{file}'. Expected the name of a file.")
-            probe = file.parent / f".{file.name}.{os.getpid()}"
+            probe = file.with_name(f".{file.name}.{os.getpid()}")
             probe.touch()
             probe.unlink()
 
@@ -162,6 +188,10 @@ def _set_aside(logs: Path) -> Path:
     earlier = [logs / split for split in ("train", "validation") if (logs / split).exists()]
     if earlier:
         aside = logs / time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(max(e.stat().st_mtime for e in earlier)))
+        number = 1
+        while aside.exists():  # two trainings within a second
+            number += 1
+            aside = aside.with_name(f"{aside.name.partition(' ')[0]} {number}")
         with _writing(aside / "train", "summaries_dir"):
             for folder in earlier:
                 folder.replace(aside / folder.name)
@@ -171,9 +201,8 @@ def _set_aside(logs: Path) -> Path:
 
 def _write_graph(file: Path, backbone_graph: Any, head: heads.Head, final_tensor_name: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with _writing(file, "output_graph"):
-        aside.write_bytes(export.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
-        aside.replace(file)
+    aside.write_bytes(export.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
+    aside.replace(file)
 
 
 def _write_checkpoint(prefix: Path, head: heads.Head) -> None:
