@@ -131,4 +131,51 @@ def test_help_names_every_dataset(call):
 
 
 def test_help_names_every_command(call):
-    assert all(name in call("--help").output for name in ("report", "label", "fetch"))
+    assert all(name in call("--help").output for name in ("report", "label", "fetch", "sweep"))
+
+
+def test_sweep_trains_a_grid_and_opens_the_comparison(call, tmp_path, photos, module, bottleneck_dir):
+    file = tmp_path / "grid.yaml"
+    file.write_text(f"learning_rate: [0.01, 0.1]\ntfhub_module: {module}\nhow_many_training_steps: 40\nseed: 3\n")
+    place = ["-p", "reports_dir", tmp_path / "out", "-p", "image_dir", photos, "-p", "bottleneck_dir", bottleneck_dir]
+    done = call("sweep", "--run", "mine", "--params", file, *place, "-p", "weight_decay", "0,1e-4", "-p", "seed", "1,2")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == "mine: 8 settings, 8 heads to train"
+    (header,) = [number for number, line in enumerate(lines) if line.startswith("run ")]
+    runs = sorted(line.split()[0] for line in lines[header + 1 : header + 9])
+    assert runs == [f"mine-{number:02}" for number in range(1, 9)]
+    assert any(line.startswith(f"Chosen: {lines[header + 1].split()[0]} (") for line in lines)
+    assert lines[-2:] == [f"Comparison: {tmp_path}/out/mine/06_compare.html", f"Pages: {tmp_path}/out/index.html"]
+    notebook = json.loads((tmp_path / "out" / "mine" / "06_compare.ipynb").read_text())
+    assert notebook["metadata"]["papermill"]["parameters"]["compare"] == runs
+    assert "mine-08" in (tmp_path / "out" / "mine" / "06_compare.html").read_text()
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert '<a href="mine/06_compare.html">Compare</a>' in index and ">mine-08<" in index
+    values = [json.loads((tmp_path / "out" / name / "run.json").read_text())["parameters"] for name in runs]
+    assert {(v["learning_rate"], *v["weight_decay"], v["seed"]) for v in values} == {
+        (rate, decay, seed) for rate in (0.01, 0.1) for decay in (0.0, 1e-4) for seed in (1, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "There is nothing to try. Give a parameter several values"),
+        (["-p", "learning_rtae", "1,2"], "Unknown parameter 'learning_rtae'. Did you mean learning_rate?"),
+        (["-p", "learning_rate", "0.1,fast"], "Parameter learning_rate is 'fast'. Expected a number"),
+        (["-p", "hidden_units", "8,8.5"], "Parameter hidden_units is 8.5. Expected a whole number"),
+        (["-p", "learning_rate", "1,,2"], "learning_rate is '1,,2'. Expected values with one comma between two"),
+        (["-p", "learning_rate", "0.1,0"], "learning_rate is 0.0. Expected a number above 0."),
+        (["-p", "weight_decay", "0,-1"], "weight_decay is -1.0. Expected a number from 0 up."),
+        (["-p", "image_dir", "a,b"], "image_dir cannot be varied. Expected one of"),
+        (["-p", "validation_percentage", "10,20"], "validation_percentage cannot be varied"),
+        (["-p", "seed", ",".join(map(str, range(400)))], "400 settings, each with 7 values of weight_decay"),
+        (["--run", "/a", "-p", "seed", "1,2"], "cannot be a folder's"),
+        (["--params", "none.yaml"], "'none.yaml' cannot be read"),
+    ],
+)
+def test_sweep_says_what_is_wrong_before_it_starts(call, tmp_path, arguments, said):
+    done = call("sweep", "-p", "reports_dir", tmp_path, *arguments)
+    assert done.exit_code == 1 and said in done.output and done.output.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -84,6 +84,8 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     Raises:
         RetrainLabError: the handle names nothing, the module cannot be had, or is no image feature vector.
     """
+    if image_size < 0:
+        raise RetrainLabError(f"image_size is {image_size}. Expected pixels a side, or 0 for what the module asks for.")
     root = Path(bottleneck_dir).expanduser()
     _make_cache(root)
     if handle in embedded.NETWORKS:

@@ -221,12 +221,17 @@ def _differences(run: Result, against: Result) -> tuple[list[str], list[str]]:
     changed = [f"{name} {shown(frame[name]['run'])} against {shown(frame[name]['against'])}" for name in frame]
     said.append(f"Settings: {'; '.join(changed) or 'the same'}.")
     causes += [str(name) for name in frame]
-    ours, theirs = ({"commit": r.info.get("commit")} | r.info.get("versions", {}) for r in (run, against))
+    ours, theirs = (_software(r.info) for r in (run, against))
     changed = [f"{name} {ours[name]} against {theirs.get(name)}" for name in ours if ours[name] != theirs.get(name)]
     if changed:
         said.append(f"Software: {'; '.join(changed)}.")
         causes.append("software")
     return said, causes
+
+
+def _software(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was trained with; where that was not recorded, what its folder was last opened with."""
+    return info.get("trained_with") or {"commit": info.get("commit")} | info.get("versions", {})
 
 
 def _data(run: Result, against: Result) -> tuple[list[str], list[str]]:

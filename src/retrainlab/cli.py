@@ -36,9 +36,12 @@ def main() -> None:
     """Retrain image classifiers on cached bottlenecks, and tell honestly how good they are."""
 
 
+_params = click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
+
+
 @main.command()
 @click.option("--run", help="Name of the run: its folder under reports/.  [default: demo]")
-@click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
+@_params
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
 @click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
 @click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
@@ -81,6 +84,56 @@ def _from_here(name: str, value: Any) -> Any:
 def _extraction(run: Path) -> str:
     info = json.loads((run / "run.json").read_text(encoding="utf-8"))
     return info.get("extraction", "")
+
+
+@main.command()
+@click.option("--run", help="Beginning of the runs' names: NAME-01, NAME-02, ...  [default: sweep]", metavar="NAME")
+@_params
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUES", help="Set or vary a notebook parameter.")
+def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
+    """Train every combination of some settings, and compare them: retrainlab sweep -p learning_rate 0.001,0.01,0.1
+
+    Several values stand with commas between them, in a YAML file as a list. How the layer is trained may be varied, and
+    tfhub_module, image_size and the distortions. Validation images choose; test images take no part.
+
+    Each combination becomes a light run, without a model. The command that is printed runs the chosen one in full.
+    """
+    from . import reports, sweeps
+
+    known = reports.all_parameters()
+    given, grid = _grid(pairs, params, known)
+    run = run or str(given.pop("run", "")) or "sweep"
+    defaults = {name: entry["default"] for name, entry in known.items()}
+    swept = sweeps.sweep(run, given, grid, defaults, click.echo)
+    click.echo("\n" + "\n".join(sweeps.describe(swept)) + "\n")
+    index = reports.report(run, given | {"compare": swept.compared}, ["06"], say=click.echo)
+    best = "" if len(swept.compared) == len(swept.table) else f" of the best {len(swept.compared)}"
+    click.echo(f"Comparison{best}: {index.parent / run / '06_compare.html'}")
+    click.echo(f"Pages: {index}")
+
+
+def _grid(
+    pairs: tuple, params: Path | None, known: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Read parameters, checked: those with one value, and those with several values to try."""
+    from . import reports, sweeps
+
+    single, several = sweeps.divide(pairs, known)
+    given = reports.read_parameters(single, known, params)
+    grid = {name: value for name, value in given.items() if isinstance(value, list) and _is_one(name, known)}
+    for name, texts in several.items():
+        grid[name] = [reports.read_parameters([(name, text)], known)[name] for text in texts]
+    for name, values in grid.items():
+        given.pop(name, None)
+        fitted = [reports.check_parameters({name: value}, known)[name] for value in values]
+        grid[name] = [_from_here(name, value) for value in fitted]
+    given = reports.check_parameters(given, known)
+    return {name: _from_here(name, value) for name, value in given.items()}, grid
+
+
+def _is_one(name: str, known: dict[str, dict[str, Any]]) -> bool:
+    """Tell whether a parameter takes a single value, so that a list of them is something to try."""
+    return name in known and known[name]["type"] is not list
 
 
 def _flags(command: Any) -> Any:

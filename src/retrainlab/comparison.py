@@ -3,6 +3,7 @@
 What is best is told by validation images alone. Test images may be looked at, too, but nothing is chosen by them.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -45,7 +46,7 @@ class Result:
 
         weight_decay begins with "chosen" where validation chose it among several: that is how the run was set up.
         """
-        given = self.info.get("parameters", {})
+        given = self.info.get("parameters", {}) | self.info.get("learnt_from", {})
         settings = {"tfhub_module": self.metrics.get("backbone")} | self.info.get("settings", {})
         if given and "weight_decay" not in given:  # the notebook's own candidates
             settings["weight_decay"] = "chosen"
@@ -132,10 +133,12 @@ def best(results: Mapping[str, Result]) -> str | None:
 
 
 def shown(value: object) -> str:
-    """Write a setting's value briefly: 0.0001, not 1e-4; of an address or path the last part."""
+    """Write a setting's value briefly: 0.0001, not 1e-4; of an address or path the part that names the network."""
     if isinstance(value, float):
         return f"{value:.10f}".rstrip("0").rstrip(".") if 1e-6 <= abs(value) < 1e6 else f"{value:g}"
-    return str(value).rstrip("/").rpartition("/")[2] if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    return re.sub(r"(/feature[-_]vector)?(/\d+)?/?$", "", value).rpartition("/")[2] or value
 
 
 def listed(names: Iterable[object], most: int = 6) -> str:

@@ -205,7 +205,7 @@ def weakest(curve: DataCurve, count: int = 5) -> list[str]:
 
 
 def written(fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """Write fits for people, one row each: texts with their intervals; those that nothing can be told of are left out."""
+    """Write fits for people, one row each, as texts; those that nothing can be told of are left out."""
     rows = {
         name: {
             "images judged": f"{one.n:,}",

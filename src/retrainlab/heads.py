@@ -232,7 +232,8 @@ def train(
             bad = stack[int(np.flatnonzero(~np.isfinite(losses).all(axis=0))[0])]
             raise RetrainLabError(
                 f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
-                f"features with optimizer {bad.optimizer}, standardize {bad.standardize}. Lower it."
+                f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
+                f"{bad.weight_decay:g}. Lower it{' or weight_decay' * (bad.weight_decay * bad.learning_rate > 1)}."
             )
         for member in range(size):
             for name, mine in inside.items():

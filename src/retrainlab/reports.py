@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +96,30 @@ def check_parameters(values: dict[str, Any], known: dict[str, dict[str, Any]]) -
             hint = f" Did you mean {near[0]}?" if near else ""
             raise RetrainLabError(f"Unknown parameter '{name}'.{hint} Known: {', '.join(sorted(known))}.")
         wanted = known[name]["type"]
-        if wanted is list and not isinstance(value, list):
-            value = [value]
+        if wanted is list:
+            value = _list(value, known[name]["default"])
         elif wanted is float and isinstance(value, int | str):
             with contextlib.suppress(ValueError):
                 value = float(value)  # YAML reads 1e-4, without a dot, as text
         elif wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            raise RetrainLabError(f"Parameter {name} is {value!r}. Expected {_KINDS[wanted]}: {known[name]['help']}.")
+            raise RetrainLabError(
+                f"Parameter {name} is {values[name]!r}. Expected {_KINDS[wanted]}: {known[name]['help']}."
+            )
         fitted[name] = value
     return fitted
+
+
+def _list(value: Any, default: list[Any]) -> Any:
+    """Make a list of a single value; of numbers, also of a text with commas, as the command gives it."""
+    values = value if isinstance(value, list) else [value]
+    if not default or not isinstance(default[0], float):
+        return values
+    try:
+        return [float(part) for one in values for part in (one.split(",") if isinstance(one, str) else [one])]
+    except (TypeError, ValueError):
+        return None  # the caller says what was expected
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
@@ -145,7 +159,7 @@ def report(
     if not (resume and same):  # begin anew: what an earlier report left does not count as done
         for book in chosen:
             (opened.folder / f"{book.stem}.html").unlink(missing_ok=True)
-    opened.record(parameters=values)
+    opened.replace(parameters=values)
     try:
         for book in chosen:
             if (opened.folder / f"{book.stem}.html").exists():
@@ -252,6 +266,7 @@ def write_index(reports_dir: Path) -> Path:
         entries.append(
             {
                 "name": name,
+                "sweep": row["sweep"] if isinstance(row["sweep"], str) else None,
                 "backbone": row["backbone"],
                 "updated": str(row["updated"])[:16].replace("T", " "),
                 "images": Path(row["images"]).name if isinstance(row["images"], str) else "",
@@ -266,16 +281,24 @@ def write_index(reports_dir: Path) -> Path:
                 "pages": _pages(reports_dir / str(name)),
             }
         )
+    sweeps = [
+        {"name": name, "pages": _pages(reports_dir / name), "runs": mine,
+         "chosen": runs.Run(reports_dir / name).info().get("sweep", {}).get("chosen")}
+        for name in sorted(set(listed["sweep"].dropna()))
+        if (mine := sorted((entry for entry in entries if entry["sweep"] == name), key=itemgetter("name")))
+    ]  # fmt: skip
+    shown = {*listed.index, *(sweep["name"] for sweep in sweeps)}
     untrained = [
         {"name": folder.name, "pages": _pages(folder)}
         for folder in sorted(reports_dir.iterdir())
-        if folder.name not in listed.index and any(folder.glob("[0-9][0-9]_*.html"))
+        if folder.name not in shown and any(folder.glob("[0-9][0-9]_*.html"))
     ]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
     )
     html = template.render(
-        runs=entries,
+        runs=[entry for entry in entries if not entry["sweep"]],
+        sweeps=sweeps,
         untrained=untrained,
         floor=round(100 * floor),
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),

@@ -109,6 +109,10 @@ class Run:
         """Add to run.json; dictionaries are merged one level deep."""
         _write_json(self.folder / "run.json", _merged(self.info(), values))
 
+    def replace(self, **values: Any) -> None:
+        """Set keys of run.json, whatever they held before."""
+        _write_json(self.folder / "run.json", self.info() | values)
+
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says; empty before training."""
         return _read_json(self.folder / "metrics.json")
@@ -226,7 +230,8 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
     """List the runs that were trained, the latest first.
 
     Returns:
-        Index `run`; columns backbone, images (folder), labels, steps, settings (dict), updated, and for each split
+        Index `run`; columns backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light
+        run of, None for none), updated, and for each split
         of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high,
         and the verdict of 04_overfitting with its sentence and advice (list), None where that has not run.
     """
@@ -242,6 +247,7 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
                 "labels": len(metrics["labels"]),
                 "steps": metrics["steps"],
                 "settings": info.get("settings", {}),
+                "sweep": None if run.model.exists() else info.get("sweep", {}).get("name"),
                 "updated": info.get("updated"),
             }
             for name in ("train", "validation", "test"):
@@ -254,8 +260,8 @@ def list_runs(reports_dir: str | Path) -> pd.DataFrame:
             rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")})
         except (RetrainLabError, KeyError, TypeError, OSError):
             continue  # not one of ours, or of another version; the others still count
-    columns = ["run", "backbone", "images", "labels", "steps", "settings", "updated"]
+    columns = ["run", "backbone", "images", "labels", "steps", "settings", "sweep", "updated"]
     for name in ("train", "validation", "test"):
         columns += [name, f"{name} low", f"{name} high", f"{name} n"]
     table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence", "advice"])
-    return table.sort_values("updated", ascending=False).set_index("run")
+    return table.sort_values(["updated", "run"], ascending=[False, True]).set_index("run")
