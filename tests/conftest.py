@@ -1,7 +1,10 @@
 """Seeded image folders and a tiny backbone: what the tests run on, with no network."""
 
+import contextlib
+import io
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +39,19 @@ def make_folder(root: Path, labels: dict[str, int], formats: tuple[str, ...] = (
         for number in range(count):
             make_image(number, hue).save(folder / f"image {number:03}.{formats[number % len(formats)]}")
     return root
+
+
+def run_notebook(name: str, **parameters) -> str:
+    """Run a notebook's code cells here, which is quicker than in a kernel; returns what they print."""
+    book = nbformat.read(next((Path(__file__).resolve().parents[1] / "notebooks").glob(f"{name}_*.ipynb")), 4)
+    said, space = io.StringIO(), {}
+    with contextlib.redirect_stdout(said):
+        for cell in book.cells:
+            if cell.cell_type == "code":
+                exec(cell.source, space)
+                if "parameters" in cell.metadata.get("tags", []):
+                    space.update(parameters)
+    return said.getvalue()
 
 
 @pytest.fixture(scope="session")

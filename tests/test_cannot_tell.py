@@ -1,31 +1,13 @@
 """Images that leave questions open: 03 to 06 say what cannot be told, and go on with the rest."""
 
-import contextlib
-import io
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-from conftest import make_folder, make_image
+from conftest import make_folder, make_image, run_notebook
 from PIL import Image
 
 from retrainlab import runs
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def run_notebook(name: str, **parameters) -> str:
-    """Run a notebook's code cells here, which is quicker than in a kernel; returns what they print."""
-    book = nbformat.read(next((ROOT / "notebooks").glob(f"{name}_*.ipynb")), 4)
-    said, space = io.StringIO(), {}
-    with contextlib.redirect_stdout(said):
-        for cell in book.cells:
-            if cell.cell_type == "code":
-                exec(cell.source, space)
-                if "parameters" in cell.metadata.get("tags", []):
-                    space.update(parameters)
-    return said.getvalue()
 
 
 @pytest.fixture
