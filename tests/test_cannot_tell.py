@@ -17,8 +17,9 @@ def told(module, bottleneck_dir, tmp_path):
     def run(folder: Path, validation: float = 25.0) -> tuple[str, str, dict]:
         place = {"run": "odd", "reports_dir": str(tmp_path / "reports")}
         cache = {"bottleneck_dir": str(bottleneck_dir)}
-        run_notebook("03", **place, **cache, image_dir=str(folder), tfhub_module=str(module), testing_percentage=0.0,
-                     validation_percentage=validation, how_many_training_steps=100, weight_decay=[0.0, 0.1])  # fmt: skip
+        data = {"image_dir": str(folder), "testing_percentage": 0.0, "validation_percentage": validation}
+        run_notebook("03", **place, **cache, **data, tfhub_module=str(module), how_many_training_steps=100,
+                     weight_decay=[0.0, 0.1])  # fmt: skip
         said = run_notebook("04", **place, **cache), run_notebook("06", **place)
         return *said, runs.Run(tmp_path / "reports" / "odd").trained()
 
@@ -43,7 +44,7 @@ def test_labels_of_one_image_each(told, tmp_path):
 
 
 def test_no_validation_images(told, tmp_path):
-    said, compared, metrics = told(make_folder(tmp_path / "photos", {"a": 30, "b": 30}), validation=0.0)
+    _, compared, metrics = told(make_folder(tmp_path / "photos", {"a": 30, "b": 30}), validation=0.0)
     assert metrics["validation"]["n"] == 0
     assert metrics["overfitting"]["verdict"] == "fits"  # re-splits make validation images of their own
     assert "nothing" in compared

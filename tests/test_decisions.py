@@ -1,21 +1,22 @@
 """Decisions on labels in doubt: kept beside a run, honoured by the next one, and weighed."""
 
+import pandas as pd
 import pytest
 from conftest import make_folder, run_notebook
 
 from retrainlab import runs, suspects
 from retrainlab.errors import RetrainLabError
 
+EXPLORE = ("run", "reports_dir", "image_dir", "testing_percentage", "validation_percentage")  # parameters of 01
+
 
 @pytest.fixture(scope="module")
-def decided(module, bottleneck_dir, tmp_path_factory):
-    """A run on photos of which 6 lie in the wrong folder; 04 has named its suspects, and a person set them right."""
+def doubted(module, bottleneck_dir, tmp_path_factory):
+    """A run on photos of which 6 lie in the wrong folder; 04 has named its suspects."""
     photos, reports = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("reports")
     make_folder(photos, {"red": 40, "green": 40})
-    for number in range(6):
-        (photos / "red" / f"image {number:03}.{'jpg' if number % 2 == 0 else 'png'}").rename(
-            photos / "green" / f"{number}.jpg"
-        )
+    for number, file in enumerate(sorted((photos / "red").iterdir())[:6]):
+        file.rename(photos / "green" / f"{number}.jpg")
     place = {"run": "first", "reports_dir": str(reports), "bottleneck_dir": str(bottleneck_dir)}
     train = {"image_dir": str(photos), "tfhub_module": str(module), "how_many_training_steps": 200,
              "testing_percentage": 0.0, "validation_percentage": 25.0, "weight_decay": [0.1]}  # fmt: skip
@@ -24,19 +25,16 @@ def decided(module, bottleneck_dir, tmp_path_factory):
     return photos, runs.Run(reports / "first"), place | train, said
 
 
-def test_the_wrong_labels_are_suspected(decided):
-    _, run, _, said = decided
+def test_the_wrong_labels_are_suspected(doubted):
+    _, run, _, said = doubted
     assert "6 of 80 labels are in doubt" in said
-    import pandas as pd
-
     table = pd.read_csv(run.folder / "suspects.csv")
-    assert sorted(table["path"]) == [f"green/{number}.jpg" for number in range(6)] and set(table["suggested"]) == {
-        "red"
-    }
+    assert sorted(table["path"]) == [f"green/{number}.jpg" for number in range(6)]
+    assert set(table["suggested"]) == {"red"}
 
 
-def test_the_next_run_takes_decisions_into_account_and_says_what_they_changed(decided):
-    photos, run, values, _ = decided
+def test_the_next_run_takes_decisions_into_account_and_says_what_they_changed(doubted):
+    photos, run, values, _ = doubted
     before = {path: path.stat().st_mtime_ns for path in photos.rglob("*.*")}
     for number in range(5):
         suspects.decide(run.folder, f"green/{number}.jpg", "green", "red")
@@ -51,11 +49,8 @@ def test_the_next_run_takes_decisions_into_account_and_says_what_they_changed(de
     assert low <= run.metrics()["decisions"]["accuracy"] <= high
     assert {path: path.stat().st_mtime_ns for path in photos.rglob("*.*")} == before  # image files stay untouched
 
-    other = values | {"run": "second", "labels_from": "first"}
-    assert "5 images have another label" in run_notebook("01", **{k: other[k] for k in _explore})
+    other = {name: values[name] for name in EXPLORE} | {"run": "second"}
+    assert "5 images have another label" in run_notebook("01", **other, labels_from="first")
     assert run.other("second").read_table("images").set_index("path").loc["green/0.jpg", "label"] == "red"
-    with pytest.raises(RetrainLabError, match="no run 'third'.*Known: first, second"):
-        run_notebook("01", **{k: (other | {"labels_from": "third"})[k] for k in _explore})
-
-
-_explore = ["run", "reports_dir", "image_dir", "testing_percentage", "validation_percentage", "labels_from"]
+    with pytest.raises(RetrainLabError, match="no run 'third'"):
+        run_notebook("01", **other, labels_from="third")

@@ -84,7 +84,7 @@ def test_a_stack_of_re_splits_is_what_its_members_are_alone(monkeypatch):
     right, probabilities, train_right = np.zeros(200), np.zeros((200, 3)), np.zeros(200)
     alone = []
     for own in splits[:5]:  # the first repeat
-        (head,), history = heads.train(features, labels, np.stack([own, splits[0]]), [QUICK] * 2)[0][:1], None
+        head = heads.train(features, labels, np.stack([own, splits[0]]), [QUICK] * 2)[0][0]
         logits = head.logits(features)
         hit = np.array(head.labels)[logits.argmax(axis=1)] == labels
         mine = own == "validation"
