@@ -8,7 +8,7 @@ head that judges it. About a minute.
 
 import numpy as np
 
-from retrainlab import backbones, bottlenecks, budget, datasets, heads, images, resampling
+from retrainlab import backbones, bottlenecks, budget, datasets, heads, images, regularisation, resampling
 from retrainlab.heads import HeadSettings
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     plan = budget.plan(12, settings, features.shape[1], 2)
     inside = (known["split"] != "test").to_numpy()
     folds = resampling.repeated_folds(labels[inside], groups[inside], known["split"][inside].to_numpy(), plan.folds)
-    path = resampling.settings_path(
+    path = regularisation.settings_path(
         features[inside], labels[inside], folds, settings, plan.weight_decays, plan.learning_rates
     )
     chosen = HeadSettings(
@@ -36,7 +36,7 @@ def main() -> None:
         learning_rate=float(path.chosen["learning_rate"]),
         weight_decay=float(path.chosen["weight_decay"]),
     )
-    print(f"03_retrain chose weight_decay {settings.weight_decay:g}; 04_overfitting: {resampling.describe(path)}")
+    print(f"03_retrain chose weight_decay {settings.weight_decay:g}; 04_overfitting: {regularisation.describe(path)}")
 
     quarter = np.where(np.arange(len(labels)) % 4 == 0, "validation", "train")  # how many, not which
     splits = resampling.repeated_folds(labels, groups, quarter, 50)

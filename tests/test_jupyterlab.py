@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
 
@@ -33,7 +34,7 @@ def run_all(tab, base: str, book: Path) -> list:
     tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
     tab.click(".lm-MenuBar-itemLabel >> text='Run'")
     tab.click("text='Run All Cells'")
-    for _ in range(100):
+    for _ in range(120):
         tab.wait_for_timeout(2000)
         tab.keyboard.press("Control+s")
         tab.wait_for_timeout(500)
@@ -44,13 +45,25 @@ def run_all(tab, base: str, book: Path) -> list:
     raise AssertionError(f"{book.name} did not end")
 
 
-def test_run_all_in_every_notebook_and_label_a_chosen_photo(lab):
+def decide(tab, file: Path) -> None:
+    """Click on two buttons under the labels in doubt."""
+    tab.click("button:has-text('Keep ')")
+    tab.wait_for_selector("text=2 of ")
+    tab.click("button:has-text('Change to ')")
+    tab.wait_for_selector("text=3 of ")
+    decided = pd.read_csv(file)
+    assert (decided["label"] == decided["decided"]).tolist() == [True, False]
+
+
+def test_run_all_in_every_notebook_decide_on_labels_and_label_a_chosen_photo(lab):
     base, project = lab
     with page() as tab:
         for book in sorted((project / "notebooks").glob("*.ipynb")):
             outputs = [output for cell in run_all(tab, base, book) for output in cell.outputs]
             assert outputs, book.name
             assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"], book.name
+            if book.stem == "04_overfitting":
+                decide(tab, project / "reports" / "demo" / "labels.csv")
         assert (project / "reports" / "demo" / "metrics.json").exists()
         assert not (project / "notebooks" / "reports").exists()
 

@@ -49,8 +49,6 @@ def test_training_is_solid_and_validation_dashed():
                             "accuracy": [0.1, 0.9, 0.1, 0.8], "cross_entropy": [2, 1, 2, 1.5]})  # fmt: skip
     styles = {line.get_label(): line.get_linestyle() for line in plots.curves(history, "accuracy").lines}
     assert styles == {"train": "-", "validation": "--"}
-    gap = plots.gap(history).lines[0].get_ydata()
-    assert gap == pytest.approx([0, 10])
 
 
 def test_figures_draw_on_the_axes_they_are_given():
@@ -59,12 +57,6 @@ def test_figures_draw_on_the_axes_they_are_given():
     assert plots.accuracies(metrics, {"others": 0.5}, ax=ax) is ax and ax.lines
     metrics["test"] = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
     assert len(plots.accuracies(metrics).get_yticks()) == 2
-
-
-def test_compare_runs_with_missing_splits():
-    columns = [f"{split}{part}" for split in ("train", "validation", "test") for part in ("", " low", " high")]
-    table = pd.DataFrame([[0.9, 0.8, 0.95] * 3, [0.9, 0.8, 0.95] * 2 + [None] * 3], ["one", "two"], columns)
-    assert inside(plots.compare_runs(table).figure)
 
 
 def test_galleries_and_label_bars(photos):

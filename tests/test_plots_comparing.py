@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from test_plots import inside
 
-from retrainlab import plots
+from retrainlab import plots, plots_comparing
 
 LONG = "a run with a very long name, ünïcode and $dollars$ <b>: how_many_training_steps 4000, weight_decay 0.0001"
 
@@ -36,7 +36,7 @@ def fills(ax) -> list[tuple]:
 def test_pairs_fit_and_are_filled_where_beyond_chance(count, wide):
     table = pairs(count)
     names = {run: run + LONG * wide for run in table["run"]}
-    ax = plots.paired_differences(table, names)
+    ax = plots_comparing.paired_differences(table, names)
     assert inside(ax.figure)
     drawn = table.head(40)
     beyond = drawn["verdict"].isin(["better", "worse"]).tolist()
@@ -50,7 +50,7 @@ def test_pairs_fit_and_are_filled_where_beyond_chance(count, wide):
 def test_pairs_without_a_reference_or_images():
     table = pairs(3, reference=None)
     table.loc[1, "n"] = 0
-    ax = plots.paired_differences(table, {}, "test")
+    ax = plots_comparing.paired_differences(table, {}, "test")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["run 0 − run 1", "run 2 − run 3"]
     assert ax.get_title(loc="left") == "Difference of test accuracy, run − run"
     assert inside(ax.figure)
@@ -69,7 +69,7 @@ def effects(count: int, values: list[str]) -> pd.DataFrame:
                                                (3, [f"https://example.org/{'x' * 90}", "y" * 90])])  # fmt: skip
 def test_settings_fit_and_name_their_ends(count, values):
     table = effects(count, values)
-    ax = plots.setting_effects(table)
+    ax = plots_comparing.setting_effects(table)
     assert inside(ax.figure)
     rows = min(count, 12)
     assert len(ax.get_yticks()) == rows and len(ax.texts) == 2 * rows
@@ -89,7 +89,7 @@ def test_backbones_fit_and_are_filled_where_not_worse(count, wide):
                          [f"run {n}" + LONG * wide for n in range(count)])  # fmt: skip
     table.loc[table.index[-1], ["low", "high", "not worse"]] = 0.0, 0.0, True
     chosen = table.index[table["not worse"]][0]
-    ax = plots.accuracy_against_time(table, chosen, 0.02)
+    ax = plots_comparing.accuracy_against_time(table, chosen, 0.02)
     assert inside(ax.figure)
     assert [fill != to_rgb("white") for fill in fills(ax)] == table["not worse"].astype(bool).tolist()
     orange = [line for line in ax.lines if to_rgb(line.get_color()) == to_rgb(plots.COLOURS["validation"])]
@@ -103,7 +103,13 @@ def test_runs_fit_and_those_left_out_are_counted(count):
     columns = [f"{split}{part}" for split in ("train", "validation", "test") for part in ("", " low", " high")]
     names = [f"run {n}, with a very long name that somebody gave it" for n in range(count)]
     table = pd.DataFrame([[0.9, 0.8, 0.95] * 2 + [None] * 3] * count, names, columns)
-    ax = plots.compare_runs(table)
+    ax = plots_comparing.compare_runs(table)
     assert inside(ax.figure) and len(ax.get_yticks()) == min(count, 30)
     assert ("30 of 40" in ax.get_title(loc="left")) == (count == 40)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["train", "validation"]  # no test figures
+
+
+def test_compare_runs_with_missing_splits():
+    columns = [f"{split}{part}" for split in ("train", "validation", "test") for part in ("", " low", " high")]
+    table = pd.DataFrame([[0.9, 0.8, 0.95] * 3, [0.9, 0.8, 0.95] * 2 + [None] * 3], ["one", "two"], columns)
+    assert inside(plots_comparing.compare_runs(table).figure)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import save_module
 
-from retrainlab import bottlenecks, evaluation, heads, images, reports, runs, summaries, sweeps
+from retrainlab import bottlenecks, evaluation, grids, heads, images, reports, runs, summaries, sweeps, swept
 from retrainlab.distortions import Distortion
 from retrainlab.errors import RetrainLabError
 
@@ -203,7 +203,7 @@ def test_a_light_run_with_more_in_it_is_no_light_run(sweep, tmp_path, added):
     run.write_metrics({"test": {"n": 10 if added == "test figures" else 0}})
     if added != "test figures":
         (run.folder / added).touch()
-    points = sweeps._points("s", {"seed": range(9)}, DEFAULTS)
+    points = grids.points("s", {"seed": range(9)}, DEFAULTS)
     with pytest.raises(RetrainLabError, match="There is a run 's-07' already"):
         sweeps._keep_others(str(tmp_path), "s", points)
     assert sweeps._keep_others(str(tmp_path), "s", points[:5]) == set()  # nor is it cleared away
@@ -221,7 +221,7 @@ def test_what_diverges_is_said_and_the_others_are_kept(sweep, tmp_path):
     assert list(found.table.index) == ["s-01", "s-03"] and len(found.problems) == 2
     assert found.problems[0].startswith("learning_rate 0.01, weight_decay 1e+09: Training diverged")
     assert not (tmp_path / "s-02").exists() and found.chosen in found.table.index
-    assert any(line.startswith("Left out: learning_rate 0.01, weight_decay") for line in sweeps.describe(found))
+    assert any(line.startswith("Left out: learning_rate 0.01, weight_decay") for line in swept.describe(found))
 
 
 def test_a_decay_that_diverges_is_not_in_the_full_run(sweep, tmp_path):
@@ -241,7 +241,7 @@ def test_nothing_is_left_where_all_diverge(sweep, tmp_path):
 def test_without_validation_images_nothing_is_chosen(sweep):
     found, _ = sweep({"learning_rate": [0.01, 0.1]}, validation_percentage=0.0, weight_decay=[0.0])
     assert found.chosen is None and found.command == "" and found.table["train"].notna().all()
-    lines = sweeps.describe(found)
+    lines = swept.describe(found)
     assert lines[-1].startswith("There are no validation images, so none") and not any("nan" in line for line in lines)
     assert found.compared == ["s-01", "s-02"]
 
@@ -274,70 +274,12 @@ def test_what_is_wrong_is_said_before_anything_is_trained(sweep, tmp_path, grid,
     assert not list(tmp_path.glob("s-*"))
 
 
-# --------------------------------------------------------------------------------------------- values and words
-
-
-def test_divide():
-    pairs = [("learning_rate", "1"), ("learning_rate", "0.1, 1e-4"), ("weight_decay", "[0,0.1]"), ("image_dir", "a")]
-    single, several = sweeps.divide([*pairs, ("unheard_of", "1,2")], KNOWN)
-    assert single == [("weight_decay", "[0,0.1]"), ("image_dir", "a"), ("unheard_of", "1,2")]
-    assert several == {"learning_rate": ["0.1", "1e-4"]}
-    assert sweeps.divide([], KNOWN) == ([], {})
-
-
-@pytest.mark.parametrize(
-    ("pair", "said"),
-    [
-        (("learning_rate", "1,,2"), "learning_rate is '1,,2'. Expected values with one comma between two"),
-        (("learning_rate", "1,"), "learning_rate is '1,'"),
-        (("testing_percentage", "10,20"), "testing_percentage cannot be varied. Expected one of class_weight"),
-        (("image_dir", "here,there"), "image_dir cannot be varied"),
-    ],
-)
-def test_values_that_cannot_be_divided(pair, said):
-    with pytest.raises(RetrainLabError) as error:
-        sweeps.divide([pair], KNOWN)
-    assert said in str(error.value)
-
-
-def test_a_folder_with_a_comma_in_its_name_is_one_value(tmp_path):
-    (tmp_path / "a,b").mkdir()
-    pair = ("image_dir", str(tmp_path / "a,b"))
-    assert sweeps.divide([pair], KNOWN) == ([pair], {})
-
-
-def test_combinations_that_can_share_bottlenecks_or_a_stack_are_grouped():
-    grid = {"learning_rate": [1.0, 2.0], "hidden_units": [0, 8], "flip_left_right": [False, True]}
-    points = sweeps._points("s", grid, DEFAULTS)
-    assert [point.name for point in points] == [f"s-{number:02}" for number in range(1, 9)]
-    features = sweeps._grouped(points, sweeps._FEATURES)
-    assert [{point.varied["flip_left_right"] for point in group} for group in features] == [{False}, {True}]
-    stacks = sweeps._grouped(features[0], [name for name in sweeps._HEAD if name not in sweeps._STACKED])
-    assert [[point.said for point in stack] for stack in stacks] == [
-        [f"learning_rate {rate}, hidden_units {units}, flip_left_right False" for rate in (1, 2)] for units in (0, 8)
-    ]
-    for stack in stacks:  # heads.train takes them as one
-        shared = {tuple(getattr(one, name) for name in heads._SHARED) for p in stack for one in p.candidates}
-        assert len(shared) == 1
-
-
-def test_every_setting_of_a_head_may_be_varied_and_the_notebooks_know_it():
-    assert sweeps.SWEPT.issubset(DEFAULTS)
-
-
-def test_addresses_are_told_apart_by_the_parts_that_differ():
-    hub = "https://tfhub.dev/google/imagenet/{}/feature_vector/5"
-    assert sweeps._texts([hub.format("inception_v3"), hub.format("mobilenet_v2")]) == ["inception_v3", "mobilenet_v2"]
-    assert sweeps._texts(["efficientnet_lite0", "/nets/mine"]) == ["efficientnet_lite0", "nets/mine"]
-    assert sweeps._texts(["/a/net", "/b/net"]) == ["a", "b"] and sweeps._texts(["adam"]) == ["adam"]
-    assert sweeps._texts([0.0001, 1e-9, 3.0]) == ["0.0001", "1e-09", "3"]
-    points = sweeps._points("s", {"tfhub_module": [hub.format("a"), hub.format("b")]}, DEFAULTS)
-    assert [point.said for point in points] == ["tfhub_module a", "tfhub_module b"]
+# --------------------------------------------------------------------------------------------- words
 
 
 def test_a_sweep_in_words(done):
     found, _ = done
-    lines = sweeps.describe(found)
+    lines = swept.describe(found)
     names = ["run", "learning_rate", "weight_decay", "train", "validation [95% interval]", "cross-entropy"]
     assert re.split("  +", lines[0]) == names
     best = found.table.sort_values("cross_entropy")
@@ -354,8 +296,8 @@ def test_a_large_table_is_cut_and_the_best_are_compared():
     table = pd.DataFrame({"seed": numbers, "weight_decay": 0.0, "n": 9, "validation": 0.5, "low": 0.4, "high": 0.6,
                           "cross_entropy": 1000.0 - numbers, "train": 0.5})  # fmt: skip
     table.index = pd.Index([f"s-{number:03}" for number in range(1, 301)], name="run")
-    found = sweeps.Swept(table, "s-300", "retrainlab report", [f"seed {number}: diverged" for number in range(7)])
-    lines = sweeps.describe(found)
+    found = swept.Swept(table, "s-300", "retrainlab report", [f"seed {number}: diverged" for number in range(7)])
+    lines = swept.describe(found)
     assert lines[1].startswith("s-300") and "... and 260 more." in lines
     assert "Left out as well: 2 more." in lines and len(lines) < 60
     assert found.compared == list(table.index[100:])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,26 @@ def main() -> None:
 _params = click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
 
 
+def _no_arguments(folder: str) -> Callable[[Any], Any]:
+    """Refuse what belongs to no option; mostly it is the folder of images, which goes with the option `folder`."""
+
+    def refuse(_context: click.Context, _parameter: click.Parameter, stray: tuple[str, ...]) -> None:
+        if stray:
+            raise click.UsageError(
+                f"'{stray[0]}' belongs to no option. The folder of images goes with {folder}; a value that holds "
+                "spaces needs quotes."
+            )
+
+    return click.argument("stray", nargs=-1, expose_value=False, callback=refuse, metavar="")
+
+
 @main.command()
 @click.option("--run", help="Name of the run: its folder under reports/.  [default: demo]")
 @_params
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
 @click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
 @click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
+@_no_arguments("-p image_dir")
 def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
     """Run the notebooks headless and write their pages.
 
@@ -63,7 +78,8 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
         metrics = json.loads(found.read_text(encoding="utf-8"))
         for split in ("train", "validation", "test"):
             click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
-        click.echo(f"  {_extraction(index.parent / run)}")
+        if extraction := _extraction(index.parent / run):
+            click.echo(f"  {extraction}")
     click.echo(f"Pages: {index}")
 
 
@@ -98,16 +114,16 @@ def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
 
     Each combination becomes a light run, without a model. The command that is printed runs the chosen one in full.
     """
-    from . import reports, sweeps
+    from . import reports, sweeps, swept
 
     known = reports.all_parameters()
     given, grid = _grid(pairs, params, known)
     run = run or str(given.pop("run", "")) or "sweep"
     defaults = {name: entry["default"] for name, entry in known.items()}
-    swept = sweeps.sweep(run, given, grid, defaults, click.echo)
-    click.echo("\n" + "\n".join(sweeps.describe(swept)) + "\n")
-    index = reports.report(run, given | {"compare": swept.compared}, ["06"], say=click.echo)
-    best = "" if len(swept.compared) == len(swept.table) else f" of the best {len(swept.compared)}"
+    found = sweeps.sweep(run, given, grid, defaults, click.echo)
+    click.echo("\n" + "\n".join(swept.describe(found)) + "\n")
+    index = reports.report(run, given | {"compare": found.compared}, ["06"], say=click.echo)
+    best = "" if len(found.compared) == len(found.table) else f" of the best {len(found.compared)}"
     click.echo(f"Comparison{best}: {index.parent / run / '06_compare.html'}")
     click.echo(f"Pages: {index}")
 
@@ -116,9 +132,9 @@ def _grid(
     pairs: tuple, params: Path | None, known: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Read parameters, checked: those with one value, and those with several values to try."""
-    from . import reports, sweeps
+    from . import grids, reports
 
-    single, several = sweeps.divide(pairs, known)
+    single, several = grids.divide(pairs, known)
     given = reports.read_parameters(single, known, params)
     grid = {name: value for name, value in given.items() if isinstance(value, list) and _is_one(name, known)}
     for name, texts in several.items():
@@ -151,6 +167,7 @@ def _flags(command: Any) -> Any:
 
 @main.command()
 @_flags
+@_no_arguments("--image_dir")
 def retrain(**values: Any) -> None:
     """Do what TensorFlow Hub's retrain.py does, with its flags: retrainlab retrain --image_dir ~/photos
 
@@ -230,9 +247,9 @@ def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: 
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", required=False, metavar="NAME")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to make.  [default: data/NAME in the project]")
-def fetch(name: str, to: Path | None) -> None:
+def fetch(name: str | None, to: Path | None) -> None:
     """Prepare a public dataset as a folder of label folders: elpv, stanford-dogs or flower-photos.
 
     The images of elpv come with the project; stanford-dogs is 757 MiB to fetch, flower-photos 218 MiB. An interrupted
@@ -240,6 +257,8 @@ def fetch(name: str, to: Path | None) -> None:
     """
     from . import datasets
 
+    if name is None:
+        raise RetrainLabError(f"Name the dataset to fetch. Expected one of: {', '.join(datasets.DATASETS)}.")
     folder = datasets.fetch(name, None if to is None else Path.cwd() / to)
     card = datasets.card(folder)
     click.echo(f"{card['title']}: {card['images']:,} images in {folder}")

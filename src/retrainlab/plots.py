@@ -1,11 +1,10 @@
-"""One function a figure: a table in, an Axes out.
+"""One function a figure: a table in, an Axes out. Those of 04 and 06 are in `plots_overfitting` and `plots_comparing`.
 
 Training is blue and solid, validation orange and dashed, test green, in every figure. The colours are seaborn's
 colour-blind safe ones.
 """
 
 import contextlib
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,15 +14,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .distortions import Distortion, apply
 from .images import read_many, read_pixels
 
-_PALETTE = sns.color_palette("colorblind")
-COLOURS = {"train": _PALETTE[0], "validation": _PALETTE[1], "test": _PALETTE[2]}
+PALETTE = sns.color_palette("colorblind")
+COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}
 LINES = {"train": "-", "validation": "--"}
+MARKERS = "osD^vP*X"  # so that dots can be told apart without their colours, too
 _MOST_LABELS = 40  # more than that cannot be told apart on one axis
 
 
@@ -178,11 +177,10 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None
             linewidth=0,
             label=f"{labels[others].nunique()} other labels",
         )
-    markers = "osD^vP*X"
     for number, label in enumerate(named):
         mine = (labels == label).to_numpy()
-        ax.scatter(points[mine, 0], points[mine, 1], size, color=_PALETTE[number % len(_PALETTE)], alpha=0.6,
-                   linewidth=0, marker=markers[number % len(markers)], label=short(label))  # fmt: skip
+        ax.scatter(points[mine, 0], points[mine, 1], size, color=PALETTE[number % len(PALETTE)], alpha=0.6,
+                   linewidth=0, marker=MARKERS[number % len(MARKERS)], label=short(label))  # fmt: skip
     ax.set(xlabel="first principal component", ylabel="second principal component",
            title=f"Map of {len(labels):,} bottlenecks")  # fmt: skip
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=min(3, 12 / size + 1))
@@ -247,8 +245,8 @@ def differences(changes: Mapping[str, dict], title: str, ax: Axes | None = None)
     ax.axvline(0, color="0.6", linewidth=1)
     for place, change in enumerate(known.values()):
         low, high = (100 * value for value in change["interval"])
-        ax.plot([low, high], [place, place], color=_PALETTE[0], linewidth=3, solid_capstyle="butt")
-        ax.plot(100 * change["accuracy"], place, "o", color=_PALETTE[0], markersize=7)
+        ax.plot([low, high], [place, place], color=PALETTE[0], linewidth=3, solid_capstyle="butt")
+        ax.plot(100 * change["accuracy"], place, "o", color=PALETTE[0], markersize=7)
     ax.set(yticks=range(len(known)), yticklabels=[short(name.replace("_", " "), 60) for name in known],
            ylim=(len(known) - 0.4, -0.6), xlabel="percentage points, with 95% interval", title=title)  # fmt: skip
     ax.grid(axis="y", visible=False)
@@ -283,18 +281,6 @@ def accuracies(metrics: dict, published: dict[str, float] | None = None, ax: Axe
     return ax
 
 
-def gap(history: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Train minus validation accuracy by step."""
-    trained = history[history["step"] > 0]
-    wide = trained.pivot_table(index="step", columns="split", values="accuracy")
-    ax = axes_of(ax, 8, 2.8)
-    ax.plot(wide.index, 100 * (wide["train"] - wide["validation"]), color="0.25", linewidth=1.8)
-    ax.axhline(0, color="0.6", linewidth=1)
-    ax.set(xlabel="training step", ylabel="gap (percentage points)", title="Train minus validation accuracy")
-    ax.set_xlim(0, max(wide.index.max(), 1))
-    return ax
-
-
 # --------------------------------------------------------------------------------------------- evaluation
 
 
@@ -303,8 +289,8 @@ def per_label(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ordered, said = _some_rows(table[table["n"] > 0].sort_values("accuracy"))
     ax = axes_of(ax, height=max(1.8, 0.9 + 0.24 * len(ordered)))
     places = np.arange(len(ordered))
-    ax.hlines(places, ordered["low"], ordered["high"], color=_PALETTE[0], linewidth=2)
-    ax.plot(ordered["accuracy"], places, "o", color=_PALETTE[0])
+    ax.hlines(places, ordered["low"], ordered["high"], color=PALETTE[0], linewidth=2)
+    ax.plot(ordered["accuracy"], places, "o", color=PALETTE[0])
     names = [f"{short(label)} (n = {n})" for label, n in ordered["n"].items()]
     ax.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), xlabel="accuracy, with 95% interval",
            title=f"Accuracy by label, worst first{said}")  # fmt: skip
@@ -345,7 +331,7 @@ def _most_confused(counts: pd.DataFrame, ax: Axes | None, most: int = 20) -> Axe
     pairs = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["n"] > 0)].nlargest(most, "n")
     ax = axes_of(ax, height=max(1.8, 0.9 + 0.24 * len(pairs)))
     names = [f"{short(a, 20)} → {short(b, 20)}" for a, b in zip(pairs["label"], pairs["predicted"], strict=True)]
-    ax.barh(np.arange(len(pairs)), pairs["n"], color=_PALETTE[0])
+    ax.barh(np.arange(len(pairs)), pairs["n"], color=PALETTE[0])
     ax.set(yticks=np.arange(len(pairs)), yticklabels=names, xlabel="images",
            title=f"The most frequent confusions of {len(counts)} labels")  # fmt: skip
     ax.set_ylim(len(pairs) - 0.4, -0.6)
@@ -374,7 +360,7 @@ def mistakes(predicted: pd.DataFrame, image_dir: Path, most: int = 12) -> np.nda
     return gallery([image_dir / p for p in wrong["path"]], captions, "The most confident mistakes", side=1.65)
 
 
-# --------------------------------------------------------------------------------------------- labelling, runs
+# --------------------------------------------------------------------------------------------- labelling
 
 
 def label_bars(table: pd.DataFrame, photos: Mapping[str, bytes] | None = None) -> np.ndarray:
@@ -393,7 +379,7 @@ def label_bars(table: pd.DataFrame, photos: Mapping[str, bytes] | None = None) -
         names = [short(label) for label in mine["label"]]
         places = np.arange(len(names))
         most = int(table["rank"].max())
-        bars.barh(places, mine["probability"], color=[_PALETTE[0]] + ["0.75"] * (len(names) - 1), height=0.7)
+        bars.barh(places, mine["probability"], color=[PALETTE[0]] + ["0.75"] * (len(names) - 1), height=0.7)
         for place, value in zip(places, mine["probability"], strict=True):
             bars.annotate(
                 f"{value:.1%}",
@@ -409,105 +395,3 @@ def label_bars(table: pd.DataFrame, photos: Mapping[str, bytes] | None = None) -
         bars.grid(axis="y", visible=False)
     axes[-1, 1].set_xlabel("probability")
     return axes
-
-
-def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:
-    """Train, validation and test accuracy of runs with 95% intervals. `table`: what runs.list_runs returned."""
-    shown = table.head(most)
-    ax = axes_of(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
-    for shift, (split, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
-        places = np.arange(len(shown)) + shift
-        ax.hlines(
-            places,
-            shown[f"{split} low"].astype(float),
-            shown[f"{split} high"].astype(float),
-            color=colour,
-            linewidth=2,
-        )
-        label = split if shown[split].notna().any() else None  # light runs of a sweep have no test figures
-        ax.plot(shown[split].astype(float), places, "o", color=colour, label=label)
-    left_out = f", {most} of {len(table)}" if len(table) > most else ""
-    ax.set(yticks=np.arange(len(shown)), yticklabels=[short(name, 60) for name in shown.index],
-           xlabel="accuracy, with 95% interval", title=f"Accuracy of runs{left_out}")  # fmt: skip
-    ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
-    return ax
-
-
-def paired_differences(
-    pairs: pd.DataFrame, names: Mapping[str, str], split: str = "validation", ax: Axes | None = None, most: int = 40
-) -> Axes:
-    """Differences of accuracy in points with 95% intervals, one row a pair; filled where beyond chance.
-
-    `pairs`: what comparison.compare returned; those that share no image are left out. `names`: run -> what to call it.
-    """
-    known = pairs[pairs["n"] > 0]
-    alone = len(set(known["against"])) == 1
-    labels = known["run"].map(names) if alone else known["run"] + " − " + known["against"]
-    title = f"{split.capitalize()} accuracy minus that of {short(known['against'].iloc[0], 40)}" if alone else (
-        f"Difference of {split} accuracy, run − run")  # fmt: skip
-    title += f" ({most} of {len(known)})" if len(known) > most else ""
-    known, labels = known.head(most), [textwrap.fill(short(label, 80), 42) for label in labels[:most]]
-    ax = axes_of(ax, 8, max(1.6, 1.1 + 0.28 * len(known) + 0.16 * sum("\n" in label for label in labels)))
-    ax.axvline(0, color="0.3", linewidth=1)
-    for place, row in enumerate(known.to_dict("records")):
-        shown = row["verdict"] in ("better", "worse")
-        colour = COLOURS[split] if shown else "0.6"
-        ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.5, zorder=2)
-        ax.plot(100 * row["difference"], place, "o", color=colour, markerfacecolor=colour if shown else "white",
-                markersize=7, zorder=3)  # fmt: skip
-    ax.set(ylim=(len(known) - 0.4, -0.6), title=title, xlabel="percentage points, with 95% interval")
-    ax.set_yticks(range(len(known)), labels, fontsize="small")
-    ax.grid(axis="y", visible=False)
-    marks = [Line2D([], [], marker="o", color=colour, markerfacecolor=face, label=text) for colour, face, text in
-             ((COLOURS[split],) * 2 + ("beyond chance",), ("0.6", "white", "not beyond chance"))]  # fmt: skip
-    ax.figure.legend(handles=marks, loc="outside lower right", ncols=2, frameon=False)
-    return ax
-
-
-def setting_effects(effects: pd.DataFrame, ax: Axes | None = None, most: int = 12) -> Axes:
-    """Mean validation accuracy with each value of a setting, one row a setting; blue where it matters.
-
-    `effects`: what causes.which_settings returned; settings that cannot be separated are left out.
-    """
-    known = effects[effects["p"].notna()].head(most)
-    ax = axes_of(ax, 8, max(1.8, 1 + 0.62 * len(known)))
-    for place, row in enumerate(known.to_dict("records")):
-        colour = _PALETTE[0] if row["verdict"] == "matters" else "0.6"
-        order = np.argsort(row["means"], kind="stable")
-        ax.plot([min(row["means"]), max(row["means"])], [place, place], color=colour, linewidth=1.5)
-        ax.plot(row["means"], [place] * len(order), "o", color=colour, markersize=7)
-        ends = {int(order[0]): "right", int(order[-1]): "left"}  # values between the ends would run into each other
-        for number, side in ends.items():
-            ax.annotate(short(row["values"][number], 24), (row["means"][number], place),
-                        (-8 if side == "right" else 8, 0), textcoords="offset points", ha=side, va="center",
-                        fontsize="small")  # fmt: skip
-    ax.set(yticks=range(len(known)), yticklabels=[short(name, 40) for name in known.index],
-           ylim=(len(known) - 0.4, -0.6), xlabel="mean validation accuracy",
-           title="What each setting does, all else equal: its worst and its best value are named")  # fmt: skip
-    ax.grid(axis="y", visible=False)
-    ax.margins(x=0.3)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    return ax
-
-
-def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float, ax: Axes | None = None) -> Axes:
-    """Validation accuracy against milliseconds an image; filled where it is shown to be not worse than the best.
-
-    `table`: what comparison.cheapest returned, with `chosen`. Bars are intervals of the difference to the most accurate
-    run, so that one which ends above the dotted line is of a run that loses less than `margin`.
-    """
-    ax = axes_of(ax, 8, 4)
-    top, markers = table["accuracy"].max(), "osD^vP*X"
-    ax.axhline(top - margin, color="0.5", linewidth=1, linestyle=":", label=f"{100 * margin:g} points below the best")
-    ax.vlines(table["milliseconds"], top + table["low"], top + table["high"], color="0.75", linewidth=2, zorder=1)
-    for number, (run, row) in enumerate(table.iterrows()):
-        colour, name = _PALETTE[1] if run == chosen else _PALETTE[0], short(f"{row['backbone']} ({run})", 36)
-        ax.plot(row["milliseconds"], row["accuracy"], markers[number % len(markers)], color=colour, markersize=9,
-                markerfacecolor=colour if row["not worse"] else "white", label=name)  # fmt: skip
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    ax.set(xlabel="milliseconds an image, on one core", ylabel="validation accuracy", title="Accuracy against time",
-           xlim=(0, 1.1 * table["milliseconds"].max()))  # fmt: skip
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    return ax

@@ -99,7 +99,7 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
     """Validation accuracy against the gap, one dot a setting and step, coloured by weight decay.
 
     Args:
-        table: weight_decay, and train and validation accuracy, as of `resampling.SettingsPath`.
+        table: weight_decay, and train and validation accuracy, as of `regularisation.SettingsPath`.
         current, chosen: rows of it: a square and a star, joined by an arrow.
     """
     ax = axes_of(ax, 8, 4.2)

@@ -1,4 +1,4 @@
-"""Many heads instead of one: what chance, shuffled labels, other settings and fewer steps change.
+"""Many heads instead of one: what chance in the split and shuffled labels change.
 
 A head trains in a second, so the question "would it have come out the same with other images?" is answered by doing
 it: the train and validation images are split again and again, all re-splits are trained as one stack, and every image
@@ -9,15 +9,14 @@ mean: for that there is the corrected variance of Nadeau & Bengio 2003, doi.org/
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from . import heads
 from .errors import RetrainLabError
-from .evaluation import paired_difference, predictions, softmax
+from .evaluation import predictions, softmax
 from .heads import Head, HeadSettings
 
 _WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
@@ -50,49 +49,8 @@ class CrossValidation:
     @property
     def share_validation(self) -> float:
         """The share of the train and validation images that validates, mean over members."""
-        return _share_validation(self.splits)
-
-
-@dataclass(frozen=True)
-class SettingsPath:
-    """What other settings would have given.
-
-    Attributes:
-        table: weight_decay, learning_rate, step, then accuracy and cross_entropy of train and validation, mean over
-            folds; a row a setting and step.
-        current, chosen: rows of the table: the settings as they are, and those of the lowest validation cross-entropy.
-        by_fold: what each fold was given by the others: weight_decay, learning_rate, step.
-        accuracy: {"accuracy": chosen minus current validation accuracy, "interval": its 95% interval}, paired.
-        gap: the same of train minus validation accuracy; below 0 the gap has become smaller.
-        left_out: learning rates that diverged.
-    """
-
-    table: pd.DataFrame
-    current: pd.Series
-    chosen: pd.Series
-    by_fold: pd.DataFrame
-    accuracy: dict[str, Any]
-    gap: dict[str, Any]
-    left_out: list[float]
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """What stopping at the lowest validation cross-entropy would have won.
-
-    Attributes:
-        step: where the mean validation cross-entropy over re-splits is lowest.
-        last: the last step.
-        cross_entropy, accuracy: mean gain in validation by stopping (nats saved; share of images won), and its 95%
-            interval (low, high).
-        turns_up: whether the rise after `step` is beyond noise: the interval of cross_entropy lies above 0.
-    """
-
-    step: int
-    last: int
-    cross_entropy: tuple[float, float, float]
-    accuracy: tuple[float, float, float]
-    turns_up: bool
+        validation, train = ((self.splits == name).sum() for name in ("validation", "train"))
+        return float(validation / (validation + train))
 
 
 def repeated_folds(labels: np.ndarray, groups: np.ndarray, split: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
@@ -170,13 +128,13 @@ def cross_validate(
         eval_step_interval: as of `heads.train`; None for ten evaluations at steps that grow by a constant factor.
     """
     splits = np.asarray(splits, dtype=object)
-    steps = _evaluations(settings, 10) if eval_step_interval is None else eval_step_interval
+    steps = evaluation_steps(settings, 10) if eval_step_interval is None else eval_step_interval
     shape = len(features), len(np.unique(np.asarray(labels, dtype=object).astype(str)))
     probabilities = np.zeros(shape, np.float32)
     right = {name: np.zeros(len(features)) for name in ("train", "validation")}
     times = {name: (splits == name).sum(axis=0) for name in right}
     histories = []
-    for numbers, trained, history, hits in _train(features, labels, splits, [settings] * len(splits), steps):
+    for numbers, trained, history, hits in train_in_parts(features, labels, splits, [settings] * len(splits), steps):
         histories.append(history)
         for name in right:
             right[name] += (hits[max(hits)].T & (splits[numbers] == name)).sum(axis=0)
@@ -202,125 +160,6 @@ def shuffled(
     mixed = np.array(labels, dtype=object)
     mixed[used] = mixed[np.random.default_rng(seed).permutation(used)]
     return cross_validate(features, mixed, splits, settings)
-
-
-def settings_path(
-    features: np.ndarray,
-    labels: np.ndarray,
-    splits: np.ndarray,
-    settings: HeadSettings,
-    weight_decays: Sequence[float],
-    learning_rates: Sequence[float],
-    steps: Sequence[int] | None = None,
-) -> SettingsPath:
-    """Try every weight decay with every learning rate on every fold, as one stack, and say what the best one wins.
-
-    The best of many settings looks better than it is. So the gain is nested (Cawley & Talbot 2010): each fold is
-    judged with the setting that the other folds chose by their mean validation cross-entropy.
-
-    Args:
-        features, labels, splits: as of `cross_validate`; only the first complete repeat is used, in which no image
-            validates twice.
-        weight_decays, learning_rates: the current ones are added where they are missing.
-        steps: when to look; the current number of steps is added. None for an eighth, a quarter, half and all of them.
-
-    Raises:
-        RetrainLabError: fewer than two folds, or training diverges even with the smallest learning rate.
-    """
-    splits = np.asarray(splits, dtype=object)
-    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
-    if len(splits) < 2:
-        raise RetrainLabError(f"Settings are chosen on {len(splits)} re-split. Expected at least two: one to judge by.")
-    looks = {int(step) for step in steps or _evaluations(settings, 4, 8)} | {settings.how_many_training_steps}
-    base = replace(settings, how_many_training_steps=max(looks))
-    decays, rates = {*map(float, weight_decays), settings.weight_decay}, {*map(float, learning_rates)}
-    rates, left_out = rates | {settings.learning_rate}, []
-    while True:
-        grid = [replace(base, weight_decay=d, learning_rate=r) for d in sorted(decays) for r in sorted(rates)]
-        try:
-            history, hits = _grid(features, labels, splits, grid, sorted(looks))
-            break
-        except RetrainLabError:
-            if len(rates) == 1 or max(rates) <= settings.learning_rate:
-                raise
-            left_out.append(max(rates))
-            rates = rates - {max(rates)}
-
-    columns = ["weight_decay", "learning_rate", "step"]
-    size = len(splits)
-    history = history.assign(setting=history["member"] // size, fold=history["member"] % size)
-    figures = history.pivot_table(index=["setting", "step"], columns="split", values=_FIGURES)  # mean over folds
-    figures.columns = [f"{split} {quantity}" for quantity, split in figures.columns]
-    table = figures.reset_index()
-    table.insert(0, "weight_decay", [grid[number].weight_decay for number in table["setting"]])
-    table.insert(1, "learning_rate", [grid[number].learning_rate for number in table["setting"]])
-    validation = history[history["split"] == "validation"]
-    losses = validation.pivot_table(index=["setting", "step"], columns="fold", values="cross_entropy")
-    as_is = [settings.weight_decay, settings.learning_rate, settings.how_many_training_steps]
-    current = int((table[columns].to_numpy() == as_is).all(axis=1).argmax())
-    picks = {fold: int(losses.drop(columns=fold).mean(axis=1).to_numpy().argmin()) for fold in losses}
-
-    def share_right(pick: dict[int, int], name: str) -> np.ndarray:
-        """Share of the folds that have a row in this split and, with the setting picked for them, get it right: [n]."""
-        right = np.zeros(len(features))
-        for fold, place in pick.items():
-            setting, step = losses.index[place]
-            right += hits[step][:, setting * size + fold] & (splits[fold] == name)
-        with np.errstate(invalid="ignore"):
-            return right / (splits[list(pick)] == name).sum(axis=0)
-
-    now = dict.fromkeys(picks, current)
-    before, after = (share_right(pick, "validation") for pick in (now, picks))
-    known = ~np.isnan(before)
-    moved = share_right(picks, "train") - after - (share_right(now, "train") - before)
-    moved = moved[~np.isnan(moved)]
-    best = int(losses.mean(axis=1).to_numpy().argmin())
-    return SettingsPath(
-        table.drop(columns="setting"),
-        table.loc[current].drop("setting"),
-        table.loc[best].drop("setting"),
-        table.loc[list(picks.values()), columns].assign(fold=list(picks)).reset_index(drop=True),
-        paired_difference(after[known] == 1, before[known] == 1, settings.seed),
-        {"accuracy": float(moved.mean()), "interval": list(_mean_interval(moved))},
-        left_out,
-    )
-
-
-def early_stopping(result: CrossValidation) -> EarlyStopping:
-    """Find where validation cross-entropy is lowest, whether its rise since is beyond noise, and what stopping won.
-
-    The lowest of many steps looks better than it is. So each re-split is stopped where those that validate none of its
-    images are lowest on average, and its own gain is what counts. Intervals are corrected ones of the mean.
-
-    Raises:
-        RetrainLabError: fewer than two re-splits validate.
-    """
-    mine = result.history[(result.history["split"] == "validation") & (result.history["step"] > 0)]
-    losses, accuracy = (mine.pivot_table(index="member", columns="step", values=name) for name in _FIGURES[::-1])
-    if len(losses) < 2:
-        raise RetrainLabError(f"{len(losses)} re-split has validation images. Expected two or more to tell noise by.")
-    validates = (result.splits[losses.index] == "validation").astype(np.float32)
-    apart = validates @ validates.T == 0
-    table = losses.to_numpy()
-    stop = [int(table[others if others.any() else slice(None)].mean(axis=0).argmin()) for others in apart]
-    own = np.arange(len(table))
-    share = result.share_validation
-    saved = table[:, -1] - table[own, stop]
-    won = accuracy.to_numpy()[own, stop] - accuracy.to_numpy()[:, -1]
-    saving = (float(saved.mean()), *corrected_interval(saved, share))
-    return EarlyStopping(
-        int(losses.columns[table.mean(axis=0).argmin()]),
-        int(losses.columns[-1]),
-        saving,
-        (float(won.mean()), *corrected_interval(won, share)),
-        saving[1] > 0,
-    )
-
-
-def describe(path: SettingsPath) -> str:
-    """Name the chosen settings: `weight_decay 0.1, learning_rate 0.003, 2,000 steps`."""
-    row = path.chosen
-    return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {row['step']:,.0f} steps"
 
 
 def out_of_fold(result: CrossValidation, table: pd.DataFrame) -> pd.DataFrame:
@@ -360,8 +199,8 @@ def corrected_interval(values: Sequence[float] | np.ndarray, share_validation: f
     return float(known.mean() - half), float(known.mean() + half)
 
 
-def _mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """95% interval of a mean of independent values."""
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95% interval of a mean of independent differences, -1 to 1; (-1, 1) for fewer than two."""
     if len(values) < 2:
         return -1.0, 1.0
     half = _student(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
@@ -382,13 +221,13 @@ def _student(freedom: int) -> float:
     return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
-def _evaluations(settings: HeadSettings, count: int, factor: float = 100) -> list[int]:
+def evaluation_steps(settings: HeadSettings, count: int, factor: float = 100) -> list[int]:
     """Steps to evaluate at, from a `factor`-th of all steps to the last, growing by a constant factor."""
     last = settings.how_many_training_steps
     return sorted({max(1, round(step)) for step in np.geomspace(last / factor, last, count)})
 
 
-def _train(
+def train_in_parts(
     features: np.ndarray,
     labels: np.ndarray,
     splits: np.ndarray,
@@ -409,29 +248,17 @@ def _train(
         yield numbers, trained, history.assign(member=history["member"] + numbers[0]), hits
 
 
-def _grid(
-    features: np.ndarray, labels: np.ndarray, splits: np.ndarray, grid: list[HeadSettings], steps: list[int]
-) -> tuple[pd.DataFrame, dict[int, np.ndarray]]:
-    """Train each settings on each split: history without step 0, and step -> hits bool [n, settings x splits]."""
-    stack = [settings for settings in grid for _ in splits]
-    parts = list(_train(features, labels, np.tile(splits, (len(grid), 1)), stack, steps))
-    history = pd.concat([history for _, _, history, _ in parts], ignore_index=True)
-    return history[history["step"] > 0], {
-        step: np.concatenate([hits[step] for *_, hits in parts], axis=1) for step in steps
-    }
-
-
 def _members(history: pd.DataFrame) -> pd.DataFrame:
     """Lay out how each member ended: one row a member."""
-    last = history[history["step"] == history["step"].max()]
-    table = last.pivot_table(index="member", columns="split", values=_FIGURES)
-    table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
+    table = figures(history[history["step"] == history["step"].max()], "member")
     table = table.reindex(columns=[f"{split} {quantity}" for quantity in _FIGURES for split in ("train", "validation")])
     table.insert(2, "gap", table["train accuracy"] - table["validation accuracy"])
     table["cross_entropy gap"] = table["validation cross_entropy"] - table["train cross_entropy"]
     return table
 
 
-def _share_validation(splits: np.ndarray) -> float:
-    validation, train = ((splits == name).sum() for name in ("validation", "train"))
-    return float(validation / (validation + train))
+def figures(history: pd.DataFrame, index: str | list[str]) -> pd.DataFrame:
+    """Lay out a history by these columns: train and validation accuracy and cross_entropy, means over all else."""
+    table = history.pivot_table(index=index, columns="split", values=_FIGURES)
+    table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
+    return table
