@@ -116,3 +116,87 @@ def test_a_module_with_fake_quantization_operations_works(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     expected = features(tf.constant(pixels / 255, tf.float32)).numpy()
     assert backbone.bottlenecks(pixels) == pytest.approx(expected, abs=0.02)  # a step of the rounding is 0.024
+
+
+def save_function(folder, function, shape=(None, 8, 8, 3), dtype="float32"):
+    """A callable module without weights."""
+    import tensorflow as tf
+
+    saved = tf.train.Checkpoint()
+    saved.__call__ = tf.function(function, input_signature=[tf.TensorSpec(shape, dtype)])
+    tf.saved_model.save(saved, str(folder))
+    return str(folder)
+
+
+def test_a_wrong_image_size_names_the_modules_own(tmp_path, module):
+    said = r"does not take images of 40 x 40 pixels, but of 32 x 32\. Set image_size to 0, and it gets those\.$"
+    with pytest.raises(RetrainLabError, match=said):
+        backbones.resolve(str(module), tmp_path / "cache", 40)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [("when it is traced", ": Dimension size .* 4800"), ("when it runs", r"\. Set image_size to a size that it takes")],
+)
+def test_a_wrong_image_size_that_shows_only_inside_the_module(tmp_path, known, said):
+    import tensorflow as tf
+
+    def flatten(images):
+        shown = tf.random.uniform([], 3072, 3073, tf.int32) if known == "when it runs" else 3072
+        return tf.reshape(images, [-1, shown])
+
+    flat = save_function(tmp_path / "flat", flatten, (None, None, None, 3))
+    if known == "when it is traced":
+        assert backbones.resolve(flat, tmp_path / "cache", 32).dim == 3072
+    with pytest.raises(RetrainLabError, match=f"does not take images of 40 x 40 pixels{said}") as error:
+        backbones.resolve(flat, tmp_path / "cache", 40)
+    assert "in user code" not in str(error.value)
+
+
+def test_a_module_without_signatures_tells_its_size_too(tmp_path):
+    import tensorflow as tf
+
+    saved = tf.train.Checkpoint()
+    saved.__call__ = tf.function(lambda x: tf.reduce_mean(x, [1, 2]), [tf.TensorSpec([None, 8, 10, 3], tf.float32)])
+    tf.saved_model.save(saved, str(tmp_path / "module"), signatures={})
+    assert backbones.resolve(str(tmp_path / "module"), tmp_path / "cache").image_size == (8, 10)
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        (lambda x: {"logits": x[:, 0, 0], "pooled": x[:, 1, 1]}, "it returns a dict of logits, pooled"),
+        (lambda x: [x[:, 0, 0], x[:, 1, 1]], "it returns a list"),
+    ],
+)
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_module_that_returns_no_tensor_is_no_image_feature_vector(tmp_path, returns, said, size):
+    made = save_function(tmp_path / "module", returns)
+    with pytest.raises(RetrainLabError, match=rf"is no image feature vector: {said}\. Expected one array"):
+        backbones.resolve(made, tmp_path / "cache", size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "said"),
+    [
+        ([None], "string", r"string \(None,\)"),
+        ([None, 7], "float32", r"float32 \(None, 7\)"),
+        ([1, None, None, 3], "uint8", r"uint8 \(1, None, None, 3\)"),
+        ([None, 28, 28, 1], "float32", r"float32 \(None, 28, 28, 1\)"),
+    ],
+)
+@pytest.mark.parametrize("size", [0, 28])
+def test_a_module_that_takes_no_images_is_no_image_feature_vector(tmp_path, shape, dtype, said, size):
+    import tensorflow as tf
+
+    made = save_function(tmp_path / "module", lambda x: tf.zeros([tf.shape(x)[0], 4]), shape, dtype)
+    with pytest.raises(RetrainLabError, match=f"is no image feature vector: it takes {said}. Expected one that takes"):
+        backbones.resolve(made, tmp_path / "cache", size)
+
+
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_module_that_gives_inf_or_nan_is_refused(tmp_path, number):
+    made = save_function(tmp_path / "module", lambda x: x[:, 0, 0] + float(number))
+    with pytest.raises(RetrainLabError, match=r"returns numbers that are not finite"):
+        backbones.resolve(made, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/backbone*"))

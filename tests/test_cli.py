@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_folder
 
-from retrainlab import export
+from retrainlab import evaluation, export, runs
 from retrainlab.cli import main
 
 
@@ -179,3 +179,28 @@ def test_sweep_says_what_is_wrong_before_it_starts(call, tmp_path, arguments, sa
     done = call("sweep", "-p", "reports_dir", tmp_path, *arguments)
     assert done.exit_code == 1 and said in done.output and done.output.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("command", "option"), [("retrain", "--image_dir"), ("report", "-p image_dir")])
+def test_a_stray_argument_is_told_which_option_the_folder_goes_with(call, command, option):
+    done = call(command, "photos")
+    assert done.exit_code == 2 and done.output.count("\n") == 1
+    assert f"'photos' belongs to no option. The folder of images goes with {option};" in done.output
+    assert f"{command} [OPTIONS]\n" in call(command, "--help").output
+
+
+def test_fetch_without_a_name_lists_the_datasets(call):
+    done = call("fetch")
+    assert done.exit_code == 1 and done.output.count("\n") == 1
+    assert "Name the dataset to fetch. Expected one of: elpv, stanford-dogs, flower-photos." in done.output
+
+
+def test_a_report_without_an_extraction_prints_no_empty_line(call, tmp_path, photos, trained):
+    labels = trained["head"].labels
+    metrics = {"labels": labels, "backbone": "tiny", "steps": 300}
+    runs.open_run(tmp_path, "new").write_metrics(metrics | evaluation.summarise(trained["predicted"], labels))
+    done = call("report", "--run", "new", "--only", "01", "-p", "reports_dir", tmp_path, "-p", "image_dir", photos)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert all(line.strip() for line in lines)
+    assert lines[-2].startswith("  test accuracy") and lines[-1].startswith("Pages: ")

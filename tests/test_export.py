@@ -118,3 +118,27 @@ def test_the_head_is_read_back(exported, backbone, tmp_path):
     assert np.array_equal(again.kernel, head.kernel) and (again.hidden is None) == (head.hidden is None)
     with pytest.raises(RetrainLabError, match="no head to start from"):
         export.load_head(tmp_path, backbone)
+
+
+def test_a_cooled_head_is_read_back_with_its_temperature(exported, backbone, trained, tmp_path):
+    _, head, _ = exported
+    folder = tmp_path / "model"
+    export.export(folder, backbone, head.cooled(0.14))
+    again = export.load_head(folder, backbone)
+    assert again.temperature == pytest.approx(0.14)
+    features, table = trained["features"], trained["table"]
+    assert again.logits(features) == pytest.approx(head.logits(features) / 0.14, rel=1e-4, abs=1e-3)
+    began = []
+    for start in (head, again):
+        _, history = heads.train(features, table["label"], table["split"], [head.settings], [], start=start)
+        began.append(history["cross_entropy"].to_numpy())
+    assert began[1] == pytest.approx(began[0], abs=1e-4)
+
+
+def test_a_head_exported_before_temperatures_were_kept_has_temperature_1(exported, backbone, tmp_path):
+    folder, head, _ = exported
+    (tmp_path / "contract.json").write_text((folder / "contract.json").read_text())
+    with np.load(folder / "head.npz") as arrays:
+        np.savez(tmp_path / "head.npz", **{name: arrays[name] for name in arrays if name != "temperature"})
+    again = export.load_head(tmp_path, backbone)
+    assert again.temperature == 1 and np.array_equal(again.kernel, head.kernel)

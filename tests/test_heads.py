@@ -187,3 +187,17 @@ def test_an_earlier_head_of_another_shape_is_refused():
     (earlier,), _ = heads.train(features, labels, split, [QUICK])
     with pytest.raises(RetrainLabError, match=r"has 0 hidden units\. Expected 4"):
         heads.train(features, labels, split, [heads.HeadSettings(10, hidden_units=4)], start=earlier)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("temperature", [0.14, 5])
+def test_training_from_a_cooled_head_begins_as_from_the_uncooled_one(hidden, temperature):
+    features, labels, split = blobs()
+    settings = heads.HeadSettings(200, hidden_units=hidden)
+    (earlier,), _ = heads.train(features, labels, split, [settings])
+    cooled = earlier.cooled(temperature / 2).cooled(2)
+    assert cooled.temperature == pytest.approx(temperature)
+    assert cooled.logits(features) == pytest.approx(earlier.logits(features) / temperature, rel=1e-4, abs=1e-4)
+    plain, again = (heads.train(features, labels, split, [settings], start=head)[1] for head in (earlier, cooled))
+    assert again["cross_entropy"].to_numpy() == pytest.approx(plain["cross_entropy"].to_numpy(), abs=1e-4)
+    assert again["accuracy"].equals(plain["accuracy"])

@@ -277,7 +277,7 @@ def test_a_bad_splits_csv_is_said(tmp_path, text, said):
         images.read_splits(tmp_path)
 
 
-@pytest.mark.parametrize("percentages", [(100, 0), (50, 50), (-1, 10)])
+@pytest.mark.parametrize("percentages", [(100, 0), (50, 50)])
 def test_percentages_that_leave_no_training_image(many, percentages):
     with pytest.raises(RetrainLabError, match="leave no training image"):
         images.split(many, *percentages)
@@ -288,3 +288,22 @@ def test_the_digest_tells_contents_and_splits_apart(many):
     assert images.digest(table) == images.digest(table.sample(frac=1, random_state=0))
     assert images.digest(table) != images.digest(images.split(many, 20, 10))
     assert images.digest(table) != images.digest(table.iloc[1:])
+
+
+@pytest.mark.parametrize("value", [-5, float("nan")])
+@pytest.mark.parametrize("name", ["testing_percentage", "validation_percentage"])
+def test_a_negative_percentage_is_named(many, name, value):
+    with pytest.raises(RetrainLabError, match=rf"^{name} is {value:g}\. Expected a number from 0 to less than 100\.$"):
+        images.split(many, **{name: value})
+
+
+def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
+    many.loc[:4, "problem"] = "the file is empty"
+    table = images.split(many)
+    paths = many["path"][:5].tolist()
+    assert images.notes(table)[0] == (
+        f"5 of {len(many)} files are left out. {paths[0]}: the file is empty. {paths[1]}: the file is empty. "
+        f"{paths[2]}: the file is empty. And 2 more."
+    )
+    assert images.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
+    assert images.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."

@@ -56,6 +56,9 @@ def run(usual, caplog):
 @pytest.fixture
 def command(usual):
     """Call `retrainlab retrain` with the flags as a person types them; True stands for a flag without a value."""
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # as `backend` does where it is the first to import TensorFlow
     root, own = logging.getLogger(), logging.getLogger("retrainlab")
     handlers, level = root.handlers[:], own.level
     root.handlers[:] = []  # the command sets up the log anew
@@ -353,3 +356,13 @@ def test_a_folder_of_other_things_is_never_replaced_by_a_saved_model(run, tmp_pa
     with pytest.raises(RetrainLabError, match=r"is there already and is no SavedModel, so it is not replaced\."):
         run(saved_model_dir=str(tmp_path / place), bottleneck_dir=str(tmp_path / "cache"))
     assert (tmp_path / "folder" / "file").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_file_that_is_left_out_is_named_once(run, tmp_path):
+    root = make_folder(tmp_path / "images", {"a": 15, "b": 15})
+    (root / "a" / "empty.png").touch()
+    (root / "b" / "text.jpg").write_text("this is no picture")
+    _, said = run(image_dir=str(root))
+    assert "2 of 32 files are left out." in said and "a/empty.png is left out: the file is empty." in said
+    assert all(sum(name in line for line in said) == 1 for name in ("empty.png", "text.jpg"))
+    assert not any("`problem`" in line for line in said)

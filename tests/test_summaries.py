@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from retrainlab import heads, runs, summaries
+from retrainlab.errors import RetrainLabError
 
 
 @pytest.fixture
@@ -62,3 +63,10 @@ def test_histograms_hold_every_value_once(logs, trained):
 
 def test_a_run_again_replaces_its_logs(logs):
     assert all(len(list((logs / split).glob("events*"))) == 1 for split in ("train", "validation"))
+
+
+def test_logs_that_cannot_be_written_name_the_folder_and_no_parameter(tmp_path):
+    (tmp_path / "logs").touch()
+    with pytest.raises(RetrainLabError, match=r"logs/train' cannot be written: .*\. Make it writable") as error:
+        summaries.TrainingLogs(tmp_path / "logs", 10)
+    assert "reports_dir" not in str(error.value)

@@ -177,16 +177,57 @@ def load_module(module: Path) -> tuple[Any, Any]:
             f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
             "incomplete; fetch it again."
         ) from error
+    functions = _functions(loaded)
+    if not functions:
+        raise RetrainLabError(
+            f"The module in '{module}' is no image feature vector: it can neither be called nor has it the signature "
+            f"`default` from `images` to `default`. It has: {', '.join(_signatures(loaded)) or 'no signature'}."
+        )
+    taken = [spec for function in functions for spec in _inputs(function)]
+    if not any(_takes_images(spec) for spec in taken):
+        what = ", ".join(dict.fromkeys(f"{spec.dtype.name} {spec.shape}" for spec in taken))
+        raise RetrainLabError(
+            f"The module in '{module}' is no image feature vector: it takes {what or 'nothing'}. Expected one that "
+            "takes float32 [images, height, width, 3]."
+        )
+
+    def features(images: Any) -> Any:
+        found = loaded(images) if callable(loaded) else functions[0](images=images)["default"]
+        if not isinstance(found, tf.Tensor):
+            named = f" of {', '.join(sorted(map(str, found)))}" if isinstance(found, dict) else ""
+            raise RetrainLabError(
+                f"The module in '{module}' is no image feature vector: it returns a {type(found).__name__}{named}. "
+                "Expected one array, [images, numbers]."
+            )
+        return found
+
+    return features, loaded
+
+
+def _signatures(loaded: Any) -> dict[str, Any]:
+    return dict(getattr(loaded, "signatures", {}))
+
+
+def _functions(loaded: Any) -> list[Any]:
+    """List what `load_module` has a choice of: the traces of a callable module, or the TF1 signature."""
     if callable(loaded):
-        return (lambda images: tf.convert_to_tensor(loaded(images))), loaded
-    signatures = getattr(loaded, "signatures", {})
-    signature = signatures["default"] if "default" in signatures else None  # noqa: SIM401 (it is no dict)
-    if signature is not None and "images" in signature.structured_input_signature[1]:
-        return (lambda images: signature(images=images)["default"]), loaded
-    raise RetrainLabError(
-        f"The module in '{module}' is no image feature vector: it can neither be called nor has it the signature "
-        f"`default` with the input `images`. It has: {', '.join(signatures) or 'no signature'}."
-    )
+        return list(getattr(loaded.__call__, "concrete_functions", [loaded.__call__]))
+    signature = _signatures(loaded).get("default")
+    if signature is None:
+        return []
+    takes, gives = signature.structured_input_signature[1], signature.structured_outputs
+    return [signature] if "images" in takes and "default" in gives else []
+
+
+def _inputs(function: Any) -> list[Any]:
+    """List the tensors that a function takes: dtype and shape."""
+    tf = tensorflow()
+    return [s for s in tf.nest.flatten(function.structured_input_signature) if isinstance(s, tf.TensorSpec)]
+
+
+def _takes_images(spec: Any) -> bool:
+    shape = spec.shape
+    return spec.dtype.name == "float32" and (shape.rank is None or (shape.rank == 4 and shape[3] in (None, 3)))
 
 
 def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> None:
@@ -198,36 +239,44 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
         if hub.is_handle(handle):
             hub.forget(module)
         raise
-    height, width = (asked_size, asked_size) if asked_size else _image_size(loaded, handle)
-
-    @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.float32)])
-    def features(images: Any) -> Any:
-        return function(images)
-
+    own = _own_size(loaded)
+    height, width = (asked_size, asked_size) if asked_size else own or _named_size(handle)
+    probe = np.random.default_rng(0).random((1, height, width, 3), np.float32)
+    spec = tf.TensorSpec(probe.shape, tf.float32)
     try:
-        concrete = features.get_concrete_function()
-    except (ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        # without autograph, which would change what an error says
+        concrete = tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+        expected = concrete(tf.constant(probe)).numpy()
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        if own and own != (height, width):
+            reason = f", but of {own[0]} x {own[1]}. Set image_size to 0, and it gets those."
+        elif isinstance(error, tf.errors.OpError):  # it speaks of the nodes of a graph
+            reason = ". Set image_size to a size that it takes."
+        else:
+            reason = f": {str(error).strip().splitlines()[0]}"
         raise RetrainLabError(
-            f"The module {handle} does not take images of {height} x {width} pixels: {reason}"
+            f"The module {handle} does not take images of {height} x {width} pixels{reason}"
         ) from error
-    if concrete.output_shapes.rank != 2:
+    if expected.ndim != 2:
         raise RetrainLabError(
-            f"The module {handle} returns an array of shape {concrete.output_shapes}. Expected an image feature "
-            "vector, [images, numbers]."
+            f"The module {handle} returns an array of shape {expected.shape}. Expected an image feature vector, "
+            "[images, numbers]."
         )
-    dim = int(concrete.output_shapes[1])
+    if not np.isfinite(expected).all():
+        raise RetrainLabError(
+            f"The module {handle} returns numbers that are not finite (inf or nan) for an image of random pixels. "
+            "It cannot be used."
+        )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
     aside = folder / f"{_NETWORK}.{os.getpid()}"
     with quiet():
         aside.write_bytes(converter.convert())
-    probe = np.random.default_rng(0).random((1, height, width, 3), np.float32)
-    expected, found = concrete(tf.constant(probe)).numpy(), litert(aside)(probe)
-    if np.abs(expected - found).max() > _TOLERANCE * max(1.0, np.abs(expected).max()):
+    apart = np.abs(expected - litert(aside)(probe)).max()
+    if not apart <= _TOLERANCE * max(1.0, np.abs(expected).max()):  # nor if it is nan
         aside.unlink()
         raise RetrainLabError(
             f"The module {handle} gives other features in LiteRT than in TensorFlow (they differ by up to "
-            f"{np.abs(expected - found).max():.2g}). It cannot be used."
+            f"{apart:.2g}). It cannot be used."
         )
     aside.replace(folder / _NETWORK)
     record = {
@@ -236,7 +285,7 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
         "image_size": [height, width],
         "asked_size": asked_size,
         "input_range": [0, 1],
-        "dim": dim,
+        "dim": expected.shape[1],
         "module": str(module.resolve()),
     }
     aside = folder / f"{_RECORD}.{os.getpid()}"
@@ -244,17 +293,17 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     aside.replace(folder / _RECORD)
 
 
-def _image_size(loaded: Any, handle: str) -> tuple[int, int]:
-    """Ask the module for the (height, width) it takes, then its name."""
-    shapes = []
-    for signature in getattr(loaded, "signatures", {}).values():
-        shapes += [spec.shape for spec in signature.structured_input_signature[1].values()]
-    for function in getattr(type(loaded).__call__, "concrete_functions", []) if callable(loaded) else []:
-        positional, named = function.structured_input_signature
-        shapes += [getattr(spec, "shape", None) for spec in (*positional, *named.values())]
-    for shape in shapes:
-        if shape is not None and shape.rank == 4 and shape[1] and shape[2]:
-            return int(shape[1]), int(shape[2])
+def _own_size(loaded: Any) -> tuple[int, int] | None:
+    """Tell the (height, width) that a module says it takes; None where it takes any size, or does not say."""
+    for function in (*_functions(loaded), *_signatures(loaded).values()):
+        for spec in _inputs(function):
+            if _takes_images(spec) and spec.shape.rank == 4 and spec.shape[1] and spec.shape[2]:
+                return int(spec.shape[1]), int(spec.shape[2])
+    return None
+
+
+def _named_size(handle: str) -> tuple[int, int]:
+    """Tell the (height, width) that a module of this name takes."""
     side = hub.image_size(handle)
     if side is not None:
         return side, side

@@ -152,13 +152,10 @@ def fit(curve: DataCurve, rows: np.ndarray | None = None) -> Fit:
         said = f"What twice the training images would bring cannot be told: {why}."
         return Fit(n, curve.sizes, errors, *nothing, anything, anything, False, said)
     x = curve.sizes / curve.sizes[-1]
-    # Two right and two wrong images more (Agresti & Coull 1998), on half of which the sizes disagree: without them few
-    # images, or errors near 0, would look certain.
-    more = np.stack([np.zeros(count), np.ones(count), np.arange(count) % 2, 1 - np.arange(count) % 2], axis=1)
-    careful = np.concatenate([each, more], axis=1).mean(axis=1)
-    sampling = _covariance(each, group, more) / (n + 4)
+    careful = _careful(each)
+    sampling = _covariance(each, group) / (n + 4)
     place, image = np.nonzero(judged)
-    own = _covariance(wrong[:, place, image], group[image] * size + place, more) / judged.sum(axis=1).mean()
+    own = _covariance(wrong[:, place, image], group[image] * size + place) / judged.sum(axis=1).mean()
     between = np.nanmean(wrong, axis=2)
     between = between - between.mean(axis=1, keepdims=True)  # [sizes, members]
     noises = [noise**2 * np.diag(1 / x) for noise in _NOISE]
@@ -255,16 +252,23 @@ def _shape(x: np.ndarray, exponent: np.ndarray | float) -> np.ndarray:
     return (x**-exponent - 1) / (1 - 2**-exponent)
 
 
-def _covariance(wrong: np.ndarray, group: np.ndarray, more: np.ndarray) -> np.ndarray:
+def _careful(wrong: np.ndarray) -> np.ndarray:
+    """Errors [sizes] of images [sizes, n] and four more, half of them wrong (Agresti & Coull 1998)."""
+    return (wrong.sum(axis=1) + 2) / (wrong.shape[1] + 4)
+
+
+def _covariance(wrong: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Covariance over the sizes of one image's error, images of a group counted as one: [sizes, sizes].
 
-    wrong: [sizes, n]; group: int [n]; more: [sizes, extra] images that are no group's.
+    Those of `_careful` are in it: all sizes agree on two of them, and on two each size is right or wrong by itself.
+    Without them few images, or errors near 0, would look certain.
+
+    wrong: [sizes, n]; group: int [n].
     """
-    every = np.concatenate([wrong, more], axis=1)
-    centred = every - every.mean(axis=1, keepdims=True)
-    n = wrong.shape[1]
-    sums = np.stack([np.bincount(group, row[:n]) for row in centred])
-    return (sums @ sums.T + centred[:, n:] @ centred[:, n:].T) / (every.shape[1] - 1)
+    mean = _careful(wrong)
+    sums = np.stack([np.bincount(group, row) for row in wrong - mean[:, None]])
+    more = 4 * np.outer(0.5 - mean, 0.5 - mean) + (1 + np.eye(len(wrong))) / 2
+    return (sums @ sums.T + more) / (wrong.shape[1] + 3)
 
 
 def _misfit(

@@ -146,11 +146,12 @@ def _write_contract(folder: Path, backbone: Backbone, head: Head, final_tensor_n
 
 def _save_head(file: Path, head: Head) -> None:
     hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
-    np.savez(file, kernel=head.kernel, bias=head.bias, **hidden)  # type: ignore[arg-type]
+    arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
+    np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_head(folder: Path, backbone: Backbone) -> Head:
-    """Read the head of an exported model, to start another training from.
+    """Read the head of an exported model, with the temperature that it was exported with.
 
     Raises:
         RetrainLabError: no export there, or it stands on another backbone.
@@ -170,7 +171,9 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
             f"{backbone.handle}. Start from a head of the same backbone, or from none."
         )
     hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
-    return Head(contract["labels"], HeadSettings(**contract["settings"]), values["kernel"], values["bias"], hidden)
+    settings = HeadSettings(**contract["settings"])
+    temperature = float(values.get("temperature", 1.0))  # exports of earlier versions do not tell
+    return Head(contract["labels"], settings, values["kernel"], values["bias"], hidden, temperature)
 
 
 # --------------------------------------------------------------------------------------------- TensorFlow

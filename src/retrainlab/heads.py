@@ -89,6 +89,7 @@ class Head:
         kernel: float32 [dim or hidden_units, labels].
         bias: float32 [labels].
         hidden: None, or the hidden layer's (kernel float32 [dim, hidden_units], bias float32 [hidden_units]).
+        temperature: what the last layer has been divided by since it was trained; see `cooled`.
     """
 
     labels: list[str]
@@ -96,6 +97,7 @@ class Head:
     kernel: np.ndarray
     bias: np.ndarray
     hidden: tuple[np.ndarray, np.ndarray] | None = None
+    temperature: float = 1.0
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Compute the logits float32 [n, labels] of bottlenecks float32 [n, dim]."""
@@ -106,12 +108,13 @@ class Head:
     def cooled(self, temperature: float) -> "Head":
         """Divide the logits by a temperature above 0 (`evaluation.temperature`): same answers, other probabilities.
 
-        It is a copy whose last layer is divided, so every export carries it.
+        It is a copy whose last layer is divided, so every export carries it; training starts from the layer as it was.
         """
         return replace(
             self,
             kernel=(self.kernel / temperature).astype(np.float32),
             bias=(self.bias / temperature).astype(np.float32),
+            temperature=float(self.temperature * temperature),
         )
 
 
@@ -158,7 +161,8 @@ def train(
         eval_step_interval: steps between evaluations, or the steps to evaluate at; there is always an evaluation
             before the first step and one after the last.
         watch: called at every evaluation with the stack's first head.
-        start: a trained head to start from, for the labels that it knows; None starts from chance.
+        start: a trained head to start from, as it was before it was `cooled`, for the labels that it knows; None starts
+            from chance.
 
     Returns:
         (heads, history): history has the columns member (0 .. len(stack) - 1), step, split (train or validation),
@@ -192,7 +196,7 @@ def train(
     size, count = len(stack), len(names)
     network = _Network(stack, scaled.shape[1], count)
     if start is not None:
-        network.begin_from(start, names, mean, deviation)
+        network.begin_from(start.cooled(1 / start.temperature), names, mean, deviation)
     matrix, targets = tf.constant(scaled, tf.float32), tf.constant(classes, tf.int32)
     # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The heads
     # share no weights, so the gradients of all of them come out of one pass.

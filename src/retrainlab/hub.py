@@ -27,6 +27,14 @@ from .errors import RetrainLabError
 # Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
 _SIZES = {96, 128, 160, 192, 224, 240, 256, 260, 280, 288, 299, 300,
           320, 331, 336, 380, 384, 448, 456, 480, 512, 528, 600}  # fmt: skip
+# Google's networks that modules.csv has no row of, by the words (see `_network`) that their names begin with. The sizes
+# are those of TF Hub's own tutorial, github.com/tensorflow/hub: examples/colab/tf2_image_retraining.ipynb.
+_FAMILIES = {("bit",): 224, ("resnet", "v1"): 224, ("resnet", "v2"): 224, ("efficientnet", "v2", "xl"): 512}
+_GOOGLE = re.compile(
+    r"(https?://(tfhub\.dev|hub\.tensorflow\.google\.cn|(www\.)?kaggle\.com/models)/)?(google|tensorflow)/(?P<name>.+)"
+)
+_BESIDE = {"models", "frameworks", "variations", "versions", "tensorflow1", "tensorflow2", "feature", "vector",
+           "imagenet", "imagenet1k", "imagenet21k", "ft1k"}  # fmt: skip
 _TIMEOUT = 30  # seconds without a byte
 _KAGGLE = re.compile(r"[\w.-]+(/[\w.-]+){3,4}$")  # owner/model/framework/variation, and its version
 
@@ -48,18 +56,27 @@ def is_handle(text: str) -> bool:
 
 def image_size(handle: str) -> int | None:
     """Tell the pixels a side that a module of this name takes; None where the name does not say."""
-    plain = _without_version(handle)
-    for module in known_modules():
-        if plain == _without_version(module["handle"]):
-            return int(module["image_size"])
+    sizes = _FAMILIES | {_network(module["handle"]): int(module["image_size"]) for module in known_modules()}
+    words = _network(handle)
+    for length in range(len(words), 0, -1):
+        if words[:length] in sizes:
+            return sizes[words[:length]]
     if "inception_v3" in handle or "inception-v3" in handle:
         return 299
     in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", handle)]
     return next((number for number in reversed(in_name) if number in _SIZES), None)
 
 
-def _without_version(handle: str) -> str:
-    return re.sub(r"/\d+/?$", "", handle.rstrip("/"))
+def _network(handle: str) -> tuple[str, ...]:
+    """Name a network of Google's by the words that TF Hub's address and Kaggle's handle share: ("resnet", "v2", "50").
+
+    Data, format and version are left out. Modules of anybody else have no words: theirs may take what they like.
+    """
+    published = _GOOGLE.match(handle)
+    if not published:
+        return ()
+    plain = re.sub(r"/\d+/?$", "", published["name"].lower())
+    return tuple(word for word in re.split("[/_-]", plain) if word and word not in _BESIDE)
 
 
 def fetch(handle: str) -> Path:

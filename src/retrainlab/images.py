@@ -266,9 +266,12 @@ def split(
         A copy with the column `split` filled; None where the image has a problem.
 
     Raises:
-        RetrainLabError: the percentages leave no training image.
+        RetrainLabError: a percentage is below 0, or they leave no training image.
     """
-    if min(testing_percentage, validation_percentage) < 0 or testing_percentage + validation_percentage >= 100:
+    for name, value in (("testing_percentage", testing_percentage), ("validation_percentage", validation_percentage)):
+        if not value >= 0:
+            raise RetrainLabError(f"{name} is {value:g}. Expected a number from 0 to less than 100.")
+    if testing_percentage + validation_percentage >= 100:
         raise RetrainLabError(
             f"testing_percentage {testing_percentage:g} and validation_percentage {validation_percentage:g} leave no "
             "training image. Expected two numbers from 0 up that add up to less than 100."
@@ -348,13 +351,20 @@ def read_splits(image_dir: Path | str) -> pd.DataFrame | None:
     return listed
 
 
-def notes(images: pd.DataFrame) -> list[str]:
-    """Say in sentences what a person should know of a split images table before trusting figures made from it."""
+def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
+    """Say in sentences what a person should know of a split images table before trusting figures made from it.
+
+    Args:
+        named: how many of the files that are left out to name, each with its problem.
+    """
     good = images[images["problem"].isna()]
     counts = counts_by_label(images)
     said = []
-    if len(good) < len(images):
-        said.append(f"{len(images) - len(good)} of {len(images)} files are left out; the column `problem` says why.")
+    bad = images[images["problem"].notna()]
+    if len(bad):
+        why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
+        more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
+        said.append(f"{len(bad)} of {len(images)} files are left out.{''.join(why)}{more}")
     small = list(counts.index[counts["total"] < _SMALL_LABEL])
     if small:
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")

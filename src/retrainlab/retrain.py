@@ -47,7 +47,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
     root = Path(flags.image_dir).expanduser()
     table = images.load(root, flags.testing_percentage, flags.validation_percentage)
     _make_room(flags)  # now, not after an hour of work
-    for note in images.notes(table):
+    for note in images.notes(table, named=0):
         log.warning(note)
     bad = table[table["problem"].notna()]
     _name(dict(zip(bad["path"], bad["problem"], strict=True)))

@@ -45,8 +45,8 @@ class _Logs:
                 (folder / ".written").unlink()
             except OSError as error:
                 raise RetrainLabError(
-                    f"The logs folder '{folder}' cannot be written: {error.strerror}. Make it writable, or set "
-                    "reports_dir to another place."
+                    f"The logs folder '{folder}' cannot be written: {error.strerror}. Make it writable, or have the "
+                    "logs written elsewhere."
                 ) from error
         self._writers = {name: tf.summary.create_file_writer(str(folder)) for name, folder in folders.items()}
 
