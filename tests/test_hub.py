@@ -266,3 +266,8 @@ def test_handles_of_other_networks_tell_nothing(handle):
 def test_every_well_known_network_has_words_of_its_own():
     words = [hub._network(module["handle"]) for module in hub.known_modules()]
     assert all(words) and len(set(words)) == len(words)
+
+
+def test_a_number_in_the_path_of_a_folder_is_no_image_size():
+    assert hub.image_size("/data/256/photos/net") is None
+    assert hub.image_size("/data/256/mobilenet_v2_100_192/2") == 192

@@ -197,8 +197,9 @@ def weakest(curve: DataCurve, count: int = 5) -> list[str]:
 
     The lowest of many look worse than they are; their gain is still measured on the same images at every size.
     """
-    accuracy = pd.Series(np.nanmean(curve.hits[-1], axis=0)).groupby(curve.labels).mean()
-    return accuracy.dropna().nsmallest(count).index.tolist()
+    judged = ~np.isnan(curve.hits[-1]).all(axis=0)
+    hits = np.nanmean(curve.hits[-1][:, judged], axis=0)
+    return pd.Series(hits).groupby(curve.labels[judged]).mean().nsmallest(count).index.tolist()
 
 
 def written(fits: Mapping[str, Fit]) -> pd.DataFrame:

@@ -63,7 +63,9 @@ def image_size(handle: str) -> int | None:
             return sizes[words[:length]]
     if "inception_v3" in handle or "inception-v3" in handle:
         return 299
-    in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", handle)]
+    # of a path on this disk, only the module's own name and version
+    name = handle if "://" in handle else "/".join(handle.rstrip("/").split("/")[-2:])
+    in_name = [int(number) for number in re.findall(r"(?<!\d)(\d{2,3})(?!\d)", name)]
     return next((number for number in reversed(in_name) if number in _SIZES), None)
 
 
