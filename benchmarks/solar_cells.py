@@ -36,7 +36,8 @@ def main() -> None:
         learning_rate=float(path.chosen["learning_rate"]),
         weight_decay=float(path.chosen["weight_decay"]),
     )
-    print(f"03_retrain chose weight_decay {settings.weight_decay:g}; 04_overfitting: {regularisation.describe(path)}")
+    said = regularisation.describe(path.chosen)
+    print(f"03_retrain chose weight_decay {settings.weight_decay:g}; 04_overfitting: {said}")
 
     quarter = np.where(np.arange(len(labels)) % 4 == 0, "validation", "train")  # how many, not which
     splits = resampling.repeated_folds(labels, groups, quarter, 50)

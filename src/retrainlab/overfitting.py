@@ -151,8 +151,8 @@ def judge(evidence: Evidence) -> Verdict:
     said = f"training minus validation accuracy is {points(gap)}"
     if "train" in gap:
         said = (
-            f"it is right for {gap['train']:.1%} of the images that it has learnt from and for {gap['validation']:.1%} "
-            f"of others; the gap is {points(gap)}"
+            f"layers trained like this one are right for {gap['train']:.1%} of the images that they have learnt from "
+            f"and for {gap['validation']:.1%} of others; the gap is {points(gap)}"
         )
     low, high = gap["interval"]
     if settings and settings["interval"][0] > 0 and (evidence.settings_train or 0) >= SMALL_GAP:
@@ -163,7 +163,7 @@ def judge(evidence: Evidence) -> Verdict:
             "too early.",
         )
     if low > SMALL_GAP:
-        return Verdict("overfits", f"It overfits: {said}, more than {100 * SMALL_GAP:.0f} points beyond chance.")
+        return Verdict("overfits", f"It overfits: {said}, surely above the {100 * SMALL_GAP:.0f} that are tolerated.")
     if high <= LARGE_GAP:
         return Verdict("fits", f"It fits: {said}, so new images are labelled nearly as well as those learnt from.")
     return Verdict(
@@ -177,15 +177,35 @@ def _known(difference: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return difference if difference and difference["accuracy"] is not None else None
 
 
-def markdown(verdict: Verdict, advice: Sequence[str], doubtful: int = 0) -> str:
+def found(evidence: Evidence, verdict: Verdict) -> str:
+    """Say what the rules were applied to, rule by rule, in Markdown."""
+    gap, price, settings = (_known(e) for e in (evidence.gap, evidence.price, evidence.settings))
+    leaking = f"{evidence.leaking:.1%} of the validation images have a near-duplicate in training"
+    cost = f"; keeping them together lowers accuracy by {points(price)}" if price else ""
+    moved = f"training accuracy by {100 * (evidence.settings_train or 0):+.1f} points"
+    said = [
+        f"Rule 1: {leaking}{cost}.",
+        f"Rule 2: other settings change validation accuracy by {points(settings)} and {moved}." if settings else "",
+        f"Rules 3 and 4: the gap is {points(gap)}." if gap else "",
+        f"So the verdict is **{verdict.name}**.",
+    ]
+    return "\n".join(["Found here:", "", *(f"- {sentence}" for sentence in said if sentence)])
+
+
+def markdown(verdict: Verdict, advice: Sequence[str], baseline: str = "", doubtful: int = 0) -> str:
     """Say a verdict and what would help, in Markdown, for the top of a page.
 
     Args:
+        baseline: what guessing would give, and the weakest label.
         doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
     """
-    said = [f"**{verdict.sentence}**", ""]
+    said = [f"**{verdict.sentence}** {baseline}", ""]
     if advice:
-        said += ["What was tried, the largest gain first:", "", *(f"1. {sentence}" for sentence in advice)]
+        said += [
+            "What was tried, and what it changes, the largest gain first:",
+            "",
+            *(f"1. {sentence}" for sentence in advice),
+        ]
     if doubtful:
         said += ["", f"{doubtful:,} labels are in doubt. Reviewing them is the cheapest experiment that is left."]
     return "\n".join(said)
@@ -202,6 +222,7 @@ def advise(gains: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     said = []
     for what, gain in sorted(known, key=lambda item: -item[1]["accuracy"]):
         low, high = gain["interval"]
+        low, high = (round(100 * end, 1) for end in (low, high))  # as they are shown
         sure = "" if low > 0 else "; it would make things worse" if high < 0 else "; not beyond chance"
         said.append(f"{what}: validation accuracy {points(gain)}{sure}.")
     return said

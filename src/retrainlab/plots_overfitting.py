@@ -1,5 +1,6 @@
 """The figures of 04_overfitting; see `plots` for their style."""
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,14 +12,15 @@ from matplotlib.ticker import LogLocator, PercentFormatter, StrMethodFormatter
 
 from .datacurve import DataCurve, Fit
 from .images import read_many
-from .plots import COLOURS, LINES, axes_of, gallery, short
+from .plots import COLOURS, LINES, MARKERS, axes_of, gallery, short
 
 
-def gaps(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def gaps(rows: pd.DataFrame, guess: float, ax: Axes | None = None) -> Axes:
     """Training and validation accuracy, one row a way of training, joined by the gap between them.
 
     Args:
         rows: of `overfitting.gaps`.
+        guess: the accuracy of always answering with the most common label; a dotted line.
     """
     ax = axes_of(ax, 8, 1.3 + 0.5 * len(rows))
     places = np.arange(len(rows))
@@ -26,8 +28,9 @@ def gaps(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for shift, split in ((-0.12, "train"), (0.12, "validation")):
         ax.hlines(places + shift, rows[f"{split} low"], rows[f"{split} high"], color=COLOURS[split], linewidth=2.5)
         ax.plot(rows[split], places + shift, "o", color=COLOURS[split], markersize=7, label=split)
+    ax.axvline(guess, color="0.4", linewidth=1, linestyle=":", label="always the most\ncommon label")
     ax.set(yticks=places, yticklabels=list(rows.index), ylim=(len(rows) - 0.5, -0.5),
-           xlabel="accuracy; bars: 95% interval, or where 95% of the re-splits lie", title="The gap")  # fmt: skip
+           xlabel="accuracy (bars: the run's 95% interval; where 95% of re-splits lie)", title="The gap")  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -84,15 +87,19 @@ def near_duplicates(crossing: pd.DataFrame, image_dir: Path, most: int = 9) -> n
             ax.imshow(read_many([image_dir / path], (160, 160))[0])
             name = short(Path(path).name, 18)
             ax.set_title(f"{split}\n{name}", fontsize="small", loc="center", color=COLOURS[split])
-    figure.suptitle("Near-duplicates in different splits, pair by pair", x=0.01, ha="left")
+    said = f", the {most} most alike of {len(crossing)}" if len(crossing) > most else ""
+    figure.suptitle(f"Near-duplicates in different splits, pair by pair{said}", x=0.01, ha="left")
     return axes
 
 
 def suspects(table: pd.DataFrame, image_dir: Path, most: int = 12) -> np.ndarray:
-    """A gallery of images whose label is in doubt; `table`: columns path, label, suggested, probability."""
+    """A gallery of images whose label is in doubt, the likeliest first; `table`: columns path, label, suggested."""
     shown = table.head(most)
-    captions = [f"{short(r.label, 19)}\n→ {short(r.suggested, 17)}?" for r in shown.itertuples()]
-    return gallery([image_dir / path for path in shown["path"]], captions, "Labels in doubt", side=1.65)
+    captions = [
+        f"{short(Path(r.path).name, 26)}\n{short(r.label, 26)}\n→ {short(r.suggested, 24)}?" for r in shown.itertuples()
+    ]
+    title = "Labels in doubt" + (f", the {most} likeliest of {len(table):,}" if len(table) > most else "")
+    return gallery([image_dir / path for path in shown["path"]], captions, title, columns=4, side=2.4)
 
 
 def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax: Axes | None = None) -> Axes:
@@ -104,14 +111,14 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
     """
     ax = axes_of(ax, 8, 4.2)
     decays = sorted(set(table["weight_decay"]))
-    for decay, colour in zip(decays, sns.color_palette("viridis", len(decays)), strict=True):
+    for decay, colour, marker in zip(decays, sns.color_palette("viridis", len(decays)), cycle(MARKERS), strict=False):
         mine = table[table["weight_decay"] == decay]
-        ax.plot(100 * (mine["train accuracy"] - mine["validation accuracy"]), mine["validation accuracy"], "o",
-                color=colour, markersize=5, alpha=0.8, label=f"{decay:g}")  # fmt: skip
+        ax.plot(100 * (mine["train accuracy"] - mine["validation accuracy"]), mine["validation accuracy"], marker,
+                color=colour, markersize=6, alpha=0.8, linestyle="", label=f"{decay:g}")  # fmt: skip
     ends = [(100 * (row["train accuracy"] - row["validation accuracy"]), row["validation accuracy"])
             for row in (current, chosen)]  # fmt: skip
     ax.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 7, "shrinkB": 9})
-    for (x, y), marker, name in zip(ends, "s*", ("as it is", "best"), strict=True):
+    for (x, y), marker, name in zip(ends, "s*", ("as it is", "chosen"), strict=True):
         ax.plot(x, y, marker, color="white", markeredgecolor="black", markersize=9 if marker == "s" else 15, label=name)
     ax.set(xlabel="gap: training minus validation accuracy (percentage points)", ylabel="validation accuracy",
            title=f"{len(table)} settings: weight decays, learning rates and steps")  # fmt: skip
@@ -129,10 +136,10 @@ def data_curve(curve: DataCurve, fit: Fit, ax: Axes | None = None) -> Axes:
     if np.isfinite(fit.twice):
         sizes = np.geomspace(fit.sizes[0], 2 * fit.sizes[-1], 60)
         ax.plot(sizes, 1 - fit.error(sizes), LINES["validation"], color=COLOURS["validation"], label="power law")
-        low, high = (1 - error for error in fit.twice_interval)
+        low, high = (1 - fit.now + gain for gain in fit.gain_interval)
         ax.plot([sizes[-1]] * 2, [low, high], color=COLOURS["validation"], linewidth=3, alpha=0.5)
         ax.plot(sizes[-1], 1 - fit.twice, "D", color="white", markeredgecolor=COLOURS["validation"],
-                label="twice the images,\n95% interval")  # fmt: skip
+                label="twice the images,\nwith the 95% interval\nof the gain")  # fmt: skip
     ax.set(xlabel="training images (logarithmic)", ylabel="accuracy", title="More images", xscale="log")
     ax.set_xticks(ticks := [*curve.sizes, *([2 * curve.sizes[-1]] if np.isfinite(fit.twice) else [])])
     ax.set_xticklabels([f"{size:,.0f}" for size in ticks])
@@ -155,7 +162,8 @@ def memorised(table: pd.DataFrame, ax: Axes | None = None, most: int = 15) -> Ax
     ax.plot(shown["memorised"], places, "o", color=COLOURS["train"], markersize=7)
     said = f", the {most} worst of {len(known)} labels" if len(known) > most else ""
     ax.set(yticks=places, yticklabels=[f"{short(str(label))} (n = {n:,})" for label, n in shown["n"].items()],
-           ylim=(len(shown) - 0.4, -0.6), xlim=(0, None), xlabel="share of its images, with 95% interval",
+           ylim=(len(shown) - 0.4, -0.6), xlim=(0, None),
+           xlabel="share of its images: right when learnt from, wrong when not; with 95% interval",
            title=f"Remembered, not understood{said}")  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.grid(axis="y", visible=False)

@@ -120,9 +120,8 @@ def settings_path(
     )
 
 
-def describe(path: SettingsPath) -> str:
-    """Name the chosen settings: `weight_decay 0.1, learning_rate 0.003, 2,000 steps`."""
-    row = path.chosen
+def describe(row: pd.Series) -> str:
+    """Name settings, a row of `SettingsPath.table`: `weight_decay 0.1, learning_rate 0.003, 2,000 steps`."""
     return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {row['step']:,.0f} steps"
 
 
