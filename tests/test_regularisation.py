@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from test_resampling import QUICK, blobs, folds
 
@@ -105,3 +106,8 @@ def test_one_re_split_is_not_enough_to_tell_noise_by():
     result = resampling.cross_validate(features, labels, splits, QUICK, 100)
     with pytest.raises(RetrainLabError, match="1 re-split has validation images"):
         regularisation.early_stopping(result)
+
+
+def test_settings_are_named_by_their_parameters():
+    row = pd.Series({"weight_decay": 0.1, "learning_rate": 0.01 / 3, "step": 2000.0})
+    assert regularisation.describe(row) == "weight_decay 0.1, learning_rate 0.00333, how_many_training_steps 2000"

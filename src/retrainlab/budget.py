@@ -44,7 +44,7 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
         RetrainLabError: minutes is not above 0.
     """
     if not minutes > 0:
-        raise RetrainLabError(f"budget is {minutes:g}. Expected minutes, above 0.")
+        raise RetrainLabError(f"budget_minutes is {minutes:g}. Expected minutes, above 0.")
     rates = [settings.learning_rate * factor for factor in _RATES]
     tried = len(rates) * len({*_WEIGHT_DECAYS, settings.weight_decay})
     trained = {name: count * {"folds": tried, "curve": _SIZES}.get(name, 1) for name, count in _FULL.items()}

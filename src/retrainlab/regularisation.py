@@ -121,8 +121,9 @@ def settings_path(
 
 
 def describe(row: pd.Series) -> str:
-    """Name settings, a row of `SettingsPath.table`: `weight_decay 0.1, learning_rate 0.003, 2,000 steps`."""
-    return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {row['step']:,.0f} steps"
+    """Name settings, a row of `SettingsPath.table`: by its parameters, as `report -p` takes them."""
+    steps = f"how_many_training_steps {row['step']:.0f}"
+    return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {steps}"
 
 
 def early_stopping(result: CrossValidation) -> EarlyStopping:
