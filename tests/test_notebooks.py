@@ -165,10 +165,12 @@ def test_plain_papermill_from_both_places(made, place, tmp_path):
 
 def test_distortions_are_shown_cached_and_judged(made, tmp_path):
     _, _, _, values = made
-    some = {"flip_left_right": True, "random_crop": 10, "distortion_variants": 3, "reports_dir": str(tmp_path)}
+    some = {"flip_left_right": True, "random_crop": 10, "distortion_variants": 3, "reports_dir": str(tmp_path),
+            "distortions_apart": True}  # fmt: skip
     reports.report("bent", values | some, only=["02", "03"], say=lambda line: None)
     text = (tmp_path / "bent" / "03_retrain.html").read_text()
-    assert "together: validation accuracy" in text
+    for name in ("together", "flip_left_right", "random_crop"):
+        assert f"{name}: validation accuracy " in text
     assert "distorted images: " in text and "none computed" in text  # 02 had computed them
 
 
