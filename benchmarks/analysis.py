@@ -39,7 +39,7 @@ def generate(images: int) -> tuple[np.ndarray, pd.DataFrame]:
     """Bottlenecks as after a ReLU, and their images table."""
     random = np.random.default_rng(0)
     classes = np.sort(random.integers(0, LABELS, images))
-    centres = random.normal(0, 0.22, (LABELS, DIM)).astype(np.float32)
+    centres = random.normal(0, 0.15, (LABELS, DIM)).astype(np.float32)
     features = np.maximum(random.standard_normal((images, DIM), np.float32) + centres[classes], 0)
     paths = [f"breed {number:03}/{row:05}.jpg" for row, number in enumerate(classes)]
     split = random.choice(["train", "validation", "test"], images, p=[0.6, 0.15, 0.25])

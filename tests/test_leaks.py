@@ -172,3 +172,55 @@ def test_features_that_tell_too_little_are_named():
     few = np.random.default_rng(0).normal(0, 1, (500, 2)).astype(np.float32)
     table = pd.DataFrame({"path": "p", "label": "a", "split": ["train", "test"] * 250})
     assert "vary in too few ways" in leaks.describe(leaks.find(leaks.neighbours(few), ["a"] * 500), table)
+
+
+def test_the_share_of_validation_images_that_leak(table):
+    pairs = pairs_of((0, 2, 0.99), (1, 2, 0.98), (2, 3, 0.97), (0, 3, 0.96))
+    assert leaks.share(leaks.crossing(pairs, table), table) == 1  # one validation image, counted once
+    table.loc[3, "split"] = "validation"
+    assert leaks.share(leaks.crossing(pairs_of((0, 2, 0.99)), table), table) == 0.5
+    assert leaks.share(leaks.crossing(pairs_of((2, 3, 0.99), (2, 4, 0.9)), table), table) == 0  # none in training
+    table["split"] = ["train", "train", "test", "test", "test"]
+    assert leaks.share(leaks.crossing(pairs, table), table) == 0
+
+
+def test_the_price_has_a_known_interval():
+    apart, together = np.array([1, 1, 0, 0.5]), np.array([0, 1, 0, 0.5])
+    price = leaks.price(apart, together, np.arange(4))
+    # changes 1, 0, 0, 0, and beside them 1 and -1: squares about 0.25 of 0.75 and 2.125, times 4 / 3
+    half = 1.96 * np.sqrt(2.875 * 4 / 3) / 4
+    assert price["accuracy"] == 0.25 and price["interval"] == pytest.approx([0.25 - half, 0.25 + half])
+    none = leaks.price(np.ones(9), np.ones(9), np.arange(9))
+    assert none["accuracy"] == 0 and -0.35 < none["interval"][0] < -0.25  # nine images that agree prove little
+
+
+def test_images_of_a_group_count_as_one_in_the_price():
+    random = np.random.default_rng(0)
+    apart, together = random.random(50), random.random(50)
+    once = leaks.price(apart, together, np.arange(50))
+    thrice = leaks.price(apart.repeat(3), together.repeat(3), np.arange(50).repeat(3))
+    assert thrice["accuracy"] == pytest.approx(once["accuracy"])
+    assert thrice["interval"] == pytest.approx(once["interval"])
+    independent = leaks.price(apart.repeat(3), together.repeat(3), np.arange(150))
+    assert np.ptp(independent["interval"]) < 0.6 * np.ptp(once["interval"])
+
+
+def test_images_that_were_not_judged_both_ways_have_no_part_in_the_price():
+    apart, together = np.array([1, 1, 0, np.nan, 1]), np.array([0, 1, 0, 1, np.nan])
+    assert leaks.price(apart, together, np.arange(5)) == leaks.price(apart[:3], together[:3], np.arange(3))
+    unknown = {"accuracy": None, "interval": None}
+    assert leaks.price(apart[3:], together[3:], np.arange(2)) == unknown
+    assert leaks.price(apart[:0], together[:0], np.arange(0)) == unknown
+    assert leaks.price(apart[:3], together[:3], np.zeros(3)) == unknown  # one group
+
+
+def test_the_interval_of_the_price_holds_the_truth():
+    """Pairs of copies: a pair's two images gain 0.4 where they were found out, in a third of 60 pairs."""
+    random = np.random.default_rng(0)
+    held = []
+    for _ in range(1000):
+        gain = np.where(random.random(60) < 1 / 3, random.random(60) < 0.4, 0).repeat(2)
+        together = (random.random(120) < 0.5) * (1 - gain)
+        low, high = leaks.price(together + gain, together, np.arange(60).repeat(2))["interval"]
+        held.append(low <= 0.4 / 3 <= high)
+    assert 0.93 <= np.mean(held) <= 0.98

@@ -1,6 +1,28 @@
-import pytest
+import runpy
+from pathlib import Path
 
-from retrainlab.overfitting import LARGE_GAP, RULES, SMALL_GAP, Evidence, advise, judge
+import numpy as np
+import pandas as pd
+import pytest
+from test_resampling import QUICK, blobs, folds
+
+from retrainlab import evaluation, resampling
+from retrainlab.overfitting import (
+    LARGE_GAP,
+    RULES,
+    SMALL_GAP,
+    Evidence,
+    Verdict,
+    advise,
+    found,
+    gaps,
+    judge,
+    markdown,
+    mean_gap,
+    written,
+)
+
+PLANTED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "planted.py"))
 
 
 def change(accuracy, low, high):
@@ -27,8 +49,8 @@ def change(accuracy, low, high):
     ],
 )
 def test_the_rules(evidence, verdict):
-    found = judge(evidence)
-    assert found.name == verdict and found.sentence.endswith(".")
+    given = judge(evidence)
+    assert given.name == verdict and given.sentence.endswith(".")
     assert f"**{verdict}**" in RULES
 
 
@@ -53,3 +75,133 @@ def test_advice_is_ranked_by_what_was_measured():
         "fewer steps: validation accuracy +0.1 points [-1.0, 1.2]; not beyond chance.",
         "smoothing: validation accuracy -2.0 points [-3.0, -1.0]; it would make things worse.",
     ]
+
+
+# --------------------------------------------------------------------------------------------- the gap
+
+
+def run(**right: tuple[int, int]) -> tuple[dict, pd.DataFrame]:
+    """Metrics and predictions of a run that gets so many of so many images of each split right; logits 2 and 0."""
+    parts = []
+    for split, (hits, n) in right.items():
+        table = pd.DataFrame({"path": [f"{split} {i}" for i in range(n)], "label": "a", "split": split})
+        logits = np.where(np.arange(n)[:, None] < hits, [2.0, 0.0], [0.0, 2.0]).astype(np.float32)
+        parts.append(evaluation.predictions(table, logits, ["a", "b"]))
+    predicted = pd.concat(parts, ignore_index=True)
+    return evaluation.summarise(predicted, ["a", "b"]) | {"labels": ["a", "b"]}, predicted
+
+
+@pytest.fixture(scope="module")
+def crossed():
+    features, labels = blobs(120, spread=2)
+    return resampling.cross_validate(features, labels, folds(labels, 10), QUICK)
+
+
+def test_the_gap_of_a_run_has_known_values():
+    metrics, predicted = run(train=(90, 100), validation=(15, 20), test=(0, 7))
+    (row,) = gaps(metrics, predicted, {}).to_dict("records")
+    assert (row["train"], row["validation"], row["gap"]) == pytest.approx((0.9, 0.75, 0.15))
+    assert (row["gap low"], row["gap high"]) == evaluation.difference_interval(90, 100, 15, 20)
+    assert (row["train low"], row["train high"]) == evaluation.wilson_interval(90, 100)
+    assert (row["validation low"], row["validation high"]) == evaluation.wilson_interval(15, 20)
+    # a wrong image costs 2 nats more than a right one: 0.25 x 2 less 0.1 x 2
+    half = 1.96 * np.sqrt(4 * 0.25 * 0.75 / 20 + 4 * 0.1 * 0.9 / 100)
+    assert row["cross_entropy gap"] == pytest.approx(0.3, abs=1e-6)
+    assert (row["cross_entropy gap low"], row["cross_entropy gap high"]) == pytest.approx((0.3 - half, 0.3 + half))
+
+
+def test_without_predictions_only_the_interval_of_cross_entropy_is_missing():
+    metrics, predicted = run(train=(9, 10), validation=(3, 5))
+    whole, without = gaps(metrics, predicted, {}), gaps(metrics, None, {})
+    unknown = ["cross_entropy gap low", "cross_entropy gap high"]
+    assert without[unknown].isna().all(axis=None)
+    pd.testing.assert_frame_equal(without.drop(columns=unknown), whole.drop(columns=unknown))
+
+
+def test_without_validation_images_there_is_no_gap_of_the_run():
+    metrics, predicted = run(train=(9, 10))
+    table = gaps(metrics, predicted, {"re-splits": None, "with shuffled labels": None})
+    assert table.empty and written(table).empty
+
+
+def test_re_splits_stand_beside_the_run(crossed):
+    metrics, predicted = run(train=(9, 10), validation=(3, 5))
+    table = gaps(metrics, predicted, {"re-splits": crossed, "with shuffled labels": None})
+    assert table.index.tolist() == ["this run", "10 re-splits"] and table.notna().all(axis=None)
+    row, members = table.loc["10 re-splits"], crossed.members
+    for split in ("train", "validation"):
+        values = members[f"{split} accuracy"]
+        assert row[split] == pytest.approx(values.mean())
+        assert (row[f"{split} low"], row[f"{split} high"]) == resampling.spread(values)
+    assert row["gap"] == pytest.approx(row["train"] - row["validation"])
+    assert row["gap low"] < row["gap"] < row["gap high"]
+    entropy = members["validation cross_entropy"].mean() - members["train cross_entropy"].mean()
+    assert row["cross_entropy gap"] == pytest.approx(entropy)
+    assert row["cross_entropy gap low"] < entropy < row["cross_entropy gap high"]
+
+
+def test_the_mean_gap_is_that_of_the_re_splits(crossed):
+    gap, members = mean_gap(crossed), crossed.members
+    assert gap["train"] == pytest.approx(members["train accuracy"].mean())
+    assert gap["validation"] == pytest.approx(members["validation accuracy"].mean())
+    assert gap["accuracy"] == pytest.approx(gap["train"] - gap["validation"])
+    low, high = gap["interval"]
+    assert low < gap["accuracy"] < high and judge(Evidence(gap)).sentence
+
+
+def test_gaps_are_written_for_people():
+    metrics, predicted = run(train=(90, 100), validation=(15, 20))
+    row = written(gaps(metrics, predicted, {})).loc["this run"]
+    assert (row["training accuracy"], row["validation accuracy"]) == ("90.0%", "75.0%")
+    assert row["gap"] == evaluation.points(metrics["gap"]) and row["gap"].startswith("+15.0 points [")
+    assert row["cross-entropy gap (nats)"] == "+0.300 [-0.097, 0.697]"
+
+
+def test_the_verdict_stands_above_what_was_tried():
+    verdict = Verdict("fits", "It fits.")
+    assert markdown(verdict, []).strip() == "**It fits.**"
+    whole = markdown(verdict, ["this.", "that."], "Guessing gives 50.0%.", doubtful=1234).splitlines()
+    assert whole[0] == "**It fits.** Guessing gives 50.0%." and whole[4:6] == ["1. this.", "1. that."]
+    assert whole[-1].startswith("1,234 labels are in doubt.")
+    assert "in doubt" not in markdown(verdict, ["this."])
+
+
+def test_what_the_rules_were_applied_to_is_said():
+    evidence = Evidence(change(0.1, 0.05, 0.2), 0.125, change(0.07, 0.02, 0.11), change(0.01, -0.02, 0.04), -0.03)
+    said = found(evidence, judge(evidence)).splitlines()
+    assert said[2:] == [
+        "- Rule 1: 12.5% of the validation images have a near-duplicate in training; keeping them together lowers "
+        "accuracy by +7.0 points [2.0, 11.0].",
+        "- Rule 2: other settings change validation accuracy by +1.0 points [-2.0, 4.0] and training accuracy by "
+        "-3.0 points.",
+        "- Rules 3 and 4: the gap is +10.0 points [5.0, 20.0].",
+        "- So the verdict is **leaks**.",
+    ]
+    unknown = Evidence(None)
+    assert found(unknown, judge(unknown)).splitlines()[2:] == [
+        "- Rule 1: 0.0% of the validation images have a near-duplicate in training.",
+        "- So the verdict is **too few images to tell**.",
+    ]
+
+
+# --------------------------------------------------------------------------------------------- planted truths
+
+
+@pytest.mark.parametrize("scenario", ["noise", "held_back", "well_posed"])
+def test_the_verdict_on_generated_bottlenecks_is_what_was_planted(scenario):
+    answer = PLANTED[scenario](0)
+    assert answer.right, answer.said
+
+
+def test_planted_duplicates_leak_and_have_their_price():
+    for answer in PLANTED["duplicates"](0):
+        assert answer.right, answer.said
+
+
+def test_without_its_duplicates_nothing_leaks():
+    """The pictures of the scenario above, each once: the answer that is right there would be wrong here."""
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 2, 600)
+    features = (random.normal(0, 0.04, (2, 256))[classes] + random.normal(0, 1, (600, 256))).astype(np.float32)
+    analysis = PLANTED["analyse"](features, PLANTED["names"](classes), PLANTED["SETTINGS"], 0)
+    assert analysis.verdict.name == "overfits" and analysis.evidence.leaking < 0.01

@@ -193,3 +193,26 @@ def test_the_corrected_interval_of_re_splits_holds_the_truth():
 def test_the_spread_is_what_most_re_splits_show():
     assert resampling.spread(np.arange(1001) / 1000) == pytest.approx((0.025, 0.975))
     assert resampling.spread([0.5, np.nan]) == (0.5, 0.5) and np.isnan(resampling.spread([])).all()
+
+
+def test_out_of_fold_predictions_are_those_of_the_mean_probabilities():
+    features, labels = blobs(60)
+    table = pd.DataFrame({"path": np.arange(60).astype(str), "label": labels, "split": "train"})
+    splits = folds(labels, 10)
+    splits[:, 0] = "train"  # never validates
+    result = resampling.cross_validate(features, labels, splits, QUICK)
+    judged = resampling.out_of_fold(result, table)
+    assert judged["path"].tolist() == table["path"].tolist()[1:]
+    assert np.array_equal(judged["label"], labels[1:]) and set(judged["split"]) == {"train"}
+    assert softmax(np.stack(list(judged["logits"]))) == pytest.approx(result.probabilities[1:], abs=1e-5)
+    assert judged["probability"].to_numpy() == pytest.approx(result.probabilities[1:].max(axis=1), abs=1e-5)
+    right = (judged["label"] == judged["predicted"]).mean()
+    assert right == pytest.approx(np.nanmean(result.hits), abs=0.05) and right > 0.8
+
+
+def test_out_of_fold_predictions_of_nothing():
+    features, labels = blobs(30)
+    table = pd.DataFrame({"path": np.arange(30).astype(str), "label": labels, "split": "train"})
+    result = resampling.cross_validate(features, labels, np.full((2, 30), "train", dtype=object), QUICK)
+    judged = resampling.out_of_fold(result, table)
+    assert judged.empty and "logits" in judged

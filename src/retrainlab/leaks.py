@@ -156,7 +156,9 @@ def price(apart: np.ndarray, together: np.ndarray, groups: np.ndarray) -> dict[s
     """What near-duplicates across splits flatter accuracy by: {"accuracy", "interval": its 95% interval}.
 
     Images of a group count as one in the interval (cluster-robust variance, Liang & Zeger 1986,
-    doi.org/10.1093/biomet/73.1.13). None where no image was judged both ways, or all are in one group.
+    doi.org/10.1093/biomet/73.1.13), in which there are two more groups, one that gained and one that lost: without
+    them, few images that happen to agree would look certain (compare Bonett & Price 2012,
+    doi.org/10.3102/1076998611411915). None where no image was judged both ways, or all are in one group.
 
     Args:
         apart, together: float [n], the share of re-splits, as they are and with groups kept together, that got an
@@ -170,7 +172,8 @@ def price(apart: np.ndarray, together: np.ndarray, groups: np.ndarray) -> dict[s
     if count < 2:
         return {"accuracy": None, "interval": None}
     mean = float(change.mean())
-    sums = np.bincount(group, change - mean)
+    more = np.array([1 - mean, -1 - mean]) * len(change) / count
+    sums = np.concatenate([np.bincount(group, change - mean), more])
     half = 1.96 * float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(change)
     return {"accuracy": mean, "interval": [mean - half, mean + half]}
 
