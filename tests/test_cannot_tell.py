@@ -44,7 +44,7 @@ def test_labels_of_one_image_each(told, tmp_path):
 
 
 def test_no_validation_images(told, tmp_path):
-    _, compared, metrics = told(make_folder(tmp_path / "photos", {"a": 30, "b": 30}), validation=0.0)
+    _, compared, metrics = told(make_folder(tmp_path / "photos", {"a": 40, "b": 40}), validation=0.0)
     assert metrics["validation"]["n"] == 0
     assert metrics["overfitting"]["verdict"] == "fits"  # re-splits make validation images of their own
     assert "nothing" in compared

@@ -319,7 +319,7 @@ def test_the_notebook_on_runs_of_all_kinds(tmp_path):
     write_run(tmp_path, "d", n=100, seed=4)
     said = notebook(tmp_path, run="b")
     for part in ("4 runs under", "3 of 4 runs have the same images", "Best on validation: a.", "Right less often",
-                 "weight_decay matters: 0.1 is best", "Only one thing differs (weight_decay)",
+                 "weight_decay matters: 0.1 has the highest mean", "Only one thing differs (weight_decay)",
                  "also the cheapest"):  # fmt: skip
         assert part in said, part
     assert "100 images are only in 'c'" in notebook(tmp_path, run="c", compare=["c", "d"])

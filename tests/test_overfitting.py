@@ -17,6 +17,7 @@ from retrainlab.overfitting import (
     found,
     gaps,
     judge,
+    learnt,
     markdown,
     mean_gap,
     written,
@@ -68,6 +69,7 @@ def test_advice_is_ranked_by_what_was_measured():
         "smoothing": change(-0.02, -0.03, -0.01),
         "not measured": None,
         "without images": change(None, 0, 0),
+        "cannot be told": change(0.1, float("nan"), float("nan")),
     }
     assert advise(gains) == [
         "twice the images: validation accuracy +3.0 points [1.0, 5.0].",
@@ -99,34 +101,42 @@ def crossed():
 
 def test_the_gap_of_a_run_has_known_values():
     metrics, predicted = run(train=(90, 100), validation=(15, 20), test=(0, 7))
-    (row,) = gaps(metrics, predicted, {}).to_dict("records")
+    (row,) = gaps(metrics, predicted, {}, np.arange(1)).to_dict("records")
     assert (row["train"], row["validation"], row["gap"]) == pytest.approx((0.9, 0.75, 0.15))
     assert (row["gap low"], row["gap high"]) == evaluation.difference_interval(90, 100, 15, 20)
     assert (row["train low"], row["train high"]) == evaluation.wilson_interval(90, 100)
     assert (row["validation low"], row["validation high"]) == evaluation.wilson_interval(15, 20)
     # a wrong image costs 2 nats more than a right one: 0.25 x 2 less 0.1 x 2
-    half = 1.96 * np.sqrt(4 * 0.25 * 0.75 / 20 + 4 * 0.1 * 0.9 / 100)
+    half = 1.96 * np.sqrt(4 * 0.25 * 0.75 / 19 + 4 * 0.1 * 0.9 / 99)
     assert row["cross_entropy gap"] == pytest.approx(0.3, abs=1e-6)
     assert (row["cross_entropy gap low"], row["cross_entropy gap high"]) == pytest.approx((0.3 - half, 0.3 + half))
 
 
-def test_without_predictions_only_the_interval_of_cross_entropy_is_missing():
+def test_without_predictions_only_cross_entropy_is_missing():
     metrics, predicted = run(train=(9, 10), validation=(3, 5))
-    whole, without = gaps(metrics, predicted, {}), gaps(metrics, None, {})
-    unknown = ["cross_entropy gap low", "cross_entropy gap high"]
+    whole, without = gaps(metrics, predicted, {}, np.arange(1)), gaps(metrics, None, {}, np.arange(1))
+    unknown = ["cross_entropy gap", "cross_entropy gap low", "cross_entropy gap high"]
     assert without[unknown].isna().all(axis=None)
     pd.testing.assert_frame_equal(without.drop(columns=unknown), whole.drop(columns=unknown))
 
 
+def test_the_cross_entropy_gap_is_that_before_temperature_scaling():
+    metrics, predicted = run(train=(90, 100), validation=(15, 20))
+    cooled = predicted.assign(logits=[logits / 0.25 for logits in predicted["logits"]])
+    (plain,) = gaps(metrics, predicted, {}, np.arange(1)).to_dict("records")
+    (scaled,) = gaps(metrics | {"temperature": 0.25}, cooled, {}, np.arange(1)).to_dict("records")
+    assert scaled == pytest.approx(plain)
+
+
 def test_without_validation_images_there_is_no_gap_of_the_run():
     metrics, predicted = run(train=(9, 10))
-    table = gaps(metrics, predicted, {"re-splits": None, "with shuffled labels": None})
+    table = gaps(metrics, predicted, {"re-splits": None, "with shuffled labels": None}, np.arange(1))
     assert table.empty and written(table).empty
 
 
 def test_re_splits_stand_beside_the_run(crossed):
     metrics, predicted = run(train=(9, 10), validation=(3, 5))
-    table = gaps(metrics, predicted, {"re-splits": crossed, "with shuffled labels": None})
+    table = gaps(metrics, predicted, {"re-splits": crossed, "with shuffled labels": None}, np.arange(120))
     assert table.index.tolist() == ["this run", "10 re-splits"] and table.notna().all(axis=None)
     row, members = table.loc["10 re-splits"], crossed.members
     for split in ("train", "validation"):
@@ -141,20 +151,42 @@ def test_re_splits_stand_beside_the_run(crossed):
 
 
 def test_the_mean_gap_is_that_of_the_re_splits(crossed):
-    gap, members = mean_gap(crossed), crossed.members
-    assert gap["train"] == pytest.approx(members["train accuracy"].mean())
-    assert gap["validation"] == pytest.approx(members["validation accuracy"].mean())
+    gap, members = mean_gap(crossed, np.arange(120)), crossed.members
+    assert gap["train"] == pytest.approx(members["train accuracy"].mean(), abs=1e-3)
+    assert gap["validation"] == pytest.approx(members["validation accuracy"].mean(), abs=1e-3)
     assert gap["accuracy"] == pytest.approx(gap["train"] - gap["validation"])
     low, high = gap["interval"]
     assert low < gap["accuracy"] < high and judge(Evidence(gap)).sentence
+    fewer = mean_gap(crossed, np.arange(120) // 3)
+    assert fewer["accuracy"] == gap["accuracy"] and np.ptp(fewer["interval"]) > np.ptp(gap["interval"])
+
+
+def test_few_images_that_all_agree_are_not_certain():
+    features, labels = blobs(8, labels=2, spread=0.01)
+    result = resampling.cross_validate(features, labels, folds(labels, 8), QUICK)
+    gap = mean_gap(result, np.arange(8))
+    assert gap["accuracy"] == 0 and gap["interval"][0] < -0.2 and gap["interval"][1] > 0.2
+    assert judge(Evidence(gap)).name == "too few images to tell"
+
+
+def test_what_does_no_better_than_guessing_does_not_fit():
+    labels = np.array(["a"] * 150 + ["b"] * 150)
+    result = resampling.cross_validate(np.ones((300, 3), np.float32), labels, folds(labels, 10), QUICK)
+    nothing = learnt(result, labels, np.arange(300))
+    assert nothing["interval"][0] < 0
+    verdict = judge(Evidence(change(0.0, -0.01, 0.01), learnt=nothing))
+    assert verdict.name == "too few images to tell" and "cannot be shown" in verdict.sentence
+    features, labels = blobs(300)
+    result = resampling.cross_validate(features, labels, folds(labels, 10), QUICK)
+    assert learnt(result, labels, np.arange(300))["accuracy"] > 0.5
 
 
 def test_gaps_are_written_for_people():
     metrics, predicted = run(train=(90, 100), validation=(15, 20))
-    row = written(gaps(metrics, predicted, {})).loc["this run"]
+    row = written(gaps(metrics, predicted, {}, np.arange(1))).loc["this run"]
     assert (row["training accuracy"], row["validation accuracy"]) == ("90.0%", "75.0%")
     assert row["gap"] == evaluation.points(metrics["gap"]) and row["gap"].startswith("+15.0 points [")
-    assert row["cross-entropy gap (nats)"] == "+0.300 [-0.097, 0.697]"
+    assert row["cross-entropy gap (nats)"] == "+0.300 [-0.107, 0.707]"
 
 
 def test_the_verdict_stands_above_what_was_tried():
@@ -162,7 +194,7 @@ def test_the_verdict_stands_above_what_was_tried():
     assert markdown(verdict, []).strip() == "**It fits.**"
     whole = markdown(verdict, ["this.", "that."], "Guessing gives 50.0%.", doubtful=1234).splitlines()
     assert whole[0] == "**It fits.** Guessing gives 50.0%." and whole[4:6] == ["1. this.", "1. that."]
-    assert whole[-1].startswith("1,234 labels are in doubt.")
+    assert whole[-1].startswith("At most 1,234 labels are in doubt")
     assert "in doubt" not in markdown(verdict, ["this."])
 
 

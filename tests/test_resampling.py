@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import heads, resampling
+from retrainlab import evaluation, heads, resampling
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import softmax
 
@@ -161,7 +161,7 @@ def test_the_corrected_interval_has_known_values():
 
 @pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (49, 2.0096)])
 def test_students_t(freedom, t):
-    assert resampling._student(freedom) == pytest.approx(t, rel=2e-3)
+    assert evaluation.student(freedom) == pytest.approx(t, rel=2e-3)
 
 
 def test_the_corrected_interval_of_re_splits_holds_the_truth():
@@ -195,7 +195,7 @@ def test_the_spread_is_what_most_re_splits_show():
     assert resampling.spread([0.5, np.nan]) == (0.5, 0.5) and np.isnan(resampling.spread([])).all()
 
 
-def test_out_of_fold_predictions_are_those_of_the_mean_probabilities():
+def test_out_of_fold_predictions_are_those_of_one_head():
     features, labels = blobs(60)
     table = pd.DataFrame({"path": np.arange(60).astype(str), "label": labels, "split": "train"})
     splits = folds(labels, 10)
@@ -204,8 +204,8 @@ def test_out_of_fold_predictions_are_those_of_the_mean_probabilities():
     judged = resampling.out_of_fold(result, table)
     assert judged["path"].tolist() == table["path"].tolist()[1:]
     assert np.array_equal(judged["label"], labels[1:]) and set(judged["split"]) == {"train"}
-    assert softmax(np.stack(list(judged["logits"]))) == pytest.approx(result.probabilities[1:], abs=1e-5)
-    assert judged["probability"].to_numpy() == pytest.approx(result.probabilities[1:].max(axis=1), abs=1e-5)
+    assert softmax(np.stack(list(judged["logits"]))) == pytest.approx(result.once[1:], abs=1e-5)
+    assert judged["probability"].to_numpy() == pytest.approx(result.once[1:].max(axis=1), abs=1e-5)
     right = (judged["label"] == judged["predicted"]).mean()
     assert right == pytest.approx(np.nanmean(result.hits), abs=0.05) and right > 0.8
 

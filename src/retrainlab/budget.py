@@ -6,7 +6,7 @@ from .errors import RetrainLabError
 from .heads import HeadSettings
 
 _WEIGHT_DECAYS = [0.0, 0.001, 0.01, 0.1, 1.0]
-_RATES = [1 / 3, 1.0, 3.0]  # times the learning rate as it is
+_RATES = [1 / 3, 1.0, 3.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
 _FULL = {"resplits": 50, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}  # re-splits of each part
 _LEAST = {"resplits": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
 _SIZES = 5  # of the data curve
@@ -54,14 +54,15 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
     whole = fixed + settings.how_many_training_steps * step * sum(trained.values())
     share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
     counts = {name: max(_LEAST[name], int(count * share)) for name, count in _FULL.items()}
-    left = "" if share > 0.4 else "; learning rates other than the present one are left out"
+    left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
     said = f"Nothing is left out: about {max(1, round(whole / 60))} of the budget's {minutes:g} minutes are needed."
     if counts != _FULL:
         said = (
             f"Everything would take about {whole / 60:.0f} minutes on two cores; the budget is {minutes:g}. So there "
             f"are {counts['resplits']} re-splits instead of {_FULL['resplits']}, {counts['shuffled']} with shuffled "
             f"labels instead of {_FULL['shuffled']}, settings are tried on {counts['folds']} folds instead of "
-            f"{_FULL['folds']}, and the data curve is measured on {counts['curve']} instead of {_FULL['curve']}{left}. "
+            f"{_FULL['folds']}, the data curve is measured on {counts['curve']} instead of {_FULL['curve']}, and the "
+            f"price of near-duplicates on {counts['grouped']} instead of {_FULL['grouped']}{left}. "
             "Intervals are wider for it."
         )
-    return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=[] if left else rates, sentence=said)
+    return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=rates[-1:] if left else rates, sentence=said)

@@ -118,7 +118,7 @@ def conclude(effects: pd.DataFrame) -> list[str]:
     """Say in sentences which settings matter. `effects`: what `which_settings` returned."""
     if effects.empty:
         return ["The runs do not differ in any setting."]
-    said = [f"{name} matters: {row['best']} is best, {100 * row['spread']:.1f} points above the worst of "
+    said = [f"{name} matters: {row['best']} has the highest mean, {100 * row['spread']:.1f} points above the worst of "
             f"{', '.join(row['values'])} (n = {row['n']:,.0f}, corrected p {row['p corrected']:.2g})."
             for name, row in effects[effects["verdict"] == "matters"].iterrows()]  # fmt: skip
     for verdict in ("no effect can be shown", "cannot be separated", "no validation images"):

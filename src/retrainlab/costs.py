@@ -31,8 +31,8 @@ def cheapest(results: Mapping[str, Result], margin: float = MARGIN) -> tuple[pd.
 
     Each backbone is judged by its best run (see `comparison.best`); those without predictions, validation images or a
     measured time are left out. Not worse has to be shown (non-inferiority): the lower end of the 95% interval of the
-    paired difference, on the validation images that both have, must lie above minus the margin. One that is worse by
-    just the margin gets through in about 2.5% of cases.
+    paired difference, on the validation images that both have, must lie above minus the margin. Each one that is worse
+    by just the margin gets through in about 2.5% of cases.
 
     Returns:
         (table, run): index run, the cheapest first; backbone, milliseconds, n, accuracy (over its validation images),

@@ -58,6 +58,43 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 
     return {"accuracy": float(difference.mean()), "interval": [float(low), float(high)]}
 
 
+def student(freedom: int) -> float:
+    """97.5% point of Student's t; Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5), 0.2% off at most."""
+    if freedom < 3:
+        return (12.706, 4.303)[freedom - 1]
+    z = 1.959963984540054
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def clustered_mean(values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Mean of differences, each from -1 to 1, whose images depend on one another: {"accuracy", "interval"}.
+
+    Images of a group count as one in the 95% interval (cluster-robust variance, Liang & Zeger 1986,
+    doi.org/10.1093/biomet/73.1.13, with Student's t), in which there are two more images, one that gained and one that
+    lost: without them, few images that happen to agree would look certain (compare Bonett & Price 2012,
+    doi.org/10.3102/1076998611411915). None where all are in one group, or there are none.
+
+    Args:
+        values: float [n]; NaN is passed over.
+        groups: [n].
+    """
+    known = ~np.isnan(values)
+    values, group = values[known], pd.factorize(np.asarray(groups)[known])[0]
+    count = int(group.max(initial=-1)) + 1
+    if count < 2:
+        return {"accuracy": None, "interval": None}
+    mean = float(values.mean())
+    sums = np.concatenate([np.bincount(group, values - mean), [1 - mean, -1 - mean]])
+    half = student(count - 1) * float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(values)
+    return {"accuracy": mean, "interval": [max(-1.0, mean - half), min(1.0, mean + half)]}
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits [n, labels] into probabilities, float64 [n, labels]."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .evaluation import clustered_mean
+
 _COUNT = 20  # neighbours of each image that are looked at; the farther half of them sets the scale
 _CHANCE = 1.0  # unrelated pairs that may be taken for near-duplicates, in the whole data set
 _FAR = 5.0  # deviations: a feature that hardly any image has would else decide alone what is alike
@@ -153,29 +155,14 @@ def groups(n: int, pairs: pd.DataFrame, given: Sequence[Any] | np.ndarray | None
 
 
 def price(apart: np.ndarray, together: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """What near-duplicates across splits flatter accuracy by: {"accuracy", "interval": its 95% interval}.
-
-    Images of a group count as one in the interval (cluster-robust variance, Liang & Zeger 1986,
-    doi.org/10.1093/biomet/73.1.13), in which there are two more groups, one that gained and one that lost: without
-    them, few images that happen to agree would look certain (compare Bonett & Price 2012,
-    doi.org/10.3102/1076998611411915). None where no image was judged both ways, or all are in one group.
+    """What near-duplicates across splits flatter accuracy by: {"accuracy", "interval"} of `clustered_mean`.
 
     Args:
         apart, together: float [n], the share of re-splits, as they are and with groups kept together, that got an
             image right without having trained on it; NaN for none.
         groups: [n].
     """
-    change = apart - together
-    known = ~np.isnan(change)
-    change, group = change[known], pd.factorize(groups[known])[0]
-    count = group.max(initial=-1) + 1
-    if count < 2:
-        return {"accuracy": None, "interval": None}
-    mean = float(change.mean())
-    more = np.array([1 - mean, -1 - mean]) * len(change) / count
-    sums = np.concatenate([np.bincount(group, change - mean), more])
-    half = 1.96 * float(np.sqrt(count / (count - 1) * (sums**2).sum())) / len(change)
-    return {"accuracy": mean, "interval": [mean - half, mean + half]}
+    return clustered_mean(apart - together, groups)
 
 
 def crossing(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .evaluation import cross_entropies, points
+from .evaluation import clustered_mean, cross_entropies, points, wilson_interval
 from .resampling import CrossValidation, corrected_interval, spread
 
 # The thresholds of the rules. A gap is training minus validation accuracy.
@@ -23,7 +23,8 @@ The first rule that applies decides; intervals hold 95%.
 2. **underfits**: other settings raise validation accuracy by more than chance, and training accuracy by at least
    {100 * SMALL_GAP:.0f} points.
 3. **overfits**: the gap is larger than {100 * SMALL_GAP:.0f} points by more than chance (its interval lies above that).
-4. **fits**: the gap is at most {100 * LARGE_GAP:.0f} points by more than chance (its interval ends below that).
+4. **fits**: the gap is at most {100 * LARGE_GAP:.0f} points by more than chance (its interval ends below that), and new
+   images are labelled better than by always answering with the most common label, by more than chance.
 5. **too few images to tell**: everything else."""
 
 
@@ -31,14 +32,18 @@ The first rule that applies decides; intervals hold 95%.
 
 
 def gaps(
-    metrics: Mapping[str, Any], predicted: pd.DataFrame | None, others: Mapping[str, CrossValidation | None]
+    metrics: Mapping[str, Any],
+    predicted: pd.DataFrame | None,
+    others: Mapping[str, CrossValidation | None],
+    groups: np.ndarray,
 ) -> pd.DataFrame:
     """Lay out training and validation figures and the gap between them, of a run and of re-splits.
 
     Args:
         metrics: of the run, as `evaluation.summarise` returned them.
-        predicted: its predictions table; None leaves out the interval of its cross-entropy gap.
+        predicted: its predictions table; None leaves out its cross-entropy gap.
         others: what to call them -> re-splits; None is left out.
+        groups: [n], of the images that were split again.
 
     Returns:
         A row each: train, validation (accuracy), and of both `<split> low`, `<split> high`: the 95% interval for the
@@ -50,15 +55,15 @@ def gaps(
         row = _row("gap", metrics["gap"]["accuracy"], metrics["gap"]["interval"])
         for split in ("train", "validation"):
             row |= _row(split, metrics[split]["accuracy"], metrics[split]["interval"])
-        low, high = _cross_entropy_gap(predicted, metrics["labels"]) if predicted is not None else (np.nan, np.nan)
-        loss = metrics["validation"]["cross_entropy"] - metrics["train"]["cross_entropy"]
-        rows["this run"] = row | _row("cross_entropy gap", loss, (low, high))
+        loss, interval = np.nan, (np.nan, np.nan)
+        if predicted is not None:
+            loss, interval = _cross_entropy_gap(predicted, metrics["labels"], metrics.get("temperature", 1.0))
+        rows["this run"] = row | _row("cross_entropy gap", loss, interval)
     for name, result in others.items():
         if result is not None:
-            row = {}
-            for column in ("gap", "cross_entropy gap"):
-                values = result.members[column]
-                row |= _row(column, values.mean(), corrected_interval(values, result.share_validation))
+            gap, losses = mean_gap(result, groups), result.members["cross_entropy gap"]
+            row = _row("gap", gap["accuracy"], gap["interval"] or (np.nan, np.nan))
+            row |= _row("cross_entropy gap", losses.mean(), corrected_interval(losses, result.share_validation))
             for split in ("train", "validation"):
                 values = result.members[f"{split} accuracy"]
                 row |= _row(split, values.mean(), spread(values))
@@ -80,27 +85,68 @@ def written(gaps: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def mean_gap(result: CrossValidation) -> dict[str, Any]:
-    """Train minus validation accuracy, mean over re-splits: {"accuracy", "interval", "train", "validation"}."""
-    values = result.members["gap"]
-    train, validation = (float(result.members[f"{split} accuracy"].mean()) for split in ("train", "validation"))
-    interval = list(corrected_interval(values, result.share_validation))
-    return {"accuracy": float(values.mean()), "interval": interval, "train": train, "validation": validation}
+def mean_gap(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
+    """Train minus validation accuracy, mean over images: {"accuracy", "interval", "train", "validation"}.
+
+    An image's own gap is how much more often heads get it right that have learnt from it than those that have not; the
+    95% interval is that of `evaluation.clustered_mean`, widened for heads that share training images, by one over the
+    root of the share that trains. On generated data it held the true gap in 92 to 100 of 100 cases; the corrected
+    variance of re-splits (Nadeau & Bengio 2003) is up to seven times as wide, since it counts the luck of the
+    validation images, which cancels out here.
+
+    Args:
+        groups: [n]; images of one group count as one.
+    """
+    gap = clustered_mean(result.train_hits - result.hits, groups)
+    if gap["accuracy"] is None:
+        return gap
+    wider = (1 - result.share_validation) ** -0.5
+    low, high = (gap["accuracy"] + wider * (end - gap["accuracy"]) for end in gap["interval"])
+    known = ~np.isnan(result.train_hits - result.hits)
+    train, validation = (float(hits[known].mean()) for hits in (result.train_hits, result.hits))
+    return {"accuracy": gap["accuracy"], "interval": [low, high], "train": train, "validation": validation}
+
+
+def learnt(result: CrossValidation, labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """Out-of-fold accuracy minus that of always answering with the most common label: {"accuracy", "interval"}."""
+    judged = _judged(result, groups)
+    if judged["accuracy"] is None:
+        return {"accuracy": None, "interval": None}
+    guess = float(pd.Series(labels[~np.isnan(result.hits)]).value_counts(normalize=True).max())
+    return {"accuracy": judged["accuracy"] - guess, "interval": [end - guess for end in judged["interval"]]}
+
+
+def _judged(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
+    """Out-of-fold accuracy with Wilson's interval, as if there were one image a group."""
+    known = ~np.isnan(result.hits)
+    n = len(set(np.asarray(groups)[known]))
+    if n == 0:
+        return {"accuracy": None, "interval": None}
+    accuracy = float(result.hits[known].mean())
+    return {"accuracy": accuracy, "interval": list(wilson_interval(accuracy * n, n))}
 
 
 def _row(name: str, value: float, interval: Any) -> dict[str, float]:
     return {name: value, f"{name} low": interval[0], f"{name} high": interval[1]}
 
 
-def _cross_entropy_gap(predicted: pd.DataFrame, labels: list[str]) -> tuple[float, float]:
-    """95% interval of validation minus train cross-entropy, of independent images (Welch, normal)."""
+def _cross_entropy_gap(
+    predicted: pd.DataFrame, labels: list[str], temperature: float
+) -> tuple[float, tuple[float, float]]:
+    """Validation minus train cross-entropy, and its 95% interval, of independent images (Welch, normal).
+
+    Before temperature scaling: that was fitted on the validation images, and re-splits have none.
+    """
     sides = []
     for split in ("validation", "train"):
         rows = predicted[predicted["split"] == split]
-        sides.append(cross_entropies(np.stack(list(rows["logits"])), pd.Index(labels).get_indexer(rows["label"])))
-    gap = sides[0].mean() - sides[1].mean()
-    half = 1.96 * float(np.sqrt(sum(side.var() / len(side) for side in sides)))
-    return float(gap - half), float(gap + half)
+        logits = np.stack(list(rows["logits"])) * temperature
+        sides.append(cross_entropies(logits, pd.Index(labels).get_indexer(rows["label"])))
+    gap = float(sides[0].mean() - sides[1].mean())
+    if min(map(len, sides)) < 2:
+        return gap, (np.nan, np.nan)
+    half = 1.96 * float(np.sqrt(sum(side.var(ddof=1) / len(side) for side in sides)))
+    return gap, (gap - half, gap + half)
 
 
 # --------------------------------------------------------------------------------------------- the verdict
@@ -118,6 +164,7 @@ class Evidence:
         price: accuracy as split, minus accuracy with near-duplicates kept together.
         settings: what the best settings found change in validation accuracy.
         settings_train: what they change in training accuracy, a number.
+        learnt: accuracy on images that were not learnt from, minus that of the most common label.
     """
 
     gap: Mapping[str, Any] | None
@@ -125,6 +172,7 @@ class Evidence:
     price: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
     settings_train: float | None = None
+    learnt: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +212,12 @@ def judge(evidence: Evidence) -> Verdict:
         )
     if low > SMALL_GAP:
         return Verdict("overfits", f"It overfits: {said}, surely above the {100 * SMALL_GAP:.0f} that are tolerated.")
+    if evidence.learnt and evidence.learnt["interval"][0] <= 0:
+        return Verdict(
+            "too few images to tell",
+            f"That it has learnt anything cannot be shown: {said}, but always answering with the most common label "
+            "would do about as well on new images.",
+        )
     if high <= LARGE_GAP:
         return Verdict("fits", f"It fits: {said}, so new images are labelled nearly as well as those learnt from.")
     return Verdict(
@@ -174,12 +228,14 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _known(difference: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return difference if difference and difference["accuracy"] is not None else None
+    known = difference and difference["accuracy"] is not None and np.isfinite([*difference["interval"]]).all()
+    return difference if known else None
 
 
 def found(evidence: Evidence, verdict: Verdict) -> str:
     """Say what the rules were applied to, rule by rule, in Markdown."""
-    gap, price, settings = (_known(e) for e in (evidence.gap, evidence.price, evidence.settings))
+    found = (evidence.gap, evidence.price, evidence.settings, evidence.learnt)
+    gap, price, settings, learnt = (_known(difference) for difference in found)
     leaking = f"{evidence.leaking:.1%} of the validation images have a near-duplicate in training"
     cost = f"; keeping them together lowers accuracy by {points(price)}" if price else ""
     moved = f"training accuracy by {100 * (evidence.settings_train or 0):+.1f} points"
@@ -187,6 +243,7 @@ def found(evidence: Evidence, verdict: Verdict) -> str:
         f"Rule 1: {leaking}{cost}.",
         f"Rule 2: other settings change validation accuracy by {points(settings)} and {moved}." if settings else "",
         f"Rules 3 and 4: the gap is {points(gap)}." if gap else "",
+        f"Rule 4: new images are labelled better than by the most common label by {points(learnt)}." if learnt else "",
         f"So the verdict is **{verdict.name}**.",
     ]
     return "\n".join(["Found here:", "", *(f"- {sentence}" for sentence in said if sentence)])
@@ -199,28 +256,31 @@ def markdown(verdict: Verdict, advice: Sequence[str], baseline: str = "", doubtf
         baseline: what guessing would give, and the weakest label.
         doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
     """
-    said = [f"**{verdict.sentence}** {baseline}", ""]
+    said = [f"**{verdict.sentence}** {baseline}".strip(), ""]
     if advice:
         said += [
-            "What was tried, and what it changes, the largest gain first:",
+            "What was tried, and what it changes, the surest gain first:",
             "",
             *(f"1. {sentence}" for sentence in advice),
         ]
     if doubtful:
-        said += ["", f"{doubtful:,} labels are in doubt. Reviewing them is the cheapest experiment that is left."]
+        said += [
+            "",
+            f"At most {doubtful:,} labels are in doubt: mistakes on images that are hard to tell count as well.",
+        ]
     return "\n".join(said)
 
 
 def advise(gains: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    """Rank what could be done by what it gained when it was tried: sentences, the largest gain first.
+    """Rank what could be done by what it gained when it was tried: sentences, the surest gain first (by its lower end).
 
     Args:
         gains: what to do -> the measured change of validation accuracy, {"accuracy", "interval"}; None or without an
             accuracy where it could not be measured: such are left out.
     """
-    known = [(what, gain) for what, gain in gains.items() if gain and gain["accuracy"] is not None]
+    known = [(what, found) for what, gain in gains.items() if (found := _known(gain))]
     said = []
-    for what, gain in sorted(known, key=lambda item: -item[1]["accuracy"]):
+    for what, gain in sorted(known, key=lambda item: -item[1]["interval"][0]):
         low, high = gain["interval"]
         low, high = (round(100 * end, 1) for end in (low, high))  # as they are shown
         sure = "" if low > 0 else "; it would make things worse" if high < 0 else "; not beyond chance"

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from .errors import RetrainLabError
-from .evaluation import paired_difference
+from .evaluation import clustered_mean
 from .heads import HeadSettings
-from .resampling import CrossValidation, corrected_interval, evaluation_steps, figures, mean_interval, train_in_parts
+from .resampling import CrossValidation, corrected_interval, evaluation_steps, figures, train_in_parts
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def settings_path(
     settings: HeadSettings,
     weight_decays: Sequence[float],
     learning_rates: Sequence[float],
+    groups: np.ndarray | None = None,
     steps: Sequence[int] | None = None,
 ) -> SettingsPath:
     """Try every weight decay with every learning rate on every fold, as one stack, and say what the best one wins.
@@ -76,6 +77,7 @@ def settings_path(
         features, labels, splits: as of `resampling.cross_validate`; only the first complete repeat is used, in which no
             image validates twice.
         weight_decays, learning_rates: the current ones are added where they are missing.
+        groups: [n], images that depend on one another, for the intervals; None for none.
         steps: when to look; the current number of steps is added. None for an eighth, a quarter, half and all of them.
 
     Raises:
@@ -106,16 +108,14 @@ def settings_path(
     train_before, before, train_after, after = (
         _share_right(pick, name, splits, hits) for pick in (now, then) for name in ("train", "validation")
     )
-    known = ~np.isnan(before)
-    moved = train_after - after - (train_before - before)
-    moved = moved[~np.isnan(moved)]
+    units = np.arange(len(features)) if groups is None else groups
     return SettingsPath(
         table.drop(columns="setting"),
         table.loc[current].drop("setting"),
         table.loc[best].drop("setting"),
         table.loc[list(picks.values()), columns].assign(fold=list(picks)).reset_index(drop=True),
-        paired_difference(after[known] == 1, before[known] == 1, settings.seed),
-        {"accuracy": float(moved.mean()), "interval": list(mean_interval(moved))},
+        clustered_mean(after - before, units),
+        clustered_mean(train_after - after - (train_before - before), units),
         left_out,
     )
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from . import heads
 from .errors import RetrainLabError
-from .evaluation import predictions, softmax
+from .evaluation import predictions, softmax, student
 from .heads import Head, HeadSettings
 
 _WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
@@ -34,6 +34,7 @@ class CrossValidation:
         members: how each member ended: train accuracy, validation accuracy, gap (their difference), train
             cross_entropy, validation cross_entropy, cross_entropy gap (validation minus train).
         probabilities: float32 [n, labels], the mean over the members that a row was validation for; NaN where none.
+        once: float32 [n, labels], of the first of those members alone: what one head says.
         hits: float [n], the share of those members that got the row right; NaN where none.
         train_hits: float [n], the same over the members that trained on the row.
     """
@@ -43,6 +44,7 @@ class CrossValidation:
     history: pd.DataFrame
     members: pd.DataFrame
     probabilities: np.ndarray
+    once: np.ndarray
     hits: np.ndarray
     train_hits: np.ndarray
 
@@ -130,7 +132,7 @@ def cross_validate(
     splits = np.asarray(splits, dtype=object)
     steps = evaluation_steps(settings, 10) if eval_step_interval is None else eval_step_interval
     shape = len(features), len(np.unique(np.asarray(labels, dtype=object).astype(str)))
-    probabilities = np.zeros(shape, np.float32)
+    probabilities, once = np.zeros(shape, np.float32), np.full(shape, np.nan, np.float32)
     right = {name: np.zeros(len(features)) for name in ("train", "validation")}
     times = {name: (splits == name).sum(axis=0) for name in right}
     histories = []
@@ -140,12 +142,14 @@ def cross_validate(
             right[name] += (hits[max(hits)].T & (splits[numbers] == name)).sum(axis=0)
         for number, head in zip(numbers, trained, strict=True):
             mine = np.flatnonzero(splits[number] == "validation")
-            probabilities[mine] += softmax(head.logits(features[mine])).astype(np.float32)
+            stated = softmax(head.logits(features[mine])).astype(np.float32)
+            probabilities[mine] += stated
+            once[mine] = np.where(np.isnan(once[mine]), stated, once[mine])
     history = pd.concat(histories, ignore_index=True)
     with np.errstate(invalid="ignore"):
         probabilities /= times["validation"][:, None]
         hit, train_hit = (right[name] / times[name] for name in ("validation", "train"))
-    return CrossValidation(trained[0].labels, splits, history, _members(history), probabilities, hit, train_hit)
+    return CrossValidation(trained[0].labels, splits, history, _members(history), probabilities, once, hit, train_hit)
 
 
 def shuffled(
@@ -163,14 +167,14 @@ def shuffled(
 
 
 def out_of_fold(result: CrossValidation, table: pd.DataFrame) -> pd.DataFrame:
-    """Make a predictions table of what heads say that have not seen an image; logits are logs of mean probabilities.
+    """Make a predictions table of what one head says of each image that it has not seen; logits are logs of `once`.
 
     Args:
         table: path, label, split; its rows are those that were cross-validated. Where they never validated, they are
             left out.
     """
-    known = ~np.isnan(result.probabilities).any(axis=1)
-    return predictions(table[known], np.log(np.maximum(result.probabilities[known], 1e-12)), result.labels)
+    known = ~np.isnan(result.once).any(axis=1)
+    return predictions(table[known], np.log(np.maximum(result.once[known], 1e-12)), result.labels)
 
 
 def spread(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -195,30 +199,8 @@ def corrected_interval(values: Sequence[float] | np.ndarray, share_validation: f
     if len(known) < 2:
         return np.nan, np.nan
     variance = (1 / len(known) + share_validation / (1 - share_validation)) * known.var(ddof=1)
-    half = _student(len(known) - 1) * np.sqrt(variance)
+    half = student(len(known) - 1) * np.sqrt(variance)
     return float(known.mean() - half), float(known.mean() + half)
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """95% interval of a mean of independent differences, -1 to 1; (-1, 1) for fewer than two."""
-    if len(values) < 2:
-        return -1.0, 1.0
-    half = _student(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def _student(freedom: int) -> float:
-    """97.5% point of Student's t; Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5), 0.2% off at most."""
-    if freedom < 3:
-        return (12.706, 4.303)[freedom - 1]
-    z = 1.959963984540054
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def evaluation_steps(settings: HeadSettings, count: int, factor: float = 100) -> list[int]:
