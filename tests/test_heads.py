@@ -201,3 +201,10 @@ def test_training_from_a_cooled_head_begins_as_from_the_uncooled_one(hidden, tem
     plain, again = (heads.train(features, labels, split, [settings], start=head)[1] for head in (earlier, cooled))
     assert again["cross_entropy"].to_numpy() == pytest.approx(plain["cross_entropy"].to_numpy(), abs=1e-4)
     assert again["accuracy"].equals(plain["accuracy"])
+
+
+def test_a_weight_decay_that_diverges_is_named():
+    features = np.random.default_rng(0).normal(0, 1, (40, 3)).astype(np.float32)
+    settings = heads.HeadSettings(400, 0.1, weight_decay=np.float64(1000.0))
+    with pytest.raises(RetrainLabError, match="Lower it or weight_decay"):
+        heads.train(features, ["a", "b"] * 20, ["train"] * 40, [settings])

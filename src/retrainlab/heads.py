@@ -237,7 +237,7 @@ def train(
             raise RetrainLabError(
                 f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
                 f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
-                f"{bad.weight_decay:g}. Lower it{' or weight_decay' * (bad.weight_decay * bad.learning_rate > 1)}."
+                f"{bad.weight_decay:g}. Lower it{' or weight_decay' if bad.weight_decay * bad.learning_rate > 1 else ''}."
             )
         for member in range(size):
             for name, mine in inside.items():
