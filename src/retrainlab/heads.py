@@ -234,10 +234,11 @@ def train(
         hits, losses, logits = (np.concatenate(part) for part in zip(*map(judge, parts), strict=True))  # [seen, stack]
         if not np.isfinite(losses).all():
             bad = stack[int(np.flatnonzero(~np.isfinite(losses).all(axis=0))[0])]
+            lower = " or weight_decay" if bad.weight_decay * bad.learning_rate > 1 else ""
             raise RetrainLabError(
                 f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
                 f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
-                f"{bad.weight_decay:g}. Lower it{' or weight_decay' if bad.weight_decay * bad.learning_rate > 1 else ''}."
+                f"{bad.weight_decay:g}. Lower it{lower}."
             )
         for member in range(size):
             for name, mine in inside.items():
