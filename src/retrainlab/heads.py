@@ -17,6 +17,7 @@ from .backend import tensorflow
 from .errors import RetrainLabError
 
 _LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
+_DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
 _STEPS_AT_ONCE = 100  # between two looks at the progress bar
 _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon: Kingma & Ba 2015, arxiv.org/abs/1412.6980
 # Heads of one stack share their batches and the shape of their weights, so they must agree in these.
@@ -232,8 +233,9 @@ def train(
 
     def evaluate(step: int) -> None:
         hits, losses, logits = (np.concatenate(part) for part in zip(*map(judge, parts), strict=True))  # [seen, stack]
-        if not np.isfinite(losses).all():
-            bad = stack[int(np.flatnonzero(~np.isfinite(losses).all(axis=0))[0])]
+        sound = losses < _DIVERGED  # False for NaN, too
+        if not sound.all():
+            bad = stack[int(np.flatnonzero(~sound.all(axis=0))[0])]
             lower = " or weight_decay" if bad.weight_decay * bad.learning_rate > 1 else ""
             raise RetrainLabError(
                 f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
@@ -245,7 +247,7 @@ def train(
                 if mine[member].any():
                     figures = {
                         "accuracy": hits[mine[member], member].mean(),
-                        "cross_entropy": losses[mine[member], member].mean(),
+                        "cross_entropy": losses[mine[member], member].mean(dtype=np.float64),
                     }
                     history.append({"member": member, "step": step, "split": name} | figures)
         if watch is not None:

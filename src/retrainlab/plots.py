@@ -129,7 +129,7 @@ def gallery(
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for ax, picture, caption in zip(axes.flat, read_many(paths, (160, 160)), captions, strict=False):
+    for ax, picture, caption in zip(axes.flat, read_many(paths, (round(100 * side),) * 2), captions, strict=False):
         ax.imshow(picture)
         ax.set_title(caption, fontsize="small", loc="center")
     if title:
