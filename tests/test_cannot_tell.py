@@ -43,6 +43,16 @@ def test_labels_of_one_image_each(told, tmp_path):
     assert metrics["overfitting"]["verdict"] == "too few images to tell"
 
 
+def test_a_run_without_predictions(told, tmp_path, bottleneck_dir):
+    told(make_folder(tmp_path / "photos", {"a": 40, "b": 40}))
+    (tmp_path / "reports" / "odd" / "predictions.parquet").unlink()
+    place = {"run": "odd", "reports_dir": str(tmp_path / "reports")}
+    said = run_notebook("04", **place, bottleneck_dir=str(bottleneck_dir))
+    assert "cross-entropy cannot be told. Run 'odd' has no predictions.parquet yet" in said
+    assert "0 of 80 labels are in doubt" in said
+    assert "'odd' has no predictions" in run_notebook("06", **place)
+
+
 def test_no_validation_images(told, tmp_path):
     _, compared, metrics = told(make_folder(tmp_path / "photos", {"a": 40, "b": 40}), validation=0.0)
     assert metrics["validation"]["n"] == 0

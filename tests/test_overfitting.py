@@ -202,8 +202,8 @@ def test_what_the_rules_were_applied_to_is_said():
     evidence = Evidence(change(0.1, 0.05, 0.2), 0.125, change(0.07, 0.02, 0.11), change(0.01, -0.02, 0.04), -0.03)
     said = found(evidence, judge(evidence)).splitlines()
     assert said[2:] == [
-        "- Rule 1: 12.5% of the validation images have a near-duplicate in training; keeping them together lowers "
-        "accuracy by +7.0 points [2.0, 11.0].",
+        "- Rule 1: 12.5% of the validation images have a near-duplicate in training; they change accuracy by "
+        "+7.0 points [2.0, 11.0].",
         "- Rule 2: other settings change validation accuracy by +1.0 points [-2.0, 4.0] and training accuracy by "
         "-3.0 points.",
         "- Rules 3 and 4: the gap is +10.0 points [5.0, 20.0].",

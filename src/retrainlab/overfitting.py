@@ -19,12 +19,12 @@ RULES = f"""\
 The first rule that applies decides; intervals hold 95%.
 
 1. **leaks**: at least {LEAKING:.0%} of the validation images have a near-duplicate in training, and keeping such images
-   together lowers validation accuracy by more than chance (the interval of the price lies above 0).
+   together lowers accuracy by more than chance (the interval of what they change lies above 0).
 2. **underfits**: other settings raise validation accuracy by more than chance, and training accuracy by at least
    {100 * SMALL_GAP:.0f} points.
 3. **overfits**: the gap is larger than {100 * SMALL_GAP:.0f} points by more than chance (its interval lies above that).
-4. **fits**: the gap is at most {100 * LARGE_GAP:.0f} points by more than chance (its interval ends below that), and new
-   images are labelled better than by always answering with the most common label, by more than chance.
+4. **fits**: the gap may be small, and is surely at most {100 * LARGE_GAP:.0f} points (its interval ends below that); and
+   new images are labelled better than by always answering with the most common label, by more than chance.
 5. **too few images to tell**: everything else."""
 
 
@@ -237,7 +237,7 @@ def found(evidence: Evidence, verdict: Verdict) -> str:
     found = (evidence.gap, evidence.price, evidence.settings, evidence.learnt)
     gap, price, settings, learnt = (_known(difference) for difference in found)
     leaking = f"{evidence.leaking:.1%} of the validation images have a near-duplicate in training"
-    cost = f"; keeping them together lowers accuracy by {points(price)}" if price else ""
+    cost = f"; they change accuracy by {points(price)}" if price else ""
     moved = f"training accuracy by {100 * (evidence.settings_train or 0):+.1f} points"
     said = [
         f"Rule 1: {leaking}{cost}.",
@@ -259,7 +259,7 @@ def markdown(verdict: Verdict, advice: Sequence[str], baseline: str = "", doubtf
     said = [f"**{verdict.sentence}** {baseline}".strip(), ""]
     if advice:
         said += [
-            "What was tried, and what it changes, the surest gain first:",
+            "To try next, the surest gain in accuracy first (by the lower end of its interval):",
             "",
             *(f"1. {sentence}" for sentence in advice),
         ]

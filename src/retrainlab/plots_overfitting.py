@@ -14,6 +14,8 @@ from .datacurve import DataCurve, Fit
 from .images import read_many
 from .plots import COLOURS, LINES, MARKERS, axes_of, gallery, short
 
+_SHOWN = 0.12  # of the accuracies of settings, from the best one down
+
 
 def gaps(rows: pd.DataFrame, guess: float, ax: Axes | None = None) -> Axes:
     """Training and validation accuracy, one row a way of training, joined by the gap between them.
@@ -122,6 +124,10 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
         ax.plot(x, y, marker, color="white", markeredgecolor="black", markersize=9 if marker == "s" else 15, label=name)
     ax.set(xlabel="gap: training minus validation accuracy (percentage points)", ylabel="validation accuracy",
            title=f"{len(table)} settings: weight decays, learning rates and steps")  # fmt: skip
+    top, bottom = table["validation accuracy"].max(), table["validation accuracy"].min()
+    if bottom < top - _SHOWN:  # a few that learn hardly anything would squeeze the others
+        ax.set_ylim(top - _SHOWN, top + 0.05 * _SHOWN)
+        ax.set_title(f"{len(table)} settings: weight decays, learning rates and steps (some lie below)")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(title="weight decay", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
@@ -137,8 +143,8 @@ def data_curve(curve: DataCurve, fit: Fit, ax: Axes | None = None) -> Axes:
         sizes = np.geomspace(fit.sizes[0], 2 * fit.sizes[-1], 60)
         ax.plot(sizes, 1 - fit.error(sizes), LINES["validation"], color=COLOURS["validation"], label="power law")
         low, high = (1 - fit.now + gain for gain in fit.gain_interval)
-        ax.plot([sizes[-1]] * 2, [low, high], color=COLOURS["validation"], linewidth=3, alpha=0.5)
-        ax.plot(sizes[-1], 1 - fit.twice, "D", color="white", markeredgecolor=COLOURS["validation"],
+        ax.plot([sizes[-1]] * 2, [low, high], "_-", color=COLOURS["validation"], linewidth=1.5, markersize=9)
+        ax.plot(sizes[-1], 1 - fit.twice, "D", color="white", markeredgecolor=COLOURS["validation"], markersize=4,
                 label="twice the images,\nwith the 95% interval\nof the gain")  # fmt: skip
     ax.set(xlabel="training images (logarithmic)", ylabel="accuracy", title="More images", xscale="log")
     ax.set_xticks(ticks := [*curve.sizes, *([2 * curve.sizes[-1]] if np.isfinite(fit.twice) else [])])
