@@ -23,8 +23,8 @@ The first rule that applies decides; intervals hold 95%.
 2. **underfits**: other settings raise validation accuracy by more than chance, and training accuracy by at least
    {100 * SMALL_GAP:.0f} points.
 3. **overfits**: the gap is larger than {100 * SMALL_GAP:.0f} points by more than chance (its interval lies above that).
-4. **fits**: the gap may be small, and is surely at most {100 * LARGE_GAP:.0f} points (its interval ends below that); and
-   new images are labelled better than by always answering with the most common label, by more than chance.
+4. **fits**: the gap may be small, and is surely at most {100 * LARGE_GAP:.0f} points (its interval ends below that);
+   and new images are labelled better than by always answering with the most common label, by more than chance.
 5. **too few images to tell**: everything else."""
 
 
