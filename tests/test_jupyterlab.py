@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
+from playwright.sync_api import TimeoutError as TimedOut
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,8 +33,14 @@ def run_all(tab, base: str, book: Path) -> list:
     """Open a notebook, press Run All, save now and then, and return its code cells once every one has run."""
     tab.goto(f"{base}/lab/tree/notebooks/{book.name}?reset")
     tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
-    tab.click(".lm-MenuBar-itemLabel >> text='Run'")
-    tab.click("text='Run All Cells'")
+    for _ in range(3):  # a click that comes while JupyterLab still settles is lost
+        tab.click(".lm-MenuBar-itemLabel >> text='Run'")
+        tab.click("text='Run All Cells'")
+        try:
+            tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='busy']", timeout=15_000)
+            break
+        except TimedOut:
+            continue
     for _ in range(120):
         tab.wait_for_timeout(2000)
         tab.keyboard.press("Control+s")
