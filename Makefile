@@ -10,7 +10,7 @@ report: .venv/ready  ## prepare the embedded images, run all notebooks, write re
 	$(BIN)/retrainlab report --run demo
 
 test: .venv/ready  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lab: .venv/ready  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
