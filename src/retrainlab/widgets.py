@@ -126,4 +126,5 @@ def _picture(path: Path) -> ipywidgets.Widget:
     image.thumbnail((480, 480))
     data = io.BytesIO()
     image.save(data, "PNG")
-    return ipywidgets.Image(value=data.getvalue(), format="png", layout={"width": "auto", "object_fit": "contain"})
+    size = {"width": f"{image.width}px", "height": f"{image.height}px"}  # else it would be stretched
+    return ipywidgets.Image(value=data.getvalue(), format="png", layout=size)
