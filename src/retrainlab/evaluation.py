@@ -62,7 +62,7 @@ def student(freedom: int) -> float:
     """97.5% point of Student's t; Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5), 0.2% off at most."""
     if freedom < 3:
         return (12.706, 4.303)[freedom - 1]
-    z = 1.959963984540054
+    z = _Z
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
