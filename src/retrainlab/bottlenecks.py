@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -189,8 +189,7 @@ def extract(
     ]
     missing = [job for job in wanted if (job[1], numbers[job[2]]) not in cache]
     problems: dict[str, str] = {}
-    keys: list[tuple[str, int]] = []
-    rows: list[np.ndarray] = []
+    kept: list[tuple[tuple[str, int], np.ndarray]] = []  # not written yet
     computed, started = 0, time.perf_counter()
 
     def one(path: str, digest: str, number: int) -> np.ndarray:
@@ -209,29 +208,31 @@ def extract(
 
     def flush() -> None:
         nonlocal computed
-        if keys:
-            cache.add(keys, np.stack(rows))
-            computed += len(keys)
-            keys.clear()
-            rows.clear()
+        if kept:
+            cache.add([key for key, _ in kept], np.stack([row for _, row in kept]))
+            computed += len(kept)
+            kept.clear()
 
     pool = ThreadPoolExecutor(threads or os.cpu_count())
+    jobs: dict[Future[np.ndarray], tuple[str, str, int]] = {}
     try:
-        jobs = {pool.submit(one, *job): job for job in missing}
+        jobs.update((pool.submit(one, *job), job) for job in missing)
         written = time.perf_counter()
         bar = tqdm(as_completed(jobs), "bottlenecks", len(jobs), unit=" images", leave=False, disable=None)
         for job in bar:
             path, digest, number = jobs.pop(job)
             try:
-                rows.append(job.result())
-                keys.append((digest, numbers[number]))
+                kept.append(((digest, numbers[number]), job.result()))
             except RetrainLabError as error:
                 problems[path] = str(error)
-            if len(keys) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
+            if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
                 flush()
                 written = time.perf_counter()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        for job, (_, digest, number) in jobs.items():  # finished before the work was ended, not collected yet
+            if not job.cancelled() and job.exception() is None:
+                kept.append(((digest, numbers[number]), job.result()))
         flush()
     seconds = time.perf_counter() - started
     what = "images" if distortion is None else "distorted images"
