@@ -191,6 +191,19 @@ def test_a_module_that_cannot_be_loaded_is_fetched_again(server, tmp_path):
     assert backbones.resolve(handle, tmp_path / "cache").dim == 24
 
 
+def test_a_sound_module_of_another_kind_is_not_fetched_again(server, tmp_path):
+    import tensorflow as tf
+
+    text = tf.train.Checkpoint()
+    text.__call__ = tf.function(lambda x: tf.zeros([tf.shape(x)[0], 4]), [tf.TensorSpec([None], tf.string)])
+    tf.saved_model.save(text, str(tmp_path / "text"))
+    server.archives["/text/1"] = archive(tmp_path / "text")
+    for _ in range(2):
+        with pytest.raises(RetrainLabError, match=r"no image feature vector: it takes string \(None,\)"):
+            backbones.resolve(f"{server.url}/text/1", tmp_path / "cache")
+    assert len(server.asked) == 1
+
+
 def test_the_lock_of_a_killed_process_does_not_hold_anybody_up(server, tmp_path):
     server.archives["/tiny/1"] = archive(save_module(tmp_path / "module"))
     first = hub.fetch(f"{server.url}/tiny/1")

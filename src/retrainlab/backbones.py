@@ -8,6 +8,7 @@ that TensorFlow is not imported again.
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -159,6 +160,10 @@ def _module_digest(module: Path) -> str:
 # --------------------------------------------------------------------------------------------- TensorFlow
 
 
+class DamagedModule(RetrainLabError):
+    """A module that TensorFlow cannot load: a sound one, of whatever kind, is not worth fetching again."""
+
+
 def load_module(module: Path) -> tuple[Any, Any]:
     """Load a TF1- or TF2-format image feature vector module with TensorFlow.
 
@@ -167,13 +172,13 @@ def load_module(module: Path) -> tuple[Any, Any]:
         kept alive as long as the function is used, since it owns the variables.
 
     Raises:
-        RetrainLabError: the module maps no images to vectors.
+        RetrainLabError: the module maps no images to vectors; DamagedModule where it cannot be loaded at all.
     """
     tf = tensorflow()
     try:
         loaded = tensorflow_hub().load(str(module))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise RetrainLabError(
+        raise DamagedModule(
             f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
             "incomplete; fetch it again."
         ) from error
@@ -235,7 +240,7 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     tf = tensorflow()
     try:
         function, loaded = load_module(module)
-    except RetrainLabError:
+    except DamagedModule:
         if hub.is_handle(handle):
             hub.forget(module)
         raise
@@ -267,10 +272,8 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
             f"The module {handle} returns numbers that are not finite (inf or nan) for an image of random pixels. "
             "It cannot be used."
         )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
     aside = folder / f"{_NETWORK}.{os.getpid()}"
-    with quiet():
-        aside.write_bytes(converter.convert())
+    aside.write_bytes(_converted(handle, concrete, loaded))
     apart = np.abs(expected - litert(aside)(probe)).max()
     if not apart <= _TOLERANCE * max(1.0, np.abs(expected).max()):  # nor if it is nan
         aside.unlink()
@@ -291,6 +294,19 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     aside = folder / f"{_RECORD}.{os.getpid()}"
     aside.write_text(json.dumps(record, indent=1) + "\n")
     aside.replace(folder / _RECORD)
+
+
+def _converted(handle: str, function: Any, module: Any) -> bytes:
+    converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([function], module)
+    try:
+        with quiet():
+            return converter.convert()
+    except Exception as error:  # the converter's own error has no public name
+        operations = re.findall(r"^(?:TF Select|Custom) ops: (.+)", str(error), re.MULTILINE)
+        reason = f"it uses {', '.join(operations)}" if operations else str(error).strip().splitlines()[0]
+        raise RetrainLabError(
+            f"The module {handle} cannot be run by LiteRT, which computes the bottlenecks: {reason}. Use another one."
+        ) from error
 
 
 def _own_size(loaded: Any) -> tuple[int, int] | None:
