@@ -76,6 +76,18 @@ def test_a_setting_without_effect_matters_in_at_most_5_of_100_cases():
     assert np.mean(said) <= 0.1  # 5%, and three more for chance
 
 
+def test_an_equally_good_value_among_many_that_are_alike_does_not_matter():
+    said = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        right = random.random(400) < 0.9
+        drawn = [np.where(random.random(400) < share, random.random(400) < 0.9, right) for share in [0.01] * 15 + [0.5]]
+        runs_of = {f"{n}": result(f"{n}", hits, steps=n) for n, hits in enumerate(drawn)}
+        said.append(causes.which_settings(runs_of, seed)["p"].item() < comparison.ALPHA)
+    print(f"equally good settings that seemed to matter: {np.mean(said):.1%} of 60")
+    assert np.mean(said) <= 0.05  # 14% if differences are not measured by their own noise
+
+
 def test_settings_that_change_together_count_as_one():
     a, b = np.repeat([True, False], [90, 10]), np.repeat([True, False], [60, 40])
     effects = causes.which_settings({"a": result("a", a, steps=1, rate=0.1), "b": result("b", b, steps=2, rate=0.2)})

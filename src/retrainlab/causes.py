@@ -55,9 +55,10 @@ def which_settings(results: Mapping[str, Result], seed: int = 0) -> pd.DataFrame
     values, over groups of runs that differ in nothing else. Settings that always change together count as one.
 
     p is that of a permutation test, 2,000 draws by `seed`: if a setting did not matter, its values could change places
-    in every image. With two runs that is McNemar's test, with more a form of Cochran's Q (1950,
-    doi.org/10.2307/2332378) on the spread between the best and the worst value, so that having picked these two is
-    accounted for.
+    in every image. With two runs that is McNemar's test. With more it is about the largest difference between any two
+    values, each in units of its own noise (Chung & Romano 2013, doi.org/10.1214/13-AOS1090): so having picked these two
+    is accounted for, and many values that are nearly always right together do not make an equally good one, which is
+    wrong about other images, seem to matter.
 
     Returns:
         Index `setting`; values (list of texts), means (list of mean accuracies), best (value), spread (largest minus
@@ -108,10 +109,21 @@ def _effect(groups: list[dict[Any, str]], right: Mapping[str, np.ndarray], seed:
     shares = np.mean([[right[group[value]] for value in values] for group in groups], axis=0).T  # [images, values]
     means, said = shares.mean(axis=0), [", ".join(map(shown, value)) for value in values]
     differing = shares[np.ptp(shares, axis=1) > 0]
-    random, spread = np.random.default_rng(seed), np.ptp(differing.sum(axis=0)) - 1e-9
-    larger = sum(np.ptp(random.permuted(differing, axis=1).sum(axis=0)) >= spread for _ in range(_PERMUTATIONS))
+    random, found = np.random.default_rng(seed), _largest(differing) - 1e-9
+    larger = sum(_largest(random.permuted(differing, axis=1)) >= found for _ in range(_PERMUTATIONS))
     return {"values": said, "means": means.tolist(), "best": said[int(means.argmax())], "spread": float(np.ptp(means)),
             "runs": len(groups) * len(values), "n": len(shares), "p": (1 + larger) / (1 + _PERMUTATIONS)}  # fmt: skip
+
+
+def _largest(shares: np.ndarray) -> float:
+    """The largest difference between two values' sums, over the root of its squared differences by image.
+
+    shares: [images, values]. Two images more, one for either value, as in `comparison.paired`: without them, a pair
+    that differs in one image would be as certain as can be.
+    """
+    sums, products = shares.sum(axis=0), shares.T @ shares
+    squares = np.add.outer(np.diag(products), np.diag(products)) - 2 * products
+    return float((np.abs(np.subtract.outer(sums, sums)) / np.sqrt(squares + 2)).max())
 
 
 def conclude(effects: pd.DataFrame) -> list[str]:
