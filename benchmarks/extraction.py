@@ -13,7 +13,7 @@ import pandas as pd
 
 from retrainlab import backbones, bottlenecks, datasets
 from retrainlab.backend import tensorflow
-from retrainlab.images import read_pixels
+from retrainlab.decoding import read_pixels
 
 BLOCK, BLOCKS = 100, 4
 

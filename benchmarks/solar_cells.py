@@ -8,7 +8,7 @@ head that judges it. About a minute.
 
 import numpy as np
 
-from retrainlab import backbones, bottlenecks, budget, datasets, heads, images, regularisation, resampling
+from retrainlab import backbones, bottlenecks, budget, datasets, heads, images, regularisation, resampling, splitting
 from retrainlab.heads import HeadSettings
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     cache = bottlenecks.open_cache(backbone)
     bottlenecks.extract(backbone, cache, folder, table)
     features, known = bottlenecks.load(cache, table)
-    labels, groups = known["label"].to_numpy(), images.groups(known).to_numpy()
+    labels, groups = known["label"].to_numpy(), splitting.groups(known).to_numpy()
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain
     stack = HeadSettings().vary(weight_decay=decays)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+
+from retrainlab import images
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,14 @@ def run_notebook(name: str, **parameters) -> str:
                 if "parameters" in cell.metadata.get("tags", []):
                     space.update(parameters)
     return said.getvalue()
+
+
+@pytest.fixture
+def many() -> pd.DataFrame:
+    """A table without files: 2,000 images of two labels."""
+    paths = [f"{label}/{number}.jpg" for label in "ab" for number in range(1000)]
+    table = pd.DataFrame({"path": paths, "label": [p[0] for p in paths], "sha256": paths, "problem": None})
+    return table.reindex(columns=images.COLUMNS)
 
 
 @pytest.fixture(scope="session")

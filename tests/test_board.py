@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
 
-from retrainlab import board, evaluation, export, heads, images, plots, summaries
+from retrainlab import board, decoding, evaluation, export, heads, images, plots, summaries
 from retrainlab.errors import RetrainLabError
 
 RATES = [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0]
@@ -33,7 +33,9 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
         if model:
             logs.graph(model / "output_graph.pb")
             some = images.sample(predicted["label"], 50)
-            thumbnails = images.read_many([trained["photos"] / path for path in predicted["path"].iloc[some]], (16, 16))
+            thumbnails = decoding.read_many(
+                [trained["photos"] / path for path in predicted["path"].iloc[some]], (16, 16)
+            )
             logs.projector(features[some], predicted.iloc[some], thumbnails)
             logs.figure("confusion", plots.confusion(evaluation.confusion(predicted, head.labels)).figure, "whole")
     return metrics
@@ -172,7 +174,7 @@ def test_a_hundred_thousand_bottlenecks_are_sampled_evenly():
 
 
 def test_a_missing_picture_is_grey_in_the_sprite(photos):
-    thumbnails = images.read_many([next(photos.glob("red/*")), photos / "none"], (8, 8))
+    thumbnails = decoding.read_many([next(photos.glob("red/*")), photos / "none"], (8, 8))
     assert thumbnails.shape == (2, 8, 8, 3) and (thumbnails[1] == 128).all() and thumbnails[0].std() > 5
 
 

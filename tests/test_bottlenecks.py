@@ -6,6 +6,7 @@ import pytest
 from conftest import make_folder, make_image
 
 from retrainlab import backbones, bottlenecks, images
+from retrainlab.decoding import read_pixels
 from retrainlab.errors import RetrainLabError
 
 
@@ -34,7 +35,7 @@ def test_what_is_cached_is_what_the_backbone_says(fresh, folder):
     features, known = bottlenecks.load(cache, table)
     assert known["path"].tolist() == table["path"].tolist()
     for row in (0, 7, 23):
-        pixels = images.read_pixels(folder / known["path"][row], fresh.image_size)
+        pixels = read_pixels(folder / known["path"][row], fresh.image_size)
         assert np.array_equal(features[row], fresh.bottlenecks(pixels[None])[0])
 
 

@@ -9,6 +9,7 @@ from conftest import make_folder, make_image
 from PIL import Image
 
 from retrainlab import bottlenecks, heads, images, retrain
+from retrainlab.decoding import read_pixels
 from retrainlab.flags import Flags
 
 
@@ -136,7 +137,7 @@ def test_every_usual_format_works_whatever_the_extension_says(tmp_path):
         picture.save(tmp_path / f"picture.{suffix}")
     expected = np.asarray(picture).mean()
     for file in tmp_path.iterdir():
-        pixels = images.read_pixels(file)
+        pixels = read_pixels(file)
         assert pixels.shape == ((60, 40, 3) if file.name == "turned.jpg" else (40, 60, 3)), file
         assert pixels.mean() == pytest.approx(expected, abs=4), file
 

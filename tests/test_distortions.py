@@ -5,6 +5,7 @@ import pytest
 from conftest import make_folder
 
 from retrainlab import bottlenecks, heads, images
+from retrainlab.decoding import read_pixels
 from retrainlab.distortions import Distortion, apply
 from retrainlab.errors import RetrainLabError
 
@@ -97,7 +98,7 @@ def test_variants_are_computed_once_and_learnt_from(backbone, tmp_path):
     assert np.array_equal(more[: len(known)], features)
     first = train.iloc[0]
     drawn = distortion.draw(backbone.image_size, first["sha256"], 1)
-    made = apply(images.read_pixels(folder / first["path"], drawn.resized), drawn, backbone.image_size)
+    made = apply(read_pixels(folder / first["path"], drawn.resized), drawn, backbone.image_size)
     assert np.array_equal(more[len(known)], backbone.bottlenecks(made[None])[0])
 
 

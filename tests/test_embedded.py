@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrainlab import backbones, embedded
-from retrainlab.images import read_pixels
+from retrainlab.decoding import read_pixels
 
 
 @pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 224), ("efficientnet_lite2", 260)])

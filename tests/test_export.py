@@ -5,8 +5,8 @@ import pytest
 from conftest import make_image
 
 from retrainlab import export, heads, labeling
+from retrainlab.decoding import read_pixels
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import read_pixels
 
 
 @pytest.fixture(scope="module", params=[0, 7], ids=["softmax layer", "hidden layer"])

@@ -12,8 +12,8 @@ from PIL import Image
 
 from retrainlab import backbones, contract, export, heads, label_image, labeling
 from retrainlab.cli import main
+from retrainlab.decoding import read_pixels
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import read_pixels
 
 
 @pytest.fixture(scope="module")

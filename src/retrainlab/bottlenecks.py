@@ -20,9 +20,9 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from .backbones import Backbone
+from .decoding import read_pixels
 from .distortions import Distortion, apply
 from .errors import RetrainLabError
-from .images import read_pixels
 
 _ROWS_A_PART = 2048
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose

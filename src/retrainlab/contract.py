@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .decoding import read_pixels
 from .errors import RetrainLabError
-from .images import read_pixels
 
 FILE = "contract.json"
 _TOLERANCE = 0.02  # of a probability; formats differ by less than 1e-3, mistakes by tenths

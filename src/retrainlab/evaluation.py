@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SPLITS = ("train", "validation", "test")
+from .splitting import SPLITS
+
 _Z = 1.959963984540054  # the normal distribution's 97.5% point: intervals hold 95%
 _SCALES = 0.05, 20.0  # bounds of the temperature, and of one over it
 

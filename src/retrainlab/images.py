@@ -1,4 +1,4 @@
-"""Find, read, check, label and split image files: a folder of label folders becomes the `images` table.
+"""Find, check and label image files: a folder of label folders becomes the `images` table.
 
 The table has one row a file: path (relative to image_dir, posix), label, split, sha256, bytes, modified, width,
 height, format, problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
@@ -14,90 +14,21 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm.auto import tqdm
 
+from .decoding import read_pixels, why_unreadable
 from .errors import RetrainLabError
+from .splitting import SPLITS, read_splits, split
 
-SPLITS = ("train", "validation", "test")
 COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
 
 # Images that people have and Pillow does not read: they are reported, not passed over like a README.
 _UNREADABLE = {".heic", ".heif", ".avif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng",
                ".raw", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}  # fmt: skip
 
-# retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
-_MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
-
-
-# --------------------------------------------------------------------------------------------- reading pixels
-
-
-def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image file, whatever its format, as upright RGB.
-
-    Args:
-        source: a path, or the bytes of an image file. The content decides the format, not the extension.
-        size: (height, width) to resize to, bilinearly and without keeping the aspect, as retrain.py does.
-            Large JPEGs are decoded at a reduced scale of at least twice that. None keeps the image's own size.
-
-    Returns:
-        uint8 [height, width, 3], 0 to 255. Rotated by EXIF; alpha is laid over white; 16 bits become 8; the first
-        frame of an animation.
-
-    Raises:
-        RetrainLabError: the file cannot be read as an image; the message says why.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata in files that it reads well
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                if size is not None:
-                    image.draft("RGB", (2 * size[1], 2 * size[0]))
-                rgb = _to_rgb(ImageOps.exif_transpose(image))
-            if size is not None and rgb.size != (size[1], size[0]):
-                rgb = rgb.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise RetrainLabError(_reason(error)) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greys; Pillow's own conversion would clip them at 255
-        values = np.asarray(image).astype(np.int64)
-        # cameras put 10, 12 or 14 bits into 16: keep the upper eight of those that are used
-        scaled = values >> max(0, int(values.max(initial=0)).bit_length() - 8)
-        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        scaled = values * 255 if values.max(initial=0) <= 1 else values
-        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return image.convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
-    if isinstance(error, FileNotFoundError):
-        return "the file does not exist"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not an image file"
-    if isinstance(error, PermissionError):
-        return "the file may not be read: permission denied"
-    if isinstance(error, Image.DecompressionBombError):
-        return "the image has too many pixels to be read safely"
-    if "truncated" in str(error).lower():
-        return "the image file is cut short (truncated)"
-    return f"the image file is damaged ({str(error) or type(error).__name__})"
-
-
-# --------------------------------------------------------------------------------------------- scanning
 
 
 def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -112,7 +43,7 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
         known: an earlier table of the same folder; files whose size and time of change it knows are not read again.
 
     Returns:
-        The images table, sorted by path, with `split` None throughout; see `split`.
+        The images table, sorted by path, with `split` None throughout; see `splitting.split`.
 
     Raises:
         RetrainLabError: no such folder, no image in it, none readable, or fewer than two labels.
@@ -218,7 +149,7 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
         claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
         if row["format"] is None and not claims:
             return None  # a README or a list, not an image
-        row["problem"] = str(error) if isinstance(error, RetrainLabError) else _reason(error)
+        row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
     if row["label"] == ".":
         row["label"] = None
         row["problem"] = row["problem"] or "it lies outside any label folder; move it into the folder of its label"
@@ -239,116 +170,6 @@ def _check(root: Path, table: pd.DataFrame) -> None:
         )
     if len(labels) == 1:
         raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}")
-
-
-# --------------------------------------------------------------------------------------------- splitting
-
-
-def split(
-    images: pd.DataFrame,
-    testing_percentage: float = 10,
-    validation_percentage: float = 10,
-    listed: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Give every usable image its split: train, validation or test.
-
-    The split is retrain.py's, made stable: SHA-1 of the path relative to image_dir, cut at `_nohash_`, folded onto a
-    percentage. So an image keeps its split when the folder moves, and when other images come and go. Byte-identical
-    files share a split, and every label keeps at least one training image.
-
-    Args:
-        images: the table of `scan`.
-        testing_percentage, validation_percentage: 0 up to less than 100 together.
-        listed: what `read_splits` read; wins where it names a file. If it names no validation image,
-            `validation_percentage` of its training images become that.
-
-    Returns:
-        A copy with the column `split` filled; None where the image has a problem.
-
-    Raises:
-        RetrainLabError: a percentage is below 0, or they leave no training image.
-    """
-    for name, value in (("testing_percentage", testing_percentage), ("validation_percentage", validation_percentage)):
-        if not value >= 0:
-            raise RetrainLabError(f"{name} is {value:g}. Expected a number from 0 to less than 100.")
-    if testing_percentage + validation_percentage >= 100:
-        raise RetrainLabError(
-            f"testing_percentage {testing_percentage:g} and validation_percentage {validation_percentage:g} leave no "
-            "training image. Expected two numbers from 0 up that add up to less than 100."
-        )
-    table = images.copy()
-    good = table[table["problem"].isna()]
-    group = groups(good)
-    percentage = group.map(_percentage)
-    chosen = pd.Series(
-        np.select(
-            [percentage < validation_percentage, percentage < validation_percentage + testing_percentage],
-            ["validation", "test"],
-            "train",
-        ),
-        good.index,
-        dtype=object,
-    )
-    if listed is not None:
-        unknown = sorted(set(listed["path"]) - set(images["path"]))
-        if unknown:
-            raise RetrainLabError(
-                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
-                "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
-            )
-        named = good["path"].map(listed.set_index("path")["split"])
-        named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
-        if not (listed["split"] == "validation").any():
-            named = named.mask((named == "train") & (percentage < validation_percentage), "validation")
-        chosen = named.where(named.notna(), chosen)
-    fixed = named.notna() if listed is not None else pd.Series(False, good.index)
-    for _, rows in good[~fixed].groupby("label", sort=True):
-        if not (chosen[good["label"] == rows["label"].iloc[0]] == "train").any():
-            # the image that the hash puts nearest to the training split, and those that must stay with it
-            nearest = percentage[rows.index].idxmax()
-            chosen[group == group[nearest]] = "train"
-    table["split"] = chosen.reindex(table.index).astype(object).where(lambda column: column.notna(), None)
-    return table
-
-
-def groups(images: pd.DataFrame) -> pd.Series:
-    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content."""
-    group = images["path"].str.split("_nohash_").str[0]
-    while True:  # groups that touch melt together; nearly always settled after one round
-        merged = group.groupby(images["sha256"]).transform("min").groupby(group).transform("min")
-        if merged.equals(group):
-            return group
-        group = merged
-
-
-def _percentage(name: str) -> float:
-    number = int(hashlib.sha1(name.encode()).hexdigest(), 16)
-    return (number % (_MAX_NUM_IMAGES_PER_CLASS + 1)) * (100.0 / _MAX_NUM_IMAGES_PER_CLASS)
-
-
-def read_splits(image_dir: Path | str) -> pd.DataFrame | None:
-    """Read `splits.csv` (columns path, split) of an image folder; None where there is none.
-
-    Raises:
-        RetrainLabError: a column is missing, a split is unknown, or a path stands there twice with two splits.
-    """
-    file = Path(image_dir) / "splits.csv"
-    if not file.exists():
-        return None
-    try:
-        listed = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise RetrainLabError(f"{file} cannot be read as a table: {error}. Expected the columns path,split.") from error
-    if not {"path", "split"} <= set(listed.columns):
-        raise RetrainLabError(f"{file} has the columns {', '.join(listed.columns)}. Expected path,split.")
-    unknown = sorted(set(listed["split"]) - set(SPLITS))
-    if unknown:
-        raise RetrainLabError(f"{file} names the split '{unknown[0]}'. Expected one of {', '.join(SPLITS)}.")
-    listed = listed[["path", "split"]].drop_duplicates()
-    twice = listed["path"][listed["path"].duplicated()]
-    if len(twice):
-        raise RetrainLabError(f"{file} puts '{twice.iloc[0]}' into two splits. Expected each path once.")
-    return listed
 
 
 def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
@@ -380,19 +201,6 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
         if good[copies].groupby("sha256")["label"].agg(set).str.len().max() > 1:
             said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")
     return said
-
-
-def read_many(paths: Sequence[Path], size: tuple[int, int] = (48, 48)) -> np.ndarray:
-    """Read images in one size, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
-
-    def read(path: Path) -> np.ndarray:
-        try:
-            return read_pixels(path, size)
-        except RetrainLabError:
-            return np.full((*size, 3), 128, np.uint8)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, *size, 3)
 
 
 def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:
@@ -428,5 +236,5 @@ def load(
     validation_percentage: float = 10,
     known: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Scan and split in one call: what every notebook starts with. See `scan` and `split`."""
+    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
     return split(scan(image_dir, known), testing_percentage, validation_percentage, read_splits(image_dir))

@@ -15,8 +15,8 @@ from . import contract as contracts
 from . import graphs
 from .backend import litert, tensorflow
 from .contract import Contract
+from .decoding import read_pixels
 from .errors import RetrainLabError
-from .images import read_pixels
 
 
 @dataclass(frozen=True)

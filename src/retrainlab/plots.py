@@ -16,8 +16,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from .decoding import read_many, read_pixels
 from .distortions import Distortion, apply
-from .images import read_many, read_pixels
 
 PALETTE = sns.color_palette("colorblind")
 COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, PercentFormatter, StrMethodFormatter
 
 from .datacurve import DataCurve, Fit
-from .images import read_many
+from .decoding import read_many
 from .plots import COLOURS, LINES, MARKERS, axes_of, gallery, short
 
 _SHOWN = 0.12  # of the accuracies of settings, from the best one down

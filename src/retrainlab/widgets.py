@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from PIL import Image
 
-from . import images, labeling, plots, suspects
+from . import labeling, plots, suspects
+from .decoding import read_pixels
 from .errors import RetrainLabError
 
 
@@ -120,7 +121,7 @@ def review_suspects(
 
 def _picture(path: Path) -> ipywidgets.Widget:
     try:
-        image = Image.fromarray(images.read_pixels(path))
+        image = Image.fromarray(read_pixels(path))
     except RetrainLabError as error:
         return ipywidgets.HTML(f"The picture cannot be shown: {html.escape(str(error))}.")
     image.thumbnail((480, 480))

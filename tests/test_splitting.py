@@ -1,0 +1,102 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_folder
+
+from retrainlab import images, splitting
+from retrainlab.errors import RetrainLabError
+
+
+def test_the_split_follows_the_percentages(many):
+    counts = splitting.split(many, 25, 15)["split"].value_counts(normalize=True)
+    assert counts["test"] == pytest.approx(0.25, abs=0.03)
+    assert counts["validation"] == pytest.approx(0.15, abs=0.03)
+
+
+def test_the_split_is_that_of_retrain_py(many):
+    """Values computed by retrain.py's own formula for these names."""
+    import hashlib
+
+    table = splitting.split(many, 10, 10)
+    for path, found in zip(table["path"], table["split"], strict=True):
+        hashed = int(hashlib.sha1(path.encode()).hexdigest(), 16) % 2**27 * (100.0 / (2**27 - 1))
+        assert found == ("validation" if hashed < 10 else "test" if hashed < 20 else "train")
+
+
+def test_images_keep_their_split_when_others_come_and_go(many):
+    whole = splitting.split(many).set_index("path")["split"]
+    half = splitting.split(many.iloc[::2]).set_index("path")["split"]
+    assert (whole[half.index] == half).all()
+
+
+def test_the_split_survives_moving_the_folder(tmp_path):
+    make_folder(tmp_path / "here", {"a": 20, "b": 20})
+    before = images.load(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert images.load(tmp_path / "there")["split"].equals(before["split"])
+
+
+def test_nohash_names_and_copies_share_a_split(many):
+    many.loc[:9, "path"] = [f"a/hand_nohash_{number}.jpg" for number in range(10)]
+    many.loc[5:14, "sha256"] = "the same content"  # ties rows 5 to 9 to rows 10 to 14
+    table = splitting.split(many, 30, 30)
+    assert len(set(table.loc[:14, "split"])) == 1
+
+
+def test_a_small_label_keeps_a_training_image(many):
+    few = many.iloc[::97].reset_index(drop=True)
+    few["label"] = [f"label {number}" for number in range(len(few))]
+    table = splitting.split(few, 50, 49)
+    assert (table["split"] == "train").all()
+    assert any("no test image" in note for note in images.notes(table))
+
+
+def test_splits_csv_wins(tmp_path):
+    make_folder(tmp_path, {"a": 40, "b": 40}, ("png",))
+    paths = images.scan(tmp_path)["path"]
+    splits = ["train" if number % 2 else "test" for number in range(len(paths))]
+    pd.DataFrame({"path": paths, "split": splits}).to_csv(tmp_path / "splits.csv", index=False)
+    table = images.load(tmp_path, 10, 30)
+    assert ((table["split"] == "test") == (np.array(splits) == "test")).all()
+    assert 4 <= (table["split"] == "validation").sum() <= 22  # none was listed: taken from training
+
+
+def test_splits_csv_takes_copies_along_and_names_what_it_cannot_find(tmp_path):
+    make_folder(tmp_path, {"a": 6, "b": 6}, ("png",))
+    shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
+    (tmp_path / "splits.csv").write_text("path,split\na/image 000.png,test\na/image 001.png,validation\n")
+    table = images.load(tmp_path, 0, 0).set_index("path")["split"]
+    assert table["a/twin.png"] == "test" and table["a/image 001.png"] == "validation"
+    (tmp_path / "splits.csv").write_text("path,split\n./a/image 000.png,test\n")
+    with pytest.raises(RetrainLabError, match=r"lists './a/image 000.png', which the image folder does not hold"):
+        images.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,split\na/x.png,training", "names the split 'training'"),
+        ("file,split\na/x.png,train", "has the columns file, split"),
+        ("path,split\nx,train\nx,test", "puts 'x' into two splits"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_a_bad_splits_csv_is_said(tmp_path, text, said):
+    (tmp_path / "splits.csv").write_text(text)
+    with pytest.raises(RetrainLabError, match=said):
+        splitting.read_splits(tmp_path)
+
+
+@pytest.mark.parametrize("percentages", [(100, 0), (50, 50)])
+def test_percentages_that_leave_no_training_image(many, percentages):
+    with pytest.raises(RetrainLabError, match="leave no training image"):
+        splitting.split(many, *percentages)
+
+
+@pytest.mark.parametrize("value", [-5, float("nan")])
+@pytest.mark.parametrize("name", ["testing_percentage", "validation_percentage"])
+def test_a_negative_percentage_is_named(many, name, value):
+    with pytest.raises(RetrainLabError, match=rf"^{name} is {value:g}\. Expected a number from 0 to less than 100\.$"):
+        splitting.split(many, **{name: value})
