@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retrainlab import backbones, bottlenecks, evaluation, heads, reports, runs
+from retrainlab import backbones, bottlenecks, evaluation, heads, reports, runs, training
 from retrainlab.backend import tensorflow
 
 DIM, LABELS, SMALL = 2_048, 120, 3.0
@@ -59,7 +59,7 @@ def main() -> None:
         backbone = backbones.resolve(str(save_module(root / "module")), cache_dir)
         bottlenecks.open_cache(backbone).add([(digest, 0) for digest in table["sha256"]], features)
         settings = heads.HeadSettings(weight_decay=0.01)
-        (head,), _ = heads.train(features, table["label"], table["split"], [settings], [])
+        (head,), _ = training.train(features, table["label"], table["split"], [settings], [])
         predicted = evaluation.predictions(table, head.logits(features), head.labels)
         run = runs.open_run(root / "reports", "large")
         run.write_table("images", table)

@@ -14,7 +14,18 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from retrainlab import budget, comparison, datacurve, heads, leaks, overfitting, regularisation, resampling, suspects
+from retrainlab import (
+    budget,
+    comparison,
+    datacurve,
+    heads,
+    leaks,
+    overfitting,
+    regularisation,
+    resampling,
+    suspects,
+    training,
+)
 
 SETTINGS = heads.HeadSettings(how_many_training_steps=500, learning_rate=0.03)
 TARGET = 0.95  # of the verdicts that are to be right
@@ -137,7 +148,7 @@ def duplicates(seed: int) -> tuple[Answer, Answer]:
     found = analyse(features, labels, SETTINGS, seed)
 
     mine, splits = picture[found.inside], found.mingled[:5]
-    trained, _ = heads.train(features[found.inside], labels[found.inside], splits, [SETTINGS] * 5, 500)
+    trained, _ = training.train(features[found.inside], labels[found.inside], splits, [SETTINGS] * 5, 500)
     never, theirs = pictures(FRESH)
     never = photographed(never)
     true = []
@@ -218,7 +229,7 @@ def trained_curve(seed: int) -> Answer:
     features, labels = images(size * count)
     own = np.where(np.arange(size * count) // size == np.arange(count)[:, None], "train", "test")
     settings = heads.HeadSettings(500, 0.03, train_batch_size=100 * count)  # a batch holds 100 images for each head
-    trained, _ = heads.train(features, labels, own, [settings] * count, 500)
+    trained, _ = training.train(features, labels, own, [settings] * count, 500)
     fresh, theirs = images(FRESH)
     wrong = [(np.array(head.labels, dtype=object)[head.logits(fresh).argmax(axis=1)] != theirs).mean()
              for head in trained]  # fmt: skip

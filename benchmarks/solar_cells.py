@@ -8,7 +8,17 @@ head that judges it. About a minute.
 
 import numpy as np
 
-from retrainlab import backbones, bottlenecks, budget, datasets, heads, images, regularisation, resampling, splitting
+from retrainlab import (
+    backbones,
+    bottlenecks,
+    budget,
+    datasets,
+    images,
+    regularisation,
+    resampling,
+    splitting,
+    training,
+)
 from retrainlab.heads import HeadSettings
 
 
@@ -23,8 +33,8 @@ def main() -> None:
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain
     stack = HeadSettings().vary(weight_decay=decays)
-    _, tried = heads.train(features, labels, known["split"], stack, 1000)
-    settings = stack[heads.choose(tried)]
+    _, tried = training.train(features, labels, known["split"], stack, 1000)
+    settings = stack[training.choose(tried)]
     plan = budget.plan(12, settings, features.shape[1], 2)
     inside = (known["split"] != "test").to_numpy()
     folds = resampling.repeated_folds(labels[inside], groups[inside], known["split"][inside].to_numpy(), plan.folds)

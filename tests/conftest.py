@@ -109,13 +109,13 @@ def backbone(module, bottleneck_dir):
 @pytest.fixture(scope="session")
 def trained(photos, backbone):
     """Features, table, predictions and head of the three-label photos."""
-    from retrainlab import bottlenecks, evaluation, heads, images
+    from retrainlab import bottlenecks, evaluation, heads, images, training
 
     table = images.load(photos, 20, 20)
     cache = bottlenecks.open_cache(backbone)
     bottlenecks.extract(backbone, cache, photos, table)
     features, known = bottlenecks.load(cache, table)
     settings = heads.HeadSettings(how_many_training_steps=300)
-    (head,), history = heads.train(features, known["label"], known["split"], [settings])
+    (head,), history = training.train(features, known["label"], known["split"], [settings])
     predicted = evaluation.predictions(known, head.logits(features), head.labels)
     return {"features": features, "table": known, "head": head, "history": history, "predicted": predicted}

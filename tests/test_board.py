@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
 
-from retrainlab import board, decoding, evaluation, export, heads, images, plots, summaries
+from retrainlab import board, decoding, evaluation, export, heads, images, plots, summaries, training
 from retrainlab.errors import RetrainLabError
 
 RATES = [1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0]
@@ -23,7 +23,7 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
     features = (trained["features"] + noise).astype(np.float32)
     settings = heads.HeadSettings(60, learning_rate=rate)
     with summaries.TrainingLogs(folder / name / "logs", 60) as logs:
-        (head,), _ = heads.train(features, table["label"], table["split"], [settings], 20, logs)
+        (head,), _ = training.train(features, table["label"], table["split"], [settings], 20, logs)
     predicted = evaluation.predictions(table, head.logits(features), head.labels)
     metrics = evaluation.summarise(predicted, head.labels)
     with summaries.ResultLogs(folder / name / "logs", 60) as logs:

@@ -8,7 +8,7 @@ import pytest
 from conftest import make_folder, make_image
 from PIL import Image
 
-from retrainlab import bottlenecks, heads, images, retrain
+from retrainlab import bottlenecks, heads, images, retrain, training
 from retrainlab.decoding import read_pixels
 from retrainlab.flags import Flags
 
@@ -79,7 +79,7 @@ def test_bottlenecks_are_binary_and_not_read_again_at_every_step(folder, backbon
     assert [file.suffix for file in cache.folder.iterdir()] == [".arrow"]
     features, known = bottlenecks.load(cache, table)
     shutil.rmtree(cache.folder)  # training does without
-    (head,), _ = heads.train(features, known["label"], known["split"], [heads.HeadSettings(20)])
+    (head,), _ = training.train(features, known["label"], known["split"], [heads.HeadSettings(20)])
     assert features.dtype == np.float32 and head.kernel.shape == (backbone.dim, 3)
 
 

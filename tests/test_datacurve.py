@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from retrainlab import datacurve, heads
+from retrainlab import datacurve, heads, training
 from retrainlab.resampling import repeated_folds
 
 QUICK = heads.HeadSettings(how_many_training_steps=200)
@@ -188,7 +188,7 @@ def test_more_images_make_fewer_errors(measured):
 
 def test_the_largest_size_is_what_cross_validation_shows(measured):
     features, labels, splits, found = measured
-    heads_of_five, _ = heads.train(features, labels, splits[:5], [heads.HeadSettings(200, train_batch_size=125)] * 5)
+    heads_of_five, _ = training.train(features, labels, splits[:5], [heads.HeadSettings(200, train_batch_size=125)] * 5)
     for head, own, hits in zip(heads_of_five, splits, found.hits[-1], strict=False):
         mine = own == "validation"
         right = np.array(head.labels)[head.logits(features[mine]).argmax(axis=1)] == labels[mine]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_folder
 
-from retrainlab import bottlenecks, heads, images
+from retrainlab import bottlenecks, heads, images, training
 from retrainlab.decoding import read_pixels
 from retrainlab.distortions import Distortion, apply
 from retrainlab.errors import RetrainLabError
@@ -107,7 +107,7 @@ def test_heads_learn_from_distorted_rows_and_measure_on_the_others():
     labels = np.array(["a", "b"] * 20)
     split = np.array(["train"] * 20 + ["distorted"] * 20)
     labels[:20] = labels[:20][::-1]  # the train rows say the opposite
-    _, history = heads.train(features, labels, split, [heads.HeadSettings(200)])
+    _, history = training.train(features, labels, split, [heads.HeadSettings(200)])
     assert set(history["split"]) == {"train"} and history["accuracy"].iloc[-1] == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_image
 
-from retrainlab import export, heads, labeling
+from retrainlab import export, heads, labeling, training
 from retrainlab.decoding import read_pixels
 from retrainlab.errors import RetrainLabError
 
@@ -13,7 +13,7 @@ from retrainlab.errors import RetrainLabError
 def exported(request, backbone, trained, tmp_path_factory):
     table = trained["table"]
     settings = heads.HeadSettings(300, hidden_units=request.param)
-    (head,), _ = heads.train(trained["features"], table["label"], table["split"], [settings])
+    (head,), _ = training.train(trained["features"], table["label"], table["split"], [settings])
     folder = tmp_path_factory.mktemp("export") / "model"
     sizes = export.export(folder, backbone, head, "my_result")
     return folder, head, sizes
@@ -130,7 +130,7 @@ def test_a_cooled_head_is_read_back_with_its_temperature(exported, backbone, tra
     assert again.logits(features) == pytest.approx(head.logits(features) / 0.14, rel=1e-4, abs=1e-3)
     began = []
     for start in (head, again):
-        _, history = heads.train(features, table["label"], table["split"], [head.settings], [], start=start)
+        _, history = training.train(features, table["label"], table["split"], [head.settings], [], start=start)
         began.append(history["cross_entropy"].to_numpy())
     assert began[1] == pytest.approx(began[0], abs=1e-4)
 

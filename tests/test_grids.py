@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrainlab import grids, heads, reports
+from retrainlab import grids, reports, training
 from retrainlab.errors import RetrainLabError
 
 KNOWN = reports.all_parameters()
@@ -48,8 +48,8 @@ def test_combinations_that_can_share_bottlenecks_or_a_stack_are_grouped():
     assert [[point.said for point in stack] for stack in stacks] == [
         [f"learning_rate {rate}, hidden_units {units}, flip_left_right False" for rate in (1, 2)] for units in (0, 8)
     ]
-    for stack in stacks:  # heads.train takes them as one
-        shared = {tuple(getattr(one, name) for name in heads._SHARED) for p in stack for one in p.candidates}
+    for stack in stacks:  # training.train takes them as one
+        shared = {tuple(getattr(one, name) for name in training.SHARED) for p in stack for one in p.candidates}
         assert len(shared) == 1
 
 

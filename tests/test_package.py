@@ -29,7 +29,7 @@ def test_nothing_imports_tensorflow_before_it_is_needed():
 
 @pytest.mark.parametrize(
     ("module", "knows_none_of"),
-    [(name, MODULES) for name in ("images", "evaluation", "heads", "summaries", "runs")],
+    [(name, MODULES) for name in ("decoding", "splitting", "evaluation", "heads", "summaries", "runs")],
 )
 def test_who_imports_whom(module, knows_none_of):
     source = (ROOT / "src" / "retrainlab" / f"{module}.py").read_text()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import evaluation, heads, resampling
+from retrainlab import evaluation, heads, resampling, training
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import softmax
 
@@ -84,7 +84,7 @@ def test_a_stack_of_re_splits_is_what_its_members_are_alone(monkeypatch):
     right, probabilities, train_right = np.zeros(200), np.zeros((200, 3)), np.zeros(200)
     alone = []
     for own in splits[:5]:  # the first repeat
-        head = heads.train(features, labels, np.stack([own, splits[0]]), [QUICK] * 2)[0][0]
+        head = training.train(features, labels, np.stack([own, splits[0]]), [QUICK] * 2)[0][0]
         logits = head.logits(features)
         hit = np.array(head.labels)[logits.argmax(axis=1)] == labels
         mine = own == "validation"
@@ -177,7 +177,7 @@ def test_the_corrected_interval_of_re_splits_holds_the_truth():
         splits = folds(labels, 10, seed)
         result = resampling.cross_validate(features, labels, splits, quick, 60)
         values = result.members["validation accuracy"]
-        trained, _ = heads.train(features, labels, splits[:5], [quick] * 5, 60)
+        trained, _ = training.train(features, labels, splits[:5], [quick] * 5, 60)
         truth = np.mean(
             [
                 ((h.logits(test.astype(np.float32)).argmax(axis=1) == 0) == (np.arange(4000) % 2 == 0)).mean()

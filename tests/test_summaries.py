@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrainlab import heads, runs, summaries
+from retrainlab import heads, runs, summaries, training
 from retrainlab.errors import RetrainLabError
 
 
@@ -11,7 +11,7 @@ def logs(trained, tmp_path):
         settings = heads.HeadSettings(200, seed=seed)
         with summaries.TrainingLogs(runs.Run(tmp_path).new_logs(), 200) as watch:
             table = trained["table"]
-            return heads.train(trained["features"], table["label"], table["split"], [settings], 50, watch)
+            return training.train(trained["features"], table["label"], table["split"], [settings], 50, watch)
 
     train(1)
     train(0)  # the same run again
@@ -33,7 +33,7 @@ def values(events, tag):
 
 def test_scalars_of_both_splits_are_the_history(logs, trained):
     table = trained["table"]
-    _, history = heads.train(trained["features"], table["label"], table["split"], [heads.HeadSettings(200)], 50)
+    _, history = training.train(trained["features"], table["label"], table["split"], [heads.HeadSettings(200)], 50)
     for split in ("train", "validation"):
         events = read(logs / split)
         mine = history[history["split"] == split]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import heads, suspects
+from retrainlab import heads, suspects, training
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import softmax
 
@@ -12,7 +12,7 @@ def out_of_fold(features, labels, folds=5) -> np.ndarray:
     fold = np.random.default_rng([0, 1]).permutation(len(features)) % folds
     split = np.array([np.where(fold == number, "validation", "train") for number in range(folds)], dtype=object)
     settings = heads.HeadSettings(how_many_training_steps=300, weight_decay=0.01)
-    trained, _ = heads.train(features, labels, split, [settings] * folds, eval_step_interval=300)
+    trained, _ = training.train(features, labels, split, [settings] * folds, eval_step_interval=300)
     probabilities = np.full((len(features), len(trained[0].labels)), np.nan)
     for number, head in enumerate(trained):
         probabilities[fold == number] = softmax(head.logits(features[fold == number]))

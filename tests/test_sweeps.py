@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import save_module
 
-from retrainlab import bottlenecks, evaluation, grids, heads, images, reports, runs, summaries, sweeps, swept
+from retrainlab import bottlenecks, evaluation, grids, heads, images, reports, runs, summaries, sweeps, swept, training
 from retrainlab.distortions import Distortion
 from retrainlab.errors import RetrainLabError
 
@@ -62,7 +62,7 @@ def test_a_combination_is_what_the_same_settings_are_alone(done, data):
     for name, rate, decay in zip(found.table.index, [0.01, 0.01, 0.1, 0.1], [0.0, 0.1] * 2, strict=True):
         assert found.table.loc[name, ["learning_rate", "weight_decay"]].tolist() == [rate, decay]
         settings = heads.HeadSettings(STEPS, rate, weight_decay=decay)
-        (head,), history = heads.train(features, known["label"], known["split"], [settings], 50)
+        (head,), history = training.train(features, known["label"], known["split"], [settings], 50)
         written = runs.Run(folder / name).read_table("history")
         pd.testing.assert_frame_equal(written, history.drop(columns="member"), atol=1e-4)
         alone = evaluation.summarise(evaluation.predictions(known, head.logits(features), head.labels), head.labels)
@@ -107,7 +107,7 @@ def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
     cache.refresh()  # the sweep has added variants
     learn_features, learn = bottlenecks.with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
     settings = heads.HeadSettings(STEPS, weight_decay=0.01)
-    _, history = heads.train(learn_features, learn["label"], learn["split"], [settings], 50)
+    _, history = training.train(learn_features, learn["label"], learn["split"], [settings], 50)
     pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)
 
 

@@ -256,7 +256,7 @@ def with_variants(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Append the variants of the training images to what `load` returned, as rows of the split `distorted`.
 
-    `heads.train` then learns from those rows, and still measures on the undistorted images.
+    `training.train` then learns from those rows, and still measures on the undistorted images.
     """
     train = table[table["split"] == "train"]
     numbers = [distortion.variant(number) for number in range(1, variants + 1)]

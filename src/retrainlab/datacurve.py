@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from . import heads
+from . import training
 from .evaluation import points
 from .heads import HeadSettings
 
@@ -242,7 +242,9 @@ def _hits(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings
     settings = replace(settings, train_batch_size=round(settings.train_batch_size / share))
     last: dict[str, np.ndarray] = {}
     stack, steps = [settings] * len(splits), settings.how_many_training_steps
-    heads.train(features[used], labels[used], splits[:, used], stack, steps, lambda seen: last.update(hits=seen.hits))
+    training.train(
+        features[used], labels[used], splits[:, used], stack, steps, lambda seen: last.update(hits=seen.hits)
+    )
     hits = np.zeros((len(features), len(splits)), bool)
     hits[used] = last["hits"]
     return hits

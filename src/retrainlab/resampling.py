@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from . import heads
+from . import training
 from .errors import RetrainLabError
 from .evaluation import predictions, softmax, student
 from .heads import Head, HeadSettings
@@ -127,7 +127,7 @@ def cross_validate(
         features: float32 [n, dim].
         labels: [n].
         splits: [members, n], as of `repeated_folds`.
-        eval_step_interval: as of `heads.train`; None for ten evaluations at steps that grow by a constant factor.
+        eval_step_interval: as of `training.train`; None for ten evaluations at steps that grow by a constant factor.
     """
     splits = np.asarray(splits, dtype=object)
     steps = evaluation_steps(settings, 10) if eval_step_interval is None else eval_step_interval
@@ -222,11 +222,11 @@ def train_in_parts(
     for numbers in np.array_split(np.arange(len(stack)), parts):
         hits: dict[int, np.ndarray] = {}
 
-        def keep(snapshot: heads.Snapshot, hits: dict[int, np.ndarray] = hits) -> None:
+        def keep(snapshot: training.Snapshot, hits: dict[int, np.ndarray] = hits) -> None:
             hits[snapshot.step] = snapshot.hits
 
         mine = [stack[number] for number in numbers]
-        trained, history = heads.train(features, labels, splits[numbers], mine, steps, keep)
+        trained, history = training.train(features, labels, splits[numbers], mine, steps, keep)
         yield numbers, trained, history.assign(member=history["member"] + numbers[0]), hits
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import backbones, bottlenecks, distortions, evaluation, export, heads, images, summaries
+from . import backbones, bottlenecks, distortions, evaluation, export, heads, images, summaries, training
 from .backend import tensorflow
 from .errors import RetrainLabError
 from .flags import Flags
@@ -67,7 +67,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
         learn_features, learn = bottlenecks.with_variants(cache, features, known, distortion, flags.distortion_variants)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
     with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
-        (head,), _ = heads.train(
+        (head,), _ = training.train(
             learn_features, learn["label"], learn["split"], [settings], _evaluations(flags),
             watch=_watch(flags, logs, backbone_graph),
         )  # fmt: skip
@@ -105,12 +105,12 @@ def _drawn(table: pd.DataFrame, split: str, count: int) -> pd.DataFrame:
     return table.assign(split=table["split"].where(~table.index.isin(mine.difference(kept)), "not drawn"))
 
 
-def _watch(flags: Flags, logs: summaries.TrainingLogs, backbone_graph: Any) -> Callable[[heads.Snapshot], None]:
+def _watch(flags: Flags, logs: summaries.TrainingLogs, backbone_graph: Any) -> Callable[[training.Snapshot], None]:
     every = max(1, flags.how_many_training_steps // _PROGRESS_LINES)
     folder = Path(flags.intermediate_output_graphs_dir).expanduser()
     next_line = 0
 
-    def watch(snapshot: heads.Snapshot) -> None:
+    def watch(snapshot: training.Snapshot) -> None:
         nonlocal next_line
         step, last = snapshot.step, snapshot.step == flags.how_many_training_steps
         if step % flags.eval_step_interval == 0 or last:

@@ -20,7 +20,7 @@ from .errors import RetrainLabError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .heads import Snapshot
+    from .training import Snapshot
 
 _HISTOGRAMS = 10  # about so many a training: they are large, and change slowly
 _MOST_CURVES = 30  # labels with a precision-recall curve
@@ -61,7 +61,7 @@ class _Logs:
 
 
 class TrainingLogs(_Logs):
-    """Writes `train` and `validation`; pass it to `heads.train` as `watch`.
+    """Writes `train` and `validation`; pass it to `training.train` as `watch`.
 
     Scalars: accuracy, cross_entropy (both splits); mean, stddev, min, max of weights and biases (train). Histograms:
     weights, biases (train), pre_activations and activations (both). TensorBoard draws two trainings in one folder as

@@ -17,7 +17,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import backbones, bottlenecks, datasets, evaluation, export, grids, heads, images, runs, summaries, suspects
+from . import (
+    backbones,
+    bottlenecks,
+    datasets,
+    evaluation,
+    export,
+    grids,
+    heads,
+    images,
+    runs,
+    summaries,
+    suspects,
+    training,
+)
 from .errors import RetrainLabError
 from .grids import Point
 from .swept import Swept
@@ -186,7 +199,7 @@ def _train_stack(stack: list[heads.HeadSettings], data: _Data, interval: int) ->
     """Train a stack; where one of its heads diverges, the halves of it, so that the others are not lost."""
     began, apart = time.perf_counter(), max(interval, -(-stack[0].how_many_training_steps // _EVALUATIONS))
     try:
-        trained, history = heads.train(
+        trained, history = training.train(
             data.learn_features, data.learn["label"], data.learn["split"], stack, apart, start=data.start
         )
     except RetrainLabError as error:
@@ -203,7 +216,7 @@ def _best(trained: list[_Trained]) -> _Trained | None:
     """Choose one on validation."""
     if not trained:
         return None
-    chosen = trained[heads.choose(pd.concat([one.history.assign(member=i) for i, one in enumerate(trained)]))]
+    chosen = trained[training.choose(pd.concat([one.history.assign(member=i) for i, one in enumerate(trained)]))]
     seconds = sum(one.seconds for one in trained)
     return _Trained(chosen.head, chosen.history, seconds, [decay for one in trained for decay in one.decays])
 
