@@ -181,7 +181,9 @@ def test_sweep_says_what_is_wrong_before_it_starts(call, tmp_path, arguments, sa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("command", "option"), [("retrain", "--image_dir"), ("report", "-p image_dir")])
+@pytest.mark.parametrize(
+    ("command", "option"), [("retrain", "--image_dir"), ("report", "-p image_dir"), ("sweep", "-p image_dir")]
+)
 def test_a_stray_argument_is_told_which_option_the_folder_goes_with(call, command, option):
     done = call(command, "photos")
     assert done.exit_code == 2 and done.output.count("\n") == 1

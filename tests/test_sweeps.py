@@ -262,7 +262,7 @@ def test_without_validation_images_nothing_is_chosen(sweep):
         ({"seed": range(300)}, {}, "300 settings, each with 7 values of weight_decay to choose from: 2,100 heads"),
         ({"seed": range(50), "dropout": [i / 50 for i in range(50)]}, {"weight_decay": [0.0]}, "2,500 heads to train"),
         ({"tfhub_module": ["efficientnet_lite7", "efficientnet_lite8"]}, {}, "No backbone 'efficientnet_lite7'"),
-        ({"seed": [0, 1]}, {"start_from": "nobody"}, "holds no head to start from"),
+        ({"seed": [0, 1]}, {"start_from": "nobody"}, "There is no run 'nobody' under"),
         ({"seed": [0, 1]}, {"testing_percentage": 90.0}, "leave no training image"),
         ({"seed": [0, 1]}, {"image_dir": "nowhere/at all"}, "does not exist"),
     ],

@@ -106,6 +106,7 @@ def _extraction(run: Path) -> str:
 @click.option("--run", help="Beginning of the runs' names: NAME-01, NAME-02, ...  [default: sweep]", metavar="NAME")
 @_params
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUES", help="Set or vary a notebook parameter.")
+@_no_arguments("-p image_dir")
 def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
     """Train every combination of some settings, and compare them: retrainlab sweep -p learning_rate 0.001,0.01,0.1
 

@@ -95,7 +95,7 @@ def sweep(
     folder, root = datasets.locate(values["image_dir"]), runs.project_path(values["bottleneck_dir"])
     by_features = grids.grouped(points, grids.FEATURES)
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
-        _start(first, backbones.resolve(first.parameters["tfhub_module"], root, first.parameters["image_size"]))
+        _start(first, backbones.resolve(first.parameters["tfhub_module"], root, first.parameters["image_size"]), out)
     table = _images(folder, out, values)
     tried = {name: list(several) for name, several in grid.items()}
     out.record(dataset={"image_dir": str(folder), "digest": images.digest(table)},
@@ -104,7 +104,7 @@ def sweep(
     rows: dict[str, dict[str, Any]] = {}
     problems = []
     for group in by_features:
-        data = _load(group[0], folder, table, root, say)
+        data = _load(group[0], folder, table, root, out, say)
         for stack in grids.grouped(group, grids.STACK):
             for point, found in zip(stack, _train(stack, data, values["eval_step_interval"]), strict=True):
                 if isinstance(found, _Trained):
@@ -161,14 +161,15 @@ def _images(folder: Path, out: runs.Run, values: Mapping[str, Any]) -> pd.DataFr
 # --------------------------------------------------------------------------------------------- training
 
 
-def _start(point: Point, backbone: backbones.Backbone) -> heads.Head | None:
+def _start(point: Point, backbone: backbones.Backbone, out: runs.Run) -> heads.Head | None:
     """The trained head that all start from, if there is one."""
     name = point.parameters.get("start_from")
-    folder = runs.project_path(point.parameters["reports_dir"]) / str(name)
-    return export.load_head(runs.Run(folder).model, backbone) if name else None
+    return export.load_head(out.other(name).model, backbone) if name else None
 
 
-def _load(point: Point, folder: Path, table: pd.DataFrame, root: Path, say: Callable[[str], None]) -> _Data:
+def _load(
+    point: Point, folder: Path, table: pd.DataFrame, root: Path, out: runs.Run, say: Callable[[str], None]
+) -> _Data:
     """Compute and load bottlenecks, as 03_retrain does."""
     values, distortion = point.parameters, point.distortion
     backbone = backbones.resolve(values["tfhub_module"], root, values["image_size"])
@@ -179,7 +180,7 @@ def _load(point: Point, folder: Path, table: pd.DataFrame, root: Path, say: Call
         count, train = values["distortion_variants"], table[table["split"] == "train"]
         say(f"{backbone.handle}: {bottlenecks.extract(backbone, cache, folder, train, distortion, count)}")
         learn = bottlenecks.with_variants(cache, features, known, distortion, count)
-    return _Data(backbone, backbone.milliseconds(), features, known, *learn, _start(point, backbone))
+    return _Data(backbone, backbone.milliseconds(), features, known, *learn, _start(point, backbone, out))
 
 
 def _train(points: list[Point], data: _Data, interval: int) -> list[_Trained | RetrainLabError]:
