@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -210,3 +211,33 @@ def test_a_module_with_operations_that_litert_does_not_have_is_refused(tmp_path)
     with pytest.raises(RetrainLabError, match=said):
         backbones.resolve(made, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*/backbone*"))
+
+
+def test_a_folder_of_other_things_is_not_tagged_as_a_cache(tmp_path, module):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").touch()
+    backbones.resolve(str(module), tmp_path / "work")
+    assert not (tmp_path / "work" / "CACHEDIR.TAG").exists()
+
+
+def test_paths_that_tensorflow_takes_for_wildcards(tmp_path, module):
+    shutil.copytree(module, tmp_path / "mine [1]*?" / "module")
+    backbone = backbones.resolve(str(tmp_path / "mine [1]*?" / "module"), tmp_path / "cache [2]")
+    assert backbone.dim == 24
+
+
+@pytest.mark.parametrize(("file", "kept"), [("backbone.json", 0), ("backbone.json", 20), ("backbone.tflite", 100)])
+def test_a_damaged_backbone_is_converted_again(tmp_path, module, file, kept):
+    first = backbones.resolve(str(module), tmp_path)
+    whole = {name: (first.folder / name).read_bytes() for name in ("backbone.json", "backbone.tflite")}
+    (first.folder / file).write_bytes(whole[file][:kept])
+    again = backbones.resolve(str(module), tmp_path)
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    assert np.array_equal(again.bottlenecks(pixels), first.bottlenecks(pixels))
+    assert (first.folder / file).read_bytes() == whole[file]
+
+
+def test_a_file_where_a_backbones_folder_should_be(tmp_path, module, backbone):
+    (tmp_path / backbone.digest).touch()
+    with pytest.raises(RetrainLabError, match=r"The bottleneck folder .* cannot be written: File exists\."):
+        backbones.resolve(str(module), tmp_path)

@@ -221,3 +221,9 @@ def test_its_parameters_file_fits_the_notebooks_and_says_its_command(name):
     values = reports.check_parameters(yaml.safe_load(file.read_text()), reports.all_parameters())
     assert values["run"] == values["image_dir"] == name
     assert f"retrainlab report --params params/{name}.yaml" in file.read_text()
+
+
+@pytest.mark.parametrize("content", ['{"labels": [["a.png", 0]]}', "[1]", "{", '{"name": "mine"}'])
+def test_a_dataset_json_of_somebody_elses_is_no_card(tmp_path, content):
+    (tmp_path / "dataset.json").write_text(content)
+    assert datasets.card(tmp_path) == {}

@@ -82,3 +82,10 @@ def test_large_jpegs_are_decoded_at_reduced_scale_with_the_same_result(tmp_path)
 
 def test_size_is_height_by_width(tmp_path):
     assert decoding.read_pixels(save(make_image(0), tmp_path / "a.png"), (10, 20)).shape == (10, 20, 3)
+
+
+@pytest.mark.parametrize("most", [4095.0, 65520.0])
+def test_numbers_that_are_not_whole_keep_their_shades(tmp_path, most):
+    ramp = np.linspace(0, most, 256, dtype=np.float32)[None].repeat(8, 0)
+    found = decoding.read_pixels(save(Image.fromarray(ramp), tmp_path / "a.tiff"))
+    assert np.abs(found[0, :, 0].astype(int) - np.arange(256)).max() <= 1

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +144,21 @@ def test_a_head_exported_before_temperatures_were_kept_has_temperature_1(exporte
         np.savez(tmp_path / "head.npz", **{name: arrays[name] for name in arrays if name != "temperature"})
     again = export.load_head(tmp_path, backbone)
     assert again.temperature == 1 and np.array_equal(again.kernel, head.kernel)
+
+
+def test_a_head_that_was_cut_off(exported, backbone, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "model")
+    content = (tmp_path / "model" / "head.npz").read_bytes()
+    (tmp_path / "model" / "head.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RetrainLabError, match="holds no head to start from"):
+        export.load_head(tmp_path / "model", backbone)
+
+
+@pytest.mark.parametrize("place", [".", "link"])
+def test_a_saved_model_is_written_where_a_link_or_a_dot_leads(backbone, trained, tmp_path, monkeypatch, place):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "real" if place == "." else tmp_path)
+    export.write_saved_model(Path(place), backbone, trained["head"])
+    assert (tmp_path / "real" / "saved_model.pb").exists() and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

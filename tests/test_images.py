@@ -71,15 +71,16 @@ def test_a_name_that_is_not_utf8_is_a_problem_not_a_crash(tmp_path):
     table.to_parquet(tmp_path / "table.parquet")
 
 
-def test_known_files_are_not_read_again(tmp_path):
+def test_known_files_are_not_read_again(tmp_path, monkeypatch):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
     first = images.scan(tmp_path)
+    with monkeypatch.context() as closed:
+        closed.setattr(images, "_look", None)  # whoever looks at a file fails
+        pd.testing.assert_frame_equal(images.scan(tmp_path, first), first)
     victim = tmp_path / "a" / "image 000.png"
     stat = victim.stat()
     victim.write_bytes(b"x" * stat.st_size)
-    os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time: nobody could know
-    pd.testing.assert_frame_equal(images.scan(tmp_path, first), first)
-    os.utime(victim)
+    os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # of the same size, and as old by its own account
     assert images.scan(tmp_path, first)["problem"].notna().sum() == 1
 
 
@@ -126,3 +127,29 @@ def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
     )
     assert images.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
     assert images.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
+
+
+def test_files_that_changed_places_are_looked_at_again(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("bmp",))  # of equal size
+    one, other = tmp_path / "a" / "image 000.bmp", tmp_path / "b" / "image 000.bmp"
+    os.utime(one, (1, 1)), os.utime(other, (1, 1))
+    table = images.scan(tmp_path)
+    one.rename(tmp_path / "aside"), other.rename(one), (tmp_path / "aside").rename(other)
+    before, after = (t.set_index("path")["sha256"] for t in (table, images.scan(tmp_path, table)))
+    assert after["a/image 000.bmp"] == before["b/image 000.bmp"] != before["a/image 000.bmp"]
+
+
+def test_camera_raw_is_not_taken_for_its_preview(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    make_image(9).save(tmp_path / "a" / "DSC_1.nef", "TIFF")
+    (row,) = images.scan(tmp_path).query("path == 'a/DSC_1.nef'").to_dict("records")
+    assert row["problem"] == "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
+
+
+def test_a_link_that_leads_nowhere_is_reported_if_it_is_named_like_an_image(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    (tmp_path / "a" / "annexed.jpg").symlink_to("../objects/none")
+    (tmp_path / "a" / "notes").symlink_to("../objects/none")
+    table = images.scan(tmp_path).set_index("path")
+    assert table.loc["a/annexed.jpg", "problem"] == "it is a link to a file that does not exist"
+    assert len(table) == 5

@@ -402,3 +402,15 @@ def test_an_own_graph_read_at_other_nodes_is_taken_at_the_callers_word(exported)
     logits = labeler.probabilities(np.full((32, 32, 3), 100, np.uint8))
     chances = labeling.load(exported).probabilities(np.full((32, 32, 3), 100, np.uint8))
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(chances, abs=1e-5)
+
+
+def test_images_are_decoded_in_order_and_not_far_ahead():
+    begun = []
+
+    def double(number):
+        begun.append(number)
+        return 2 * number
+
+    for number, doubled in enumerate(labeling._ahead(double, range(100), most=5)):
+        assert doubled == 2 * number and len(begun) <= number + 5
+    assert len(begun) == 100 and list(labeling._ahead(double, [])) == []

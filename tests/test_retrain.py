@@ -366,3 +366,29 @@ def test_a_file_that_is_left_out_is_named_once(run, tmp_path):
     assert "2 of 32 files are left out." in said and "a/empty.png is left out: the file is empty." in said
     assert all(sum(name in line for line in said) == 1 for name in ("empty.png", "text.jpg"))
     assert not any("`problem`" in line for line in said)
+
+
+@pytest.mark.parametrize("flag", ["output_graph", "checkpoint_path", "summaries_dir", "bottleneck_dir"])
+def test_what_a_saved_model_would_sweep_away_is_said_before_any_work(run, tmp_path, flag):
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(RetrainLabError, match=rf"^--{flag} .* lies in --saved_model_dir .* replaced as a whole"):
+        run(**{flag: str(tmp_path / "saved" / "x")}, saved_model_dir=str(tmp_path / "saved"))
+
+
+def test_a_module_is_not_replaced_by_what_is_made_of_it(run, module):
+    with pytest.raises(RetrainLabError, match=r"^--tfhub_module .* lies in --saved_model_dir"):
+        run(saved_model_dir=str(module))
+
+
+def test_two_outputs_in_one_file(run, tmp_path):
+    with pytest.raises(RetrainLabError, match=r"--output_graph and --output_labels are both .*/x'\."):
+        run(output_graph=str(tmp_path / "x"), output_labels=str(tmp_path / "logs" / ".." / "x"))
+
+
+def test_a_disk_error_of_tensorflows_own_is_a_sentence(tmp_path):
+    import tensorflow as tf
+
+    (tmp_path / "file").touch()
+    said = r"'.*model' cannot be written: .*/file.* Set --x to another place\."
+    with pytest.raises(RetrainLabError, match=said), retrain._writing(tmp_path / "model", "x"):
+        tf.io.gfile.makedirs(str(tmp_path / "file" / "folder"))

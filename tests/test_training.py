@@ -193,3 +193,11 @@ def test_a_weight_decay_that_diverges_is_named():
     settings = heads.HeadSettings(400, 0.1, weight_decay=np.float64(1000.0))
     with pytest.raises(RetrainLabError, match="Lower it or weight_decay"):
         training.train(features, ["a", "b"] * 20, ["train"] * 40, [settings])
+
+
+def test_an_earlier_head_of_other_labels_is_refused():
+    features, labels, split = blobs()
+    settings = heads.HeadSettings(how_many_training_steps=5)
+    (head,), _ = training.train(features, labels, split, [settings])
+    with pytest.raises(RetrainLabError, match="knows none of the labels here: it tells"):
+        training.train(features, [f"other {label}" for label in labels], split, [settings], start=head)

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from . import embedded, hub
-from .backend import litert, quiet, tensorflow, tensorflow_hub
-from .errors import RetrainLabError
+from .backend import litert, quiet, tensorflow, tensorflow_hub, without_wildcards
+from .errors import RetrainLabError, writing
 
 _RECORD, _NETWORK = "backbone.json", "backbone.tflite"
 _TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
@@ -88,7 +88,9 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     if image_size < 0:
         raise RetrainLabError(f"image_size is {image_size}. Expected pixels a side, or 0 for what the module asks for.")
     root = Path(bottleneck_dir).expanduser()
-    _make_cache(root)
+    into_cache = f"The bottleneck folder '{root}'", "Set bottleneck_dir to one that can."
+    with writing(*into_cache):
+        _make_cache(root)
     if handle in embedded.NETWORKS:
         digest, module = embedded.digest(handle), None
     elif Path(handle).expanduser().is_dir():
@@ -108,39 +110,49 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     if image_size:  # another size gives other bottlenecks
         digest = hashlib.sha256(f"{digest} {image_size}".encode()).hexdigest()
     folder = root / digest
-    folder.mkdir(exist_ok=True)
-    if module is None:
-        module = folder / "saved_model"  # not where a record says: the cache may have moved since
-        if not (module / "saved_model.pb").exists():
-            embedded.build(handle, module)
-    if not (folder / _RECORD).exists():
-        _convert(handle, digest, module, folder, image_size)
-    return replace(_opened(folder, handle), module=module)
+    with writing(*into_cache):
+        folder.mkdir(exist_ok=True)
+        if module is None:
+            module = folder / "saved_model"  # not where a record says: the cache may have moved since
+            if not (module / "saved_model.pb").exists():
+                embedded.build(handle, module)
+        backbone = _opened(folder, handle) or _convert(handle, digest, module, folder, image_size)
+    return replace(backbone, module=module)
 
 
 def _make_cache(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    if not any(root.iterdir()):  # a folder that holds other things is not ours to call a cache
         tag = root / "CACHEDIR.TAG"  # bford.info/cachedir: backups leave it out, and so does images.scan
-        if not tag.exists():
-            tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Bottlenecks of Retrain Lab.\n")
-    except OSError as error:
-        raise RetrainLabError(
-            f"The bottleneck folder '{root}' cannot be written: {error.strerror}. Set bottleneck_dir to one that can."
-        ) from error
+        tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Bottlenecks of Retrain Lab.\n")
 
 
-def _opened(folder: Path, handle: str) -> Backbone:
-    record = json.loads((folder / _RECORD).read_text())
+def _opened(folder: Path, handle: str) -> Backbone | None:
+    """Open what `_convert` wrote into a folder; None where it did not, or where that was damaged since."""
+    record = _record(folder)
+    if not record:
+        return None
     size = (record["image_size"][0], record["image_size"][1])
-    return Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
+    found = Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
+    try:
+        found._run  # noqa: B018 (opens the network)
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / _RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _recorded(root: Path, handle: str, image_size: int) -> Backbone | None:
-    for record in root.glob(f"*/{_RECORD}"):
-        known = json.loads(record.read_text())
-        if (known["handle"], known["asked_size"]) == (handle, image_size) and Path(known["module"]).exists():
-            return _opened(record.parent, handle)
+    for file in root.glob(f"*/{_RECORD}"):
+        known = _record(file.parent)
+        if (known.get("handle"), known.get("asked_size")) == (handle, image_size) and Path(known["module"]).exists():
+            return _opened(file.parent, handle)
     return None
 
 
@@ -176,7 +188,8 @@ def load_module(module: Path) -> tuple[Any, Any]:
     """
     tf = tensorflow()
     try:
-        loaded = tensorflow_hub().load(str(module))
+        with without_wildcards(module) as place:
+            loaded = tensorflow_hub().load(str(place))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
         raise DamagedModule(
             f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
@@ -235,7 +248,7 @@ def _takes_images(spec: Any) -> bool:
     return spec.dtype.name == "float32" and (shape.rank is None or (shape.rank == 4 and shape[3] in (None, 3)))
 
 
-def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> None:
+def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> Backbone:
     """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked."""
     tf = tensorflow()
     try:
@@ -282,7 +295,7 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
             f"{apart:.2g}). It cannot be used."
         )
     aside.replace(folder / _NETWORK)
-    record = {
+    record: dict[str, Any] = {
         "handle": handle,
         "digest": digest,
         "image_size": [height, width],
@@ -294,6 +307,7 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     aside = folder / f"{_RECORD}.{os.getpid()}"
     aside.write_text(json.dumps(record, indent=1) + "\n")
     aside.replace(folder / _RECORD)
+    return Backbone(handle, digest, (height, width), record["dim"], module, folder)
 
 
 def _converted(handle: str, function: Any, module: Any) -> bytes:

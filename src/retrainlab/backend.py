@@ -6,6 +6,7 @@ absent GPUs to the standard error, past Python's and its own log levels; they wo
 
 import os
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -52,6 +53,18 @@ def tensorflow_hub() -> Any:
         warnings.simplefilter("ignore")  # tensorflow_hub 0.16.1 still uses pkg_resources; the lock file pins that
         import tensorflow_hub as hub
     return hub
+
+
+@contextmanager
+def without_wildcards(folder: Path) -> Iterator[Path]:
+    """Give a path to a folder that TensorFlow can read: it takes `[`, `]`, `*` and `?` for wildcards."""
+    if not set("[]*?") & set(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield link
 
 
 def litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:

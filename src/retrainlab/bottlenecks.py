@@ -61,8 +61,8 @@ class Cache:
             if part.name not in self._parts:
                 try:
                     self._open(part)
-                except FileNotFoundError:
-                    continue  # another process has just set it aside
+                except (FileNotFoundError, PermissionError):
+                    continue  # another process has just set it aside; or it is somebody's who does not share it
                 except (pa.ArrowException, ValueError, KeyError):
                     aside = part.with_suffix(".damaged")
                     with contextlib.suppress(OSError):  # likewise, or a cache that only others may write

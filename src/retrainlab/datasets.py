@@ -257,5 +257,8 @@ def locate(image_dir: str | Path) -> Path:
 
 def card(image_dir: Path | str) -> dict[str, Any]:
     """Read what is known of a dataset (`dataset.json` in its folder); empty for folders of one's own."""
-    file = Path(image_dir) / _CARD
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    try:
+        found = json.loads((Path(image_dir) / _CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("name") in DATASETS else {}  # others have such files, too

@@ -63,7 +63,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
     elif image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
-        scaled = values * 255 if values.max(initial=0) <= 1 else values
+        most = float(values.max(initial=0))  # 1, 255, or, as from microscopes, as many as 10 to 16 bits hold
+        scaled = values * (255 if most <= 1 else 2.0 ** -max(0, int(most).bit_length() - 8))
         image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")

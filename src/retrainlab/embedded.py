@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .backend import tensorflow
+from .backend import quiet, tensorflow
 from .errors import RetrainLabError
 
 
@@ -133,7 +133,8 @@ def build(name: str, folder: Path) -> None:
         return tf.reduce_mean(x, [1, 2])
 
     module.__call__ = features
-    tf.saved_model.save(module, str(folder))
+    with quiet():
+        tf.saved_model.save(module, str(folder))
 
 
 class _Layers:

@@ -1,6 +1,9 @@
 """The one error a person is meant to read, and how to go on after it."""
 
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -13,6 +16,27 @@ class RetrainLabError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Error: {self}"]
+
+
+@contextmanager
+def writing(what: str, advice: str) -> Iterator[None]:
+    """Say in a sentence what went wrong while files were written: "`what` cannot be written: REASON. `advice`".
+
+    Raises:
+        RetrainLabError: a full disk, a folder of somebody else's, and the like.
+    """
+    try:
+        yield
+    except _disk_errors() as error:
+        # TensorFlow says which node of a graph it was, too
+        reason = getattr(error, "strerror", None) or re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).splitlines()[0])
+        raise RetrainLabError(f"{what} cannot be written: {reason}. {advice}") from error
+
+
+def _disk_errors() -> tuple[type[Exception], ...]:
+    """TensorFlow writes files itself and has errors of its own; if it is not imported yet, it has not."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
 
 
 def attempt(what: str, function: Callable[..., Any], *needed: Any) -> Any:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -91,13 +92,14 @@ def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    _save(aside, backbone, head, load_module(backbone.module))
-    write_labels(aside / "output_labels.txt", head.labels)
-    _write_contract(aside, backbone, head, final_tensor_name)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
+    folder = folder.resolve()  # a link stays one; `.` has a name
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+        aside = Path(place) / folder.name
+        _save(aside, backbone, head, load_module(backbone.module))
+        write_labels(aside / "output_labels.txt", head.labels)
+        _write_contract(aside, backbone, head, final_tensor_name)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.replace(folder)
 
 
 def check_replaceable(folder: Path) -> None:
@@ -160,7 +162,7 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
         contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
         with np.load(folder / "head.npz") as arrays:
             values = dict(arrays)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise RetrainLabError(
             f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
             "reports/demo/model."
@@ -264,7 +266,8 @@ def _save(folder: Path, backbone: Backbone, head: Head, module: tuple[Any, Any])
     def serve_bytes(image_bytes: Any) -> Any:
         return predict(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
 
-    tf.saved_model.save(owner, str(folder), {"serving_default": serve, "image_bytes": serve_bytes})
+    with quiet():
+        tf.saved_model.save(owner, str(folder), {"serving_default": serve, "image_bytes": serve_bytes})
 
 
 def _lite(backbone: Backbone, head: Head | None, module: tuple[Any, Any], images: np.ndarray | None = None) -> bytes:

@@ -5,7 +5,6 @@ height, format, problem. `problem` is None, or says in words why the file is lef
 """
 
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from .decoding import read_pixels, why_unreadable
@@ -23,9 +22,10 @@ from .splitting import SPLITS, read_splits, split
 
 COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
 
+# Camera raw: Pillow would take the small picture that is meant for a preview.
+_RAW = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
 # Images that people have and Pillow does not read: they are reported, not passed over like a README.
-_UNREADABLE = {".heic", ".heif", ".avif", ".jxl", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng",
-               ".raw", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}  # fmt: skip
+_UNREADABLE = _RAW | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
@@ -67,7 +67,7 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
     )
     unseen = []
     for path, stat in found:
-        record = remembered.get((path, stat.st_size, stat.st_mtime_ns))
+        record = remembered.get((path, stat.st_size, _modified(stat)))
         if record is None:
             unseen.append((path, stat))
         else:
@@ -106,10 +106,15 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         for name in names:
             path = Path(folder, name)
             try:
-                if not name.startswith(".") and path.is_file():
-                    yield path.relative_to(root).as_posix(), path.stat()
+                if not name.startswith(".") and (path.is_file() or _dangles(path)):
+                    yield path.relative_to(root).as_posix(), path.lstat() if _dangles(path) else path.stat()
             except OSError as error:
                 _refuse(error)
+
+
+def _dangles(path: Path) -> bool:
+    """Say whether this is a link to a file that is not there, as git-annex and DVC leave them."""
+    return path.is_symlink() and not path.exists()
 
 
 def _refuse(error: OSError) -> None:
@@ -118,9 +123,14 @@ def _refuse(error: OSError) -> None:
     ) from error
 
 
+def _modified(stat: os.stat_result) -> int:
+    """When a file was last written or renamed, in nanoseconds: files that change places keep the time of writing."""
+    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
 def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
     row: dict = dict.fromkeys(COLUMNS)
-    row |= {"path": path, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
+    row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
     row["label"] = str(PurePosixPath(path).parent)
     try:
         path.encode()
@@ -132,20 +142,24 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
             "label": label,
             "problem": "its name is not valid UTF-8; rename the file or folder",
         }
+    suffix = PurePosixPath(path).suffix.lower()
     try:
-        data = (root / path).read_bytes()
-        row["sha256"] = hashlib.sha256(data).hexdigest()
-        if not data:
+        if not stat.st_size:
             raise RetrainLabError("the file is empty")
+        if _dangles(root / path):
+            raise RetrainLabError("it is a link to a file that does not exist")
+        if suffix in _RAW:
+            raise UnidentifiedImageError
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(root / path) as image:  # its first bytes tell; a film beside the images is not read whole
                 upright = image.getexif().get(0x0112, 1) < 5  # from 5 on, EXIF turns by 90 degrees
                 row["width"], row["height"] = image.size if upright else image.size[::-1]
                 row["format"] = image.format
+        data = (root / path).read_bytes()
+        row["sha256"] = hashlib.sha256(data).hexdigest()
         read_pixels(data, (64, 64))
     except Exception as error:
-        suffix = PurePosixPath(path).suffix.lower()
         claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
         if row["format"] is None and not claims:
             return None  # a README or a list, not an image

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 
 from . import contract as contracts
 from . import graphs
-from .backend import litert, tensorflow
+from .backend import litert, tensorflow, without_wildcards
 from .contract import Contract
 from .decoding import read_pixels
 from .errors import RetrainLabError
@@ -95,7 +96,8 @@ def _litert(file: Path) -> tuple[tuple[int, int], Callable[[np.ndarray], np.ndar
 def _saved_model(file: Path) -> tuple[tuple[int | None, int | None], Callable[[np.ndarray], np.ndarray]]:
     tf = tensorflow()
     try:
-        loaded = tf.saved_model.load(str(file.parent))
+        with without_wildcards(file.parent) as folder:
+            loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["serving_default"]
         shape = signature.structured_input_signature[1]["image"].shape
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
@@ -172,19 +174,30 @@ def label(
             return error
 
     once = {shown(name): name for name in images}
-    with ThreadPoolExecutor() as pool:  # the next images are decoded while one is labelled
-        for path, image in zip(once, pool.map(pixels, once.values()), strict=True):
-            try:
-                if isinstance(image, RetrainLabError):
-                    raise image
-                chances = labeler.probabilities(image)
-            except RetrainLabError as error:
-                problems[path] = str(error).rstrip(".")
-                continue
-            for rank, winner in enumerate(np.argsort(-chances, kind="stable")[:top], start=1):
-                rows.append({"path": path, "rank": rank, "label": labeler.labels[winner],
-                             "probability": float(chances[winner])})  # fmt: skip
+    for path, image in zip(once, _ahead(pixels, once.values()), strict=True):
+        try:
+            if isinstance(image, RetrainLabError):
+                raise image
+            chances = labeler.probabilities(image)
+        except RetrainLabError as error:
+            problems[path] = str(error).rstrip(".")
+            continue
+        for rank, winner in enumerate(np.argsort(-chances, kind="stable")[:top], start=1):
+            rows.append({"path": path, "rank": rank, "label": labeler.labels[winner],
+                         "probability": float(chances[winner])})  # fmt: skip
     return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), problems
+
+
+def _ahead(function: Callable[[Any], Any], items: Iterable[Any], most: int = 16) -> Iterator[Any]:
+    """Call a function on items by threads, while the caller works on what came out; not further ahead than `most`."""
+    with ThreadPoolExecutor() as pool:
+        waiting: deque[Future[Any]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def shown(path: Path | str) -> str:

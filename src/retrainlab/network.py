@@ -45,6 +45,11 @@ class Network:
         """Give every head of the stack the weights of a trained one, for the labels that both know."""
         theirs = np.array([start.labels.index(name) for name in names if name in start.labels], int)
         mine = np.array([number for number, name in enumerate(names) if name in start.labels], int)
+        if not len(mine):
+            raise RetrainLabError(
+                f"The head to start from knows none of the labels here: it tells {', '.join(start.labels[:5])} apart. "
+                "Expected one that shares a label, or none to start from."
+            )
         kernel, bias = start.hidden or (start.kernel, start.bias)
         if (start.hidden is not None) != bool(self.hidden) or (self.hidden and kernel.shape[1] != self.hidden):
             raise RetrainLabError(

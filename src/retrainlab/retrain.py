@@ -7,9 +7,11 @@ suffered from is gone; `flags` says where that changed what a flag does.
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from . import backbones, bottlenecks, distortions, evaluation, export, heads, images, summaries, training
-from .backend import tensorflow
-from .errors import RetrainLabError
+from .backend import quiet, tensorflow
+from .errors import RetrainLabError, writing
 from .flags import Flags
 
 log = logging.getLogger("retrainlab")
@@ -82,7 +84,9 @@ def retrain(flags: Flags) -> dict[str, Any]:
     with summaries.ResultLogs(logs_dir / "train", settings.how_many_training_steps) as results:
         results.graph(graph)
     if flags.saved_model_dir:
-        export.write_saved_model(Path(flags.saved_model_dir).expanduser(), backbone, head, flags.final_tensor_name)
+        folder = Path(flags.saved_model_dir).expanduser()
+        with _writing(folder, "saved_model_dir"):
+            export.write_saved_model(folder, backbone, head, flags.final_tensor_name)
     _write_checkpoint(Path(flags.checkpoint_path).expanduser(), head)
     log.info("Wrote %s and %s", graph, labels)
     return metrics
@@ -156,17 +160,14 @@ def _name(problems: dict[str, str]) -> None:
 
 @contextmanager
 def _writing(file: Path, flag: str) -> Iterator[None]:
-    try:
+    with writing(f"'{file}'", f"Set --{flag} to another place."):
         file.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise RetrainLabError(
-            f"'{file}' cannot be written: {error.strerror}. Set --{flag} to another place."
-        ) from error
 
 
 def _make_room(flags: Flags) -> None:
     """Make the folders of all that will be written, and find out whether it can be."""
+    _keep_apart(flags)
     places = {flag: getattr(flags, flag) for flag in _FILES} | {"summaries_dir": f"{flags.summaries_dir}/train"}
     if flags.intermediate_store_frequency:
         places["intermediate_output_graphs_dir"] = f"{flags.intermediate_output_graphs_dir}/intermediate"
@@ -174,13 +175,33 @@ def _make_room(flags: Flags) -> None:
         export.check_replaceable(Path(flags.saved_model_dir).expanduser())
         places["saved_model_dir"] = flags.saved_model_dir
     for flag, place in places.items():
-        file = Path(place).expanduser()
+        file = Path(place).expanduser().resolve()
         if flag in _FILES and file.is_dir():
             raise RetrainLabError(f"--{flag} is the folder '{file}'. Expected the name of a file.")
         with _writing(file, flag):
-            probe = file.with_name(f".{file.name}.{os.getpid()}")
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+            if file.is_file():  # it may be somebody else's
+                with file.open("ab"):
+                    pass
+
+
+def _keep_apart(flags: Flags) -> None:
+    """Refuse places that would overwrite one another; `saved_model_dir` is replaced as a whole."""
+    names = [*_FILES, "summaries_dir", "bottleneck_dir", "image_dir"]
+    names += ["intermediate_output_graphs_dir"] if flags.intermediate_store_frequency else []
+    names += ["tfhub_module"] if Path(flags.tfhub_module).expanduser().is_dir() else []
+    places = {flag: Path(getattr(flags, flag)).expanduser().resolve() for flag in names}
+    for flag, other in combinations(_FILES, 2):
+        if places[flag] == places[other]:
+            raise RetrainLabError(f"--{flag} and --{other} are both '{places[flag]}'. Give each file its own name.")
+    model = Path(flags.saved_model_dir).expanduser().resolve()
+    for flag, place in places.items() if flags.saved_model_dir else ():
+        if place.is_relative_to(model):
+            raise RetrainLabError(
+                f"--{flag} '{place}' lies in --saved_model_dir '{model}', which is replaced as a whole. Choose another "
+                "folder for one of them."
+            )
 
 
 def _set_aside(logs: Path) -> Path:
@@ -201,15 +222,18 @@ def _set_aside(logs: Path) -> Path:
 
 def _write_graph(file: Path, backbone_graph: Any, head: heads.Head, final_tensor_name: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_bytes(export.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
-    aside.replace(file)
+    try:
+        aside.write_bytes(export.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _write_checkpoint(prefix: Path, head: heads.Head) -> None:
     """Write the layer under the names of its variables in retrain.py, for `tf.train.load_checkpoint` or a Saver."""
     tf = tensorflow()
     names = ["final_retrain_ops/weights/final_weights", "final_retrain_ops/biases/final_biases"]
-    with _writing(prefix, "checkpoint_path"):
+    with _writing(prefix, "checkpoint_path"), quiet():
         tf.raw_ops.SaveV2(
             prefix=str(prefix), tensor_names=names, shape_and_slices=["", ""], tensors=[head.kernel, head.bias]
         )

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from .backend import tensorflow
-from .errors import RetrainLabError
+from .errors import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,17 +38,13 @@ class _Logs:
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         tf = tensorflow()
-        for folder in folders.values():
-            try:
+        self._writers = {}
+        for name, folder in folders.items():
+            with writing(f"The logs folder '{folder}'", "Make it writable, or have the logs written elsewhere."):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / ".written").touch()
                 (folder / ".written").unlink()
-            except OSError as error:
-                raise RetrainLabError(
-                    f"The logs folder '{folder}' cannot be written: {error.strerror}. Make it writable, or have the "
-                    "logs written elsewhere."
-                ) from error
-        self._writers = {name: tf.summary.create_file_writer(str(folder)) for name, folder in folders.items()}
+                self._writers[name] = tf.summary.create_file_writer(str(folder))
 
     def __enter__(self) -> Any:
         return self
