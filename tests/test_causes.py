@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_comparison import table, write_run
 
-from retrainlab import causes, comparison
+from retrainlab import causes, comparison, evaluation
 from retrainlab.comparison import Result
 
 
@@ -183,7 +183,7 @@ def test_on_the_same_images_all_of_a_change_is_the_classifiers():
     parts = causes.decompose(table(a), table(b))
     assert parts["total"]["accuracy"] == pytest.approx(parts["shared"]["accuracy"])
     assert parts["total"]["interval"] == pytest.approx(parts["shared"]["interval"])
-    assert parts["shared"]["interval"] == pytest.approx(comparison.paired(a, b)["interval"], abs=0.01)
+    assert parts["shared"]["interval"] == pytest.approx(evaluation.paired_difference(a, b)["interval"], abs=0.01)
     assert [parts["other"]["accuracy"], *parts["other"]["interval"]] == pytest.approx([0, 0, 0], abs=1e-12)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from retrainlab import comparison, evaluation, runs
 from retrainlab.errors import RetrainLabError
 
+NOTHING = "No run that can be compared has validation images: nothing to choose by."
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ["cat", "dog"]
 
@@ -40,15 +42,21 @@ def write_run(
     prefix: str = "",
     backbone: str = "small",
     milliseconds: float | None = None,
+    first: int = 0,
+    temperature: float = 1.0,
 ) -> runs.Run:
-    """A run's folder, as 03_retrain leaves it: `n` images in each of `splits`, `accuracy` of them right by `seed`."""
-    rows = [(f"{prefix}{split} {i:03}", LABELS[i % 2], split) for split in splits for i in range(n)]
+    """A run's folder, as 03_retrain leaves it: `n` images in each of `splits`, `accuracy` of them right by `seed`.
+
+    Images are numbered from `first`; logits are 2 and 0 before they are divided by `temperature`.
+    """
+    rows = [(f"{prefix}{split} {first + i:03}", LABELS[i % 2], split) for split in splits for i in range(n)]
     images = pd.DataFrame(rows, columns=["path", "label", "split"])
     images["sha256"] = [f"content of {path}" for path in images["path"]]
     images["problem"] = None
     classes = np.arange(len(images)) % n % 2
     wrong = np.random.default_rng(seed).random(len(images)) >= accuracy
     logits = np.where(np.arange(2) == (classes ^ wrong)[:, None], 2.0, 0.0).astype(np.float32)
+    logits /= np.float32(temperature)
     predicted = evaluation.predictions(images, logits, LABELS)
     run = runs.open_run(folder, name)
     run.write_table("images", images)
@@ -60,7 +68,8 @@ def write_run(
         dataset={"image_dir": f"/photos/{prefix}", "digest": f"digest {prefix} {splits} {n}"},
         backbone={"handle": backbone, "digest": backbone} | measured,
     )
-    run.write_metrics({"labels": LABELS, "backbone": backbone, "steps": 5} | evaluation.summarise(predicted, LABELS))
+    run.write_metrics({"labels": LABELS, "backbone": backbone, "steps": 5, "temperature": temperature}
+                      | evaluation.summarise(predicted, LABELS))  # fmt: skip
     return run
 
 
@@ -100,21 +109,11 @@ def test_holm_by_hand():
     assert comparison.holm([]).tolist() == []
 
 
-def test_paired_differences_have_width_even_where_runs_agree():
-    agree = np.ones(20, bool)
-    change = comparison.paired(agree, agree)
-    low, high = change["interval"]
-    assert change["accuracy"] == 0 and low == pytest.approx(-high, abs=0.05) and 0.05 < high < 0.3
-    change = comparison.paired(hits("1" * 40 + "0" * 10), hits("1" * 20 + "0" * 30))
-    assert change["accuracy"] == pytest.approx(0.4) and change["interval"][0] > 0.2
-    assert comparison.paired(agree[:0], agree[:0]) == {"accuracy": None, "interval": None}
-
-
 def test_the_paired_interval_holds_the_truth_in_95_of_100_cases():
     random, truth, held = np.random.default_rng(0), 0.1, []
     for seed in range(300):
         kinds = random.choice(4, 200, p=[0.1, 0.05, 0.15, 0.7])  # neither, only b, only a, both
-        low, high = comparison.paired(kinds >= 2, kinds % 2 == 1, seed)["interval"]
+        low, high = evaluation.paired_difference(kinds >= 2, kinds % 2 == 1, seed)["interval"]
         held.append(low <= truth <= high)
     assert 0.92 <= np.mean(held) <= 0.985
 
@@ -219,12 +218,24 @@ def test_runs_are_read_with_what_they_left(tmp_path):
     results = comparison.load(tmp_path, ["two", "one", "two", "three"])
     assert list(results) == ["two", "one", "three"]
     assert results["two"].predictions is None and results["three"].images is None
-    assert list(results["one"].predictions) == ["path", "label", "split", "predicted", "sha256"]
+    assert list(results["one"].predictions) == ["path", "label", "split", "predicted", "cross_entropy", "sha256"]
     assert "sha256" not in results["three"].predictions
     assert set(comparison.load(tmp_path)) == {"one", "two", "three"} and len(comparison.load(tmp_path, most=2)) == 2
     assert comparison.load(tmp_path / "nowhere") == {}
     with pytest.raises(RetrainLabError, match=r"no trained run 'untrained' under .*Known: .*one"):
         comparison.load(tmp_path, ["untrained"])
+
+
+def test_the_page_of_a_run_has_that_run_in_it(tmp_path):
+    for number in range(4):
+        write_run(tmp_path, f"run {number}")
+        file = tmp_path / f"run {number}" / "run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"updated": f"2024-01-0{number + 1}T00:00:00+00:00"}))
+    assert list(comparison.load(tmp_path, most=2)) == ["run 3", "run 2"]
+    assert list(comparison.load(tmp_path, most=2, run="run 0")) == ["run 3", "run 2", "run 0"]
+    assert list(comparison.load(tmp_path, most=2, run="run 2")) == ["run 3", "run 2"]
+    assert list(comparison.load(tmp_path, most=2, run="not trained")) == ["run 3", "run 2"]
+    assert list(comparison.load(tmp_path, ["run 1"], most=2, run="run 0")) == ["run 1"]  # as it was asked for
 
 
 def test_the_settings_of_a_run_say_how_weight_decay_was_set(tmp_path):
@@ -266,22 +277,57 @@ def test_the_best_is_chosen_on_validation_alone(tmp_path):
     write_run(tmp_path, "bad", accuracy=0.6)
     write_run(tmp_path, "untested", accuracy=0.99, splits=("train", "test"))
     results = comparison.load(tmp_path)
-    assert comparison.best(results) == "good"
-    assert comparison.best({"untested": results["untested"]}) is None and comparison.best({}) is None
+    assert comparison.best(results) == ("good", "Best on validation: good.")
+    for none in ({"untested": results["untested"]}, {}):
+        assert comparison.best(none) == (None, NOTHING)
+
+
+def test_the_best_is_chosen_before_temperature_scaling(tmp_path):
+    """Scaling made the better one so sure that its stated cross-entropy is the higher one."""
+    write_run(tmp_path, "scaled", accuracy=0.88, n=200, temperature=0.5)
+    write_run(tmp_path, "plain", accuracy=0.85, n=200)
+    results = comparison.load(tmp_path)
+    stated = {name: result.metrics["validation"]["cross_entropy"] for name, result in results.items()}
+    assert stated["scaled"] > stated["plain"] and comparison.best(results)[0] == "scaled"
+    for result in results.values():  # logits are 2 and 0
+        losses = [np.log1p(np.exp(-2)), np.log1p(np.exp(2))]
+        assert sorted(result.predictions["cross_entropy"].round(6).unique()) == pytest.approx(losses, abs=1e-5)
+
+
+def test_the_best_is_chosen_on_images_that_all_share(tmp_path):
+    """`easy` is right about all of its own images, and about no more of the shared ones than `hard` is."""
+    write_run(tmp_path, "hard", accuracy=0.8, n=60)
+    write_run(tmp_path, "easy", accuracy=1.0, n=60, first=40)
+    hard, easy = (comparison.load(tmp_path)[name] for name in ("hard", "easy"))
+    shared = [f"validation {i:03}" for i in range(40, 60)]
+    wrong = easy.predictions["path"].isin(shared)
+    worse = easy.predictions.assign(cross_entropy=np.where(wrong, 9.0, 0.001))
+    results = {"hard": hard, "easy": replace(easy, predictions=worse)}
+    said = "Best on validation: hard, judged on the 20 images that all 2 runs share under the same label."
+    assert comparison.best(results) == ("hard", said)
+    rows = comparison.shared({name: result.predictions for name, result in results.items()})
+    assert all(sorted(table["path"]) == shared for table in rows.values())
+    other = worse.assign(label="cat", cross_entropy=0.001)  # relabelled: only the cats are left to judge by
+    assert "on the 10 images" in comparison.best(results | {"easy": replace(easy, predictions=other)})[1]
+    write_run(tmp_path, "far", prefix="other ")
+    chosen, said = comparison.best(results | {"far": comparison.load(tmp_path)["far"]})
+    assert chosen is None and said.startswith("Which of these 3 runs is best cannot be told")
+    assert comparison.conclude(chosen, said, comparison.compare({})) == [said]
 
 
 def test_what_is_concluded_from_pairs():
     runs_of = {"best": table("1" * 30), "bad": table("1" * 5 + "0" * 25), "like": table("1" * 29 + "0"),
                "far": table("11", prefix="other ")}  # fmt: skip
-    said = comparison.conclude("best", comparison.compare(runs_of, reference="best"))
+    said = comparison.conclude("best", "Best on validation: best.", comparison.compare(runs_of, reference="best"))
     assert said[0] == "Best on validation: best."
     assert said[1].startswith("Right less often on the images that both have, beyond chance: 'bad' -83.3 points [")
     assert said[2].startswith("No difference can be shown to 'like'.")
     assert said[3] == "No image to compare it on with 'far'."
-    more = comparison.conclude("bad", comparison.compare(runs_of, reference="bad"))
+    more = comparison.conclude("bad", "Best on validation: bad.", comparison.compare(runs_of, reference="bad"))
     assert more[1].startswith("Right more often") and "'best' +83.3 points" in more[1]
-    assert "no other run" in comparison.conclude("best", comparison.compare({"best": table("1")}, reference="best"))[1]
-    assert "nothing to choose by" in comparison.conclude(None, comparison.compare({}))[0]
+    alone = comparison.conclude("best", "Best.", comparison.compare({"best": table("1")}, reference="best"))
+    assert alone == ["Best.", "There is no other run to compare it with."]
+    assert comparison.conclude(None, NOTHING, comparison.compare({})) == [NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -318,11 +364,15 @@ def test_the_notebook_on_runs_of_all_kinds(tmp_path):
     write_run(tmp_path, "c", seed=3, accuracy=0.9, n=200, backbone="large", milliseconds=30)
     write_run(tmp_path, "d", n=100, seed=4)
     said = notebook(tmp_path, run="b")
-    for part in ("4 runs under", "3 of 4 runs have the same images", "Best on validation: a.", "Right less often",
+    for part in ("4 runs under", "3 of 4 runs have the same images", "Right less often",
+                 "Best on validation: a, judged on the 100 images that all 4 runs share",
                  "weight_decay matters: 0.1 has the highest mean", "Only one thing differs (weight_decay)",
                  "also the cheapest"):  # fmt: skip
         assert part in said, part
     assert "100 images are only in 'c'" in notebook(tmp_path, run="c", compare=["c", "d"])
+    write_run(tmp_path, "e", n=60, first=140)  # shares images with a, b and c, and none with d
+    said = notebook(tmp_path, run="b")
+    assert "Which of these 5 runs is best cannot be told" in said and "3 of 5 runs have the same images" in said
 
 
 def test_the_notebook_goes_on_without_what_it_needs(tmp_path):

@@ -73,6 +73,8 @@ def decide(tab, file: Path) -> None:
     tab.wait_for_selector("text=3 of ")
     decided = pd.read_csv(file)
     assert (decided["label"] == decided["decided"]).tolist() == [True, False]
+    images = pd.read_parquet(file.with_name("images.parquet"))
+    assert len(decided.merge(images, on=["path", "sha256"])) == 2
 
 
 def test_run_all_in_every_notebook_decide_on_labels_and_label_a_chosen_photo(lab):

@@ -1,4 +1,5 @@
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,14 +7,16 @@ import pandas as pd
 import pytest
 from test_resampling import QUICK, blobs, folds
 
-from retrainlab import evaluation, resampling
+from retrainlab import datacurve, evaluation, regularisation, resampling
 from retrainlab.overfitting import (
     LARGE_GAP,
     RULES,
     SMALL_GAP,
+    Advice,
     Evidence,
     Verdict,
     advise,
+    candidates,
     found,
     gaps,
     judge,
@@ -44,6 +47,12 @@ def change(accuracy, low, high):
         (Evidence(change(0.4, 0.3, 0.5), leaking=0.2, price=change(0.1, 0.05, 0.15)), "leaks"),
         (Evidence(change(0.4, 0.3, 0.5), leaking=0.2, price=change(0.1, -0.01, 0.2)), "overfits"),
         (Evidence(change(0.4, 0.3, 0.5), leaking=0.005, price=change(0.1, 0.05, 0.2)), "overfits"),
+        # what near-duplicates are worth is unknown
+        (Evidence(change(0.0, -0.01, 0.01), leaking=0.01), "too few images to tell"),
+        (Evidence(change(0.0, -0.01, 0.01), leaking=0.2, price=change(None, 0, 0)), "too few images to tell"),
+        (Evidence(change(0.0, -0.01, 0.01), leaking=0.009), "fits"),
+        (Evidence(change(0.0, -0.01, 0.01), leaking=0.2, price=change(0.0, -0.01, 0.01)), "fits"),
+        (Evidence(change(0.4, 0.3, 0.5), leaking=0.2), "overfits"),
         (Evidence(change(0.0, -0.01, 0.01), settings=change(0.1, 0.05, 0.15), settings_train=0.1), "underfits"),
         (Evidence(change(0.0, -0.01, 0.01), settings=change(0.1, -0.05, 0.15), settings_train=0.1), "fits"),
         (Evidence(change(0.4, 0.3, 0.5), settings=change(0.1, 0.05, 0.15), settings_train=-0.1), "overfits"),
@@ -71,12 +80,58 @@ def test_advice_is_ranked_by_what_was_measured():
         "without images": change(None, 0, 0),
         "cannot be told": change(0.1, float("nan"), float("nan")),
     }
-    assert advise(gains) == [
-        "twice the images: validation accuracy +3.0 points [1.0, 5.0].",
-        "weight decay 0.1: validation accuracy +1.9 points [0.6, 3.1].",
-        "fewer steps: validation accuracy +0.1 points [-1.0, 1.2]; not beyond chance.",
-        "smoothing: validation accuracy -2.0 points [-3.0, -1.0]; it would make things worse.",
-    ]
+    assert advise(gains) == Advice(
+        [
+            "twice the images: validation accuracy +3.0 points [1.0, 5.0].",
+            "weight decay 0.1: validation accuracy +1.9 points [0.6, 3.1].",
+            "fewer steps: validation accuracy +0.1 points [-1.0, 1.2]; not beyond chance.",
+        ],
+        ["smoothing: validation accuracy -2.0 points [-3.0, -1.0]; it would make things worse."],
+        shown=True,
+    )
+
+
+def test_what_gains_nothing_is_no_advice():
+    nothing = advise({"a": change(0.0, 0.0, 0.0), "b": change(0.0004, -0.01, 0.01), "c": change(-0.01, -0.02, 0.01)})
+    assert nothing.to_try == [] and not nothing.shown
+    assert [sentence[0] for sentence in nothing.no_help] == ["a", "b", "c"]
+    unsure = advise({"a": change(0.01, 0.0004, 0.02)})  # 0.0 as it is shown
+    assert unsure.to_try[0].endswith("[0.0, 2.0]; not beyond chance.") and not unsure.shown
+    assert advise({}) == Advice([], [], False)
+
+
+def row(decay: float, step: int) -> pd.Series:
+    return pd.Series({"weight_decay": decay, "learning_rate": 0.01, "step": step, "validation accuracy": 0.8})
+
+
+def setting(chosen: pd.Series) -> regularisation.SettingsPath:
+    """Those of the second row are current."""
+    table = pd.DataFrame([row(0.1, 500), row(0.0, 4000)])
+    gain = change(0.019, 0.006, 0.031)
+    return regularisation.SettingsPath(table, row(0.0, 4000), chosen, table, gain, gain, [])
+
+
+def stopping(step: int) -> regularisation.EarlyStopping:
+    return regularisation.EarlyStopping(step, 200, (0.0, 0.0, 0.0), (0.002, -0.01, 0.01), False)
+
+
+def test_what_could_be_done_is_named():
+    more = datacurve.Fit(9, np.ones(1), np.ones(1), 0.5, 0.2, 0.18, 0.02, (0.17, 0.19), (0.01, 0.03), True, "")
+    assert candidates(setting(row(0.1, 500)), stopping(100), more) == {
+        "Other settings (weight_decay 0.1, learning_rate 0.01, how_many_training_steps 500)": change(
+            0.019, 0.006, 0.031
+        ),
+        "Stopping at step 100, with the settings as they are": {"accuracy": 0.002, "interval": (-0.01, 0.01)},
+        "Twice the training images (extrapolated from fewer, not tried)": {"accuracy": 0.02, "interval": (0.01, 0.03)},
+    }
+    assert candidates(setting(row(0.1, 500)), None, replace(more, tells=False)).keys() == {
+        "Other settings (weight_decay 0.1, learning_rate 0.01, how_many_training_steps 500)"
+    }
+
+
+def test_what_would_change_nothing_is_left_out():
+    assert candidates(setting(row(0.0, 4000)), stopping(200), None) == {}
+    assert candidates(None, None, None) == {}
 
 
 # --------------------------------------------------------------------------------------------- the gap
@@ -158,6 +213,8 @@ def test_the_mean_gap_is_that_of_the_re_splits(crossed):
     low, high = gap["interval"]
     assert low < gap["accuracy"] < high and judge(Evidence(gap)).sentence
     fewer = mean_gap(crossed, np.arange(120) // 3)
+    one = mean_gap(replace(crossed, train_hits=np.ones(120), hits=np.r_[0.5, np.zeros(119)]), np.arange(120))
+    assert one["accuracy"] > 0.99 and one["interval"][0] < one["interval"][1] == 1  # there is no larger one
     assert fewer["accuracy"] == gap["accuracy"] and np.ptp(fewer["interval"]) > np.ptp(gap["interval"])
 
 
@@ -187,15 +244,30 @@ def test_gaps_are_written_for_people():
     assert (row["training accuracy"], row["validation accuracy"]) == ("90.0%", "75.0%")
     assert row["gap"] == evaluation.points(metrics["gap"]) and row["gap"].startswith("+15.0 points [")
     assert row["cross-entropy gap (nats)"] == "+0.300 [-0.107, 0.707]"
+    metrics, predicted = run(train=(90, 100), validation=(1, 1))
+    row = written(gaps(metrics, predicted, {}, np.arange(1))).loc["this run"]
+    assert row["cross-entropy gap (nats)"] == "-0.200 (interval unknown)"
+    assert written(gaps(metrics, None, {}, np.arange(1))).loc["this run", "cross-entropy gap (nats)"] == "unknown"
+
+
+def test_a_gap_that_is_unknown_is_written_so(crossed):
+    table = written(gaps(run(train=(1, 1))[0], None, {"re-splits": crossed}, np.zeros(120)))  # all images in one group
+    assert table.loc["10 re-splits", "gap"] == "unknown, for want of images"
+    assert evaluation.points(change(0.1, np.nan, np.nan)) == "+10.0 points (interval unknown, for want of images)"
 
 
 def test_the_verdict_stands_above_what_was_tried():
     verdict = Verdict("fits", "It fits.")
-    assert markdown(verdict, []).strip() == "**It fits.**"
-    whole = markdown(verdict, ["this.", "that."], "Guessing gives 50.0%.", doubtful=1234).splitlines()
+    assert markdown(verdict, Advice([], [], False)).strip() == "**It fits.**"
+    advice = Advice(["this.", "that."], ["other."], True)
+    whole = markdown(verdict, advice, "Guessing gives 50.0%.", doubtful=1234).splitlines()
     assert whole[0] == "**It fits.** Guessing gives 50.0%." and whole[4:6] == ["1. this.", "1. that."]
+    assert whole[7:10] == ["Looked into, and no help:", "", "- other."]
     assert whole[-1].startswith("At most 1,234 labels are in doubt")
-    assert "in doubt" not in markdown(verdict, ["this."])
+    assert "in doubt" not in markdown(verdict, advice) and "shown to help" not in markdown(verdict, advice)
+    unsure = markdown(verdict, Advice(["this."], [], False))
+    assert "Nothing that was looked into is shown to help." in unsure and "no help:" not in unsure
+    assert "To try next" not in markdown(verdict, Advice([], ["other."], False))
 
 
 def test_what_the_rules_were_applied_to_is_said():
@@ -209,6 +281,9 @@ def test_what_the_rules_were_applied_to_is_said():
         "- Rules 3 and 4: the gap is +10.0 points [5.0, 20.0].",
         "- So the verdict is **leaks**.",
     ]
+    assert found(Evidence(None, 0.125), judge(Evidence(None))).splitlines()[2] == (
+        "- Rule 1: 12.5% of the validation images have a near-duplicate in training; what they change is unknown."
+    )
     unknown = Evidence(None)
     assert found(unknown, judge(unknown)).splitlines()[2:] == [
         "- Rule 1: 0.0% of the validation images have a near-duplicate in training.",

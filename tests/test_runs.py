@@ -37,6 +37,27 @@ def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
     assert "overfitting" not in run.metrics()
 
 
+def test_figures_belong_to_the_recorded_images(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a"]})
+    run.begin(table, tmp_path / "photos", "digest")
+    for name in ("history", "predictions"):
+        run.write_table(name, table)
+    run.record(settings={"seed": 5}, learnt_from={"start_from": ""}, seconds={"scan": 1})
+    run.write_metrics(METRICS)
+    run.begin(table, tmp_path / "moved", "digest")  # the same images
+    assert run.metrics() == METRICS and run.info()["settings"] == {"seed": 5}
+    assert run.info()["dataset"] == {"image_dir": str(tmp_path / "moved"), "digest": "digest"}
+    other = pd.DataFrame({"path": ["b"]})
+    run.begin(other, tmp_path / "moved", "another")
+    assert run.metrics() == {} and runs.list_runs(tmp_path).empty
+    assert not {"settings", "learnt_from", "trained"} & set(run.info()) and run.info()["seconds"] == {"scan": 1}
+    pd.testing.assert_frame_equal(run.read_table("images"), other)
+    with pytest.raises(RetrainLabError, match=r"no history.parquet yet"):
+        run.read_table("history")
+    pd.testing.assert_frame_equal(run.read_table("predictions"), table)  # `start_from` may name this run
+
+
 def test_what_is_missing_or_damaged_is_said(tmp_path):
     run = runs.open_run(tmp_path, "one")
     with pytest.raises(RetrainLabError, match=r"Run 'one' has no history.parquet yet. Run 03_retrain first"):
@@ -105,3 +126,12 @@ def test_some_images_are_test_images(tmp_path):
     run.write_table("images", table)
     run.record(dataset={"image_dir": "/images"})
     assert [path.as_posix() for path in runs.some_images(run)] == ["/images/b"]
+
+
+def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
+    (tmp_path / "modules" / "net").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert runs.project_module("modules/net") == str(tmp_path / "modules" / "net")
+    assert runs.project_module("efficientnet_lite0") == "efficientnet_lite0"

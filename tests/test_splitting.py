@@ -3,9 +3,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_folder
+from conftest import make_folder, run_notebook
 
-from retrainlab import images, splitting
+from retrainlab import images, runs, splitting
 from retrainlab.errors import RetrainLabError
 
 
@@ -100,3 +100,41 @@ def test_percentages_that_leave_no_training_image(many, percentages):
 def test_a_negative_percentage_is_named(many, name, value):
     with pytest.raises(RetrainLabError, match=rf"^{name} is {value:g}\. Expected a number from 0 to less than 100\.$"):
         splitting.split(many, **{name: value})
+
+
+def test_images_keep_their_split_when_copies_of_them_come(many):
+    before = splitting.split(many, 25, 15)
+    first = many.iloc[:400]
+    for name in (" copy.jpg", " (1).jpg", " - Copy.jpg"):
+        copies = first.assign(path=first["path"].str.removesuffix(".jpg") + name)
+        after = splitting.split(pd.concat([copies, many], ignore_index=True), 25, 15)
+        assert after["split"].iloc[400:].tolist() == before["split"].tolist()
+        assert after["split"].iloc[:400].tolist() == before["split"].iloc[:400].tolist()
+
+
+def test_a_splits_csv_that_is_no_file(tmp_path):
+    (tmp_path / "splits.csv").mkdir()
+    with pytest.raises(RetrainLabError, match=r"splits\.csv cannot be read: Is a directory\.$"):
+        splitting.read_splits(tmp_path)
+
+
+def test_no_head_is_judged_by_images_that_it_has_learnt_from(many):
+    table = splitting.split(many)
+    learnt = set(table.loc[table["split"] == "train", "sha256"])
+    splitting.check_unseen(table, learnt, "first")
+    held = table[table["split"] == "test"]
+    with pytest.raises(
+        RetrainLabError, match=rf"'first' has learnt from 1 images .* the first is {held['path'].iloc[0]}"
+    ):
+        splitting.check_unseen(table, {*learnt, held["sha256"].iloc[0]}, "first")
+
+
+def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, module, bottleneck_dir, tmp_path):
+    place = {"reports_dir": str(tmp_path), "bottleneck_dir": str(bottleneck_dir), "image_dir": str(photos),
+             "tfhub_module": str(module), "how_many_training_steps": 20, "weight_decay": [0.1]}  # fmt: skip
+    run_notebook("03", run="first", testing_percentage=20.0, validation_percentage=20.0, **place)
+    assert len(runs.Run(tmp_path / "first").learnt()) == runs.Run(tmp_path / "first").metrics()["train"]["n"]
+    again = {"run": "second", "start_from": "first"}
+    run_notebook("03", testing_percentage=20.0, validation_percentage=20.0, **again, **place)
+    with pytest.raises(RetrainLabError, match="it would be judged by what it knows"):
+        run_notebook("03", testing_percentage=60.0, validation_percentage=20.0, **again, **place)

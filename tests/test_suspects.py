@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import heads, suspects, training
+from retrainlab import heads, runs, suspects, training
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import softmax
 
@@ -102,13 +102,17 @@ def images() -> pd.DataFrame:
 
 def test_decisions_are_applied_and_copies_follow(tmp_path, images):
     before = images.copy()
-    suspects.decide(tmp_path, "a/1", "a", "b")
-    suspects.decide(tmp_path, "a/2", "a", "a")
-    suspects.decide(tmp_path, "b/2", "b", None)
-    suspects.decide(tmp_path, "b/bad", "b", "a")
+    suspects.decide(tmp_path, "a/1", "one", "b")
+    suspects.decide(tmp_path, "a/2", "two", "a")
+    suspects.decide(tmp_path, "b/2", "three", None)
+    suspects.decide(tmp_path, "b/bad", "", "a")
+    assert (tmp_path / "labels.csv").read_text().splitlines() == [
+        "path,label,decided,sha256", "a/1,a,b,one", "a/2,a,a,two", "b/2,b,,three", "b/bad,b,a,",
+    ]  # fmt: skip
     decisions = suspects.read_decisions(tmp_path)
     assert decisions.to_dict("list") == {
         "path": ["a/1", "a/2", "b/2", "b/bad"], "label": ["a", "a", "b", "b"], "decided": ["b", "a", "", "a"],
+        "sha256": ["one", "two", "three", ""],
     }  # fmt: skip
     changed = suspects.apply(images, decisions)
     # a/3 is a copy of a/1 with the same label; b/1 is one too, but was labelled b all along
@@ -125,17 +129,62 @@ def test_decisions_are_applied_and_copies_follow(tmp_path, images):
 
 def test_a_later_decision_replaces_an_earlier_one(tmp_path, images):
     for label in ("b", None, "a"):
-        suspects.decide(tmp_path, "a/1", "a", label)
+        suspects.decide(tmp_path, "a/1", "one", label)
     assert suspects.read_decisions(tmp_path)["decided"].tolist() == ["a"]
     assert suspects.apply(images, suspects.read_decisions(tmp_path)).equals(images)
-    suspects.decide(tmp_path, "a/1", "a", "b")
-    suspects.decide(tmp_path, "a/3", "a", "a")  # a copy with a decision of its own
+    suspects.decide(tmp_path, "a/1", "one", "b")
+    suspects.decide(tmp_path, "a/3", "one", "a")  # a copy with a decision of its own
     assert suspects.apply(images, suspects.read_decisions(tmp_path))["label"].tolist()[:3] == ["b", "a", "a"]
 
 
+def test_a_decision_holds_for_the_file_that_was_decided_on(tmp_path, images):
+    suspects.decide(tmp_path, "a/1", "one", "b")
+    suspects.decide(tmp_path, "a/2", "two", None)
+    suspects.decide(tmp_path, "b/2", "three", "b")
+    decisions = suspects.read_decisions(tmp_path)
+    images.loc[[0, 1], "sha256"] = ["another", None]  # other photos under the same names, and a/1 had a copy
+    assert suspects.apply(images, decisions).equals(images)
+    assert suspects.notes(images, decisions) == [
+        "By labels.csv, 0 images have another label than their folder's, 0 are left out and 1 keep theirs.",
+        "2 decisions in labels.csv are about files that have changed since, 'a/1' and 1 more: passed over.",
+    ]
+    suspects.decide(tmp_path, "a/1", "another", "b")  # decided on again
+    assert suspects.apply(images, suspects.read_decisions(tmp_path))["label"].tolist()[:3] == ["b", "a", "a"]
+
+
+def test_a_file_of_an_earlier_version_holds_by_path(tmp_path, images):
+    """It has no sha256, and where a label was reviewed twice, it names the label as decided before."""
+    (tmp_path / "labels.csv").write_text("path,label,decided\na/1,b,c\na/2,a,\n")
+    suspects.decide(tmp_path, "b/2", "three", "a")
+    decisions = suspects.read_decisions(tmp_path)
+    assert decisions["label"].tolist() == ["a", "a", "b"] and decisions["sha256"].tolist() == ["", "", "three"]
+    changed = suspects.apply(images, decisions)
+    assert changed["label"].tolist()[:5] == ["c", "a", "c", "b", "a"]  # a/3 is a copy of a/1
+    assert changed["problem"].notna().tolist() == [False, True, False, False, False, True]
+    assert len(suspects.notes(images.replace("two", "another"), decisions)) == 2  # the second: no folder is named c
+
+
+def test_decisions_of_another_run_count_and_those_of_this_run_win(tmp_path, images):
+    first, second = (runs.open_run(tmp_path, name) for name in ("first", "second"))
+    for path, sha256, label in (("a/1", "one", "c"), ("a/2", "two", None), ("b/2", "three", "a")):
+        suspects.decide(first.folder, path, sha256, label)
+    suspects.decide(second.folder, "a/1", "one", "b")
+    suspects.decide(second.folder, "b/2", "another", None)  # about a file that is no longer there
+    both = suspects.decisions_for(second, "first")
+    changed = suspects.apply(images, both)
+    assert changed["label"].tolist()[:5] == ["b", "a", "b", "b", "a"]
+    assert changed["problem"].notna().tolist() == [False, True, False, False, False, True]
+    assert len(suspects.notes(images, both)) == 1
+    assert suspects.decisions_for(second).equals(suspects.read_decisions(second.folder))
+    assert suspects.decisions_for(second, "second").equals(suspects.read_decisions(second.folder))
+    assert suspects.decisions_for(runs.open_run(tmp_path, "third"), "first")["decided"].tolist() == ["c", "", "a"]
+    with pytest.raises(RetrainLabError, match="no run 'fourth'"):
+        suspects.decisions_for(second, "fourth")
+
+
 def test_unknown_paths_and_labels_are_said_and_passed_over(tmp_path, images):
-    suspects.decide(tmp_path, "a/gone", "a", "b")
-    suspects.decide(tmp_path, "a/2", "a", "bb")
+    suspects.decide(tmp_path, "a/gone", "four", "b")
+    suspects.decide(tmp_path, "a/2", "two", "bb")
     said = suspects.notes(images, suspects.read_decisions(tmp_path))
     assert "names 'a/gone', which the image folder does not hold: passed over" in said[1]
     assert "gives the label 'bb', which no folder has" in said[2]
@@ -149,10 +198,10 @@ def test_no_decisions(tmp_path, images):
 
 
 def test_labels_that_look_like_numbers_or_nothing_stay_as_they_are(tmp_path):
-    suspects.decide(tmp_path, "007/NA, 1.jpg", "007", "NA")
-    suspects.decide(tmp_path, "ünï/1.jpg", "ünï", "1e3")
+    suspects.decide(tmp_path, "007/NA, 1.jpg", "0012", "NA")
+    suspects.decide(tmp_path, "ünï/x y/1.jpg", "12e3", "1e3")
     assert suspects.read_decisions(tmp_path).to_numpy().tolist() == [
-        ["007/NA, 1.jpg", "007", "NA"], ["ünï/1.jpg", "ünï", "1e3"],
+        ["007/NA, 1.jpg", "007", "NA", "0012"], ["ünï/x y/1.jpg", "ünï/x y", "1e3", "12e3"],
     ]  # fmt: skip
 
 
@@ -169,7 +218,7 @@ def test_labels_that_look_like_numbers_or_nothing_stay_as_they_are(tmp_path):
 def test_a_damaged_or_foreign_file_is_named_and_left_alone(tmp_path, content, said):
     file = tmp_path / "labels.csv"
     file.write_bytes(content)
-    for attempt in (lambda: suspects.read_decisions(tmp_path), lambda: suspects.decide(tmp_path, "a/1", "a", "b")):
+    for attempt in (lambda: suspects.read_decisions(tmp_path), lambda: suspects.decide(tmp_path, "a/1", "one", "b")):
         with pytest.raises(RetrainLabError, match=said) as caught:
             attempt()
         assert str(file) in str(caught.value)
@@ -185,4 +234,4 @@ def test_a_file_edited_in_a_spreadsheet_is_read(tmp_path):
 
 def test_a_folder_that_is_gone_is_said(tmp_path):
     with pytest.raises(RetrainLabError, match="cannot be written"):
-        suspects.decide(tmp_path / "gone", "a/1", "a", "b")
+        suspects.decide(tmp_path / "gone", "a/1", "one", "b")

@@ -11,9 +11,10 @@ def review(tmp_path):
     folder = make_folder(tmp_path / "images", {"ant": 2, "bee": 1})
     (folder / "bee" / "broken.jpg").write_bytes(b"no image")
     paths = [f"ant/{file.name}" for file in sorted((folder / "ant").iterdir())] + ["bee/broken.jpg"]
-    table = pd.DataFrame({"path": paths, "label": ["ant", "ant", "bee"], "suggested": ["bee", "bee", "<wasp>"]})
-    return lambda: (
-        widgets.review_suspects(table, folder, tmp_path, ["ant", "bee", "<wasp>"]),
+    table = pd.DataFrame({"path": paths, "label": ["ant", "ant", "bee"], "suggested": ["bee", "bee", "<wasp>"],
+                          "sha256": ["one", "two", "three"]})  # fmt: skip
+    return lambda **changed: (
+        widgets.review_suspects(table.assign(**changed), folder, tmp_path, ["bee", "<wasp>"]),
         paths,
         lambda: suspects.read_decisions(tmp_path).set_index("path")["decided"].to_dict(),
     )
@@ -66,6 +67,36 @@ def test_a_review_goes_on_where_it_was_left(review):
     press(widget, "Leave it out")
     again, paths, _ = review()
     assert "2 of 3" in text(again) and paths[1] in text(again)
+
+
+def test_an_image_that_is_another_by_now_is_reviewed_again(review):
+    widget, _, _ = review()
+    press(widget, "Leave it out")
+    again, _, decided = review(sha256=["changed", "two", "three"])
+    assert "1 of 3" in text(again) and "decided:" not in text(again)
+    press(again, "Change to 'bee'")
+    assert list(decided().values()) == ["bee"]
+
+
+def test_a_second_review_keeps_what_was_decided_or_goes_back_to_the_folders_label(review, tmp_path):
+    """By then the images table has the labels that were decided: copies must still follow."""
+    images = pd.DataFrame({"sha256": ["one", "two", "three", "one", "two"], "split": "train", "problem": None,
+                           "label": ["ant", "ant", "bee", "ant", "ant"]})  # fmt: skip
+    widget, paths, _ = review()
+    images["path"] = [*paths, "ant/copy of one.jpg", "ant/copy of two.jpg"]
+    for _ in range(2):
+        press(widget, "Change to 'bee'")
+    again, _, _ = review(label=["bee", "bee", "bee"], suggested=["<wasp>"] * 3)
+    for _ in range(2):
+        press(again, "Back")
+    assert "labelled <b>bee</b> by a decision (<b>ant</b> by its folder)" in text(again)
+    press(again, "Keep 'bee'")
+    every(again, ipywidgets.Dropdown)[0].value = "ant"
+    press(again, "Use this label")
+    assert "by its folder" not in text(again)
+    decisions = suspects.read_decisions(tmp_path)
+    assert decisions[["label", "decided"]].to_numpy().tolist() == [["ant", "bee"], ["ant", "ant"]]
+    assert suspects.apply(images, decisions)["label"].tolist() == ["bee", "ant", "bee", "bee", "ant"]
 
 
 def test_a_decision_that_cannot_be_written_is_said_and_not_passed_over(review, tmp_path):

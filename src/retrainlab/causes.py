@@ -118,8 +118,8 @@ def _effect(groups: list[dict[Any, str]], right: Mapping[str, np.ndarray], seed:
 def _largest(shares: np.ndarray) -> float:
     """The largest difference between two values' sums, over the root of its squared differences by image.
 
-    shares: [images, values]. Two images more, one for either value, as in `comparison.paired`: without them, a pair
-    that differs in one image would be as certain as can be.
+    shares: [images, values]. Two images more, one for either value, as in `evaluation.paired_difference`: without them,
+    a pair that differs in one image would be as certain as can be.
     """
     sums, products = shares.sum(axis=0), shares.T @ shares
     squares = np.add.outer(np.diag(products), np.diag(products)) - 2 * products
@@ -171,7 +171,7 @@ def decompose(run: pd.DataFrame, against: pd.DataFrame, seed: int = 0) -> dict[s
     counts = np.array([np.bincount(2 * correct[0, part] + correct[1, part], minlength=4) for part in parts])
     change = float((counts[0, 2] - counts[0, 1]) / shared)
     random = np.random.default_rng(seed)
-    weights = counts + np.array([[0, 1, 1, 0], *[[0, 0, 0, 0]] * 3])  # of the shared images, as in comparison.paired
+    weights = counts + np.array([[0, 1, 1, 0], *[[0, 0, 0, 0]] * 3])  # of the shared images, as in paired_difference
     draws = [random.multinomial(part.sum(), row / max(row.sum(), 1), _DRAWS)
              for part, row in zip(parts, weights, strict=True)]  # fmt: skip
     totals = sum(draws) @ (np.array([0, 0, 1, 1]) / n[0] - np.array([0, 1, 0, 1]) / n[1])

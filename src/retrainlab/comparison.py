@@ -15,7 +15,7 @@ import pandas as pd
 from . import runs
 from .distortions import Distortion
 from .errors import RetrainLabError
-from .evaluation import paired_difference, points
+from .evaluation import cross_entropies, paired_difference, points
 
 ALPHA = 0.05  # a difference is shown if its corrected p is below
 _DEFAULTS = {"image_size": 0, "start_from": "", "distortion_variants": 8} | asdict(Distortion())
@@ -29,7 +29,8 @@ class Result:
         name: of the run.
         metrics: metrics.json.
         info: run.json.
-        predictions: the predictions table, with the column sha256 where the images table tells it; None if missing.
+        predictions: path, label, split, predicted, cross_entropy (of each image, in nats, before temperature scaling,
+            which has used the validation images), and sha256 where the images table tells it; None if missing.
         images: the usable rows of the images table; None if missing.
     """
 
@@ -64,14 +65,15 @@ class Result:
         return self.info.get("backbone", {}).get("digest", self.name)
 
 
-def load(reports_dir: str, names: Iterable[str] = (), most: int = 12) -> dict[str, Result]:
-    """Read trained runs by name: those that are named, in that order, or the latest `most`.
+def load(reports_dir: str, names: Iterable[str] = (), most: int = 12, run: str = "") -> dict[str, Result]:
+    """Read trained runs by name: those that are named, in that order, or the latest `most` and `run`, if it is trained.
 
     Raises:
         RetrainLabError: a name is not that of a trained run.
     """
     known, folder = runs.list_runs(reports_dir).index, runs.project_path(reports_dir)
-    wanted = list(dict.fromkeys(map(str, names))) or list(known[:most])
+    wanted = list(dict.fromkeys(map(str, names)))
+    wanted = wanted or list(dict.fromkeys([*known[:most], *known[known == run]]))
     for name in wanted:
         if name not in known:
             raise RetrainLabError(
@@ -84,11 +86,21 @@ def _read(run: runs.Run) -> Result:
     predictions, images = _table(run, "predictions"), _table(run, "images")
     if images is not None:
         images = images[images["problem"].isna()]
+    metrics = run.metrics()
     if predictions is not None:
-        predictions = predictions[["path", "label", "split", "predicted"]]
+        losses = _losses(predictions, metrics)
+        predictions = predictions[["path", "label", "split", "predicted"]].assign(cross_entropy=losses)
         if images is not None:
             predictions = predictions.merge(images[["path", "sha256"]], on="path", how="left")
-    return Result(run.name, run.metrics(), run.info(), predictions, images)
+    return Result(run.name, metrics, run.info(), predictions, images)
+
+
+def _losses(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> np.ndarray:
+    """Cross-entropy of each image before temperature scaling, as `training.choose` compares settings: float [n]."""
+    if predictions.empty:
+        return np.zeros(0)
+    logits = np.stack(list(predictions["logits"])) * metrics.get("temperature", 1.0)
+    return cross_entropies(logits, pd.Index(metrics["labels"]).get_indexer(predictions["label"]))
 
 
 def _table(run: runs.Run, name: str) -> pd.DataFrame | None:
@@ -124,11 +136,38 @@ def comparable(results: Mapping[str, Result], run: str = "") -> tuple[dict[str, 
     return {name: results[name] for name in tables if name not in others}, said
 
 
-def best(results: Mapping[str, Result]) -> str | None:
-    """Name the run with the lowest validation cross-entropy, as settings are chosen; None without validation images."""
-    figures = {name: result.metrics["validation"]["cross_entropy"] for name, result in results.items()}
-    known = {name: figure for name, figure in figures.items() if figure is not None}
-    return min(known, key=known.__getitem__, default=None)
+def shared(predictions: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Keep the validation rows of images that all these runs have in validation, under the same label.
+
+    Args:
+        predictions: run -> predictions table; runs without validation images are left out.
+    """
+    held = {run: table[table["split"] == "validation"] for run, table in predictions.items()}
+    held = {run: table for run, table in held.items() if len(table)}
+    names = [name + " " + table["label"] for name, table in zip(_named(held.values()), held.values(), strict=True)]
+    common = set[str]().union(*names).intersection(*names)
+    return {run: table[name.isin(common)] for (run, table), name in zip(held.items(), names, strict=True)}
+
+
+def best(results: Mapping[str, Result]) -> tuple[str | None, str]:
+    """Find the run with the lowest validation cross-entropy, as settings are chosen, on the images that all runs share.
+
+    Returns:
+        (its name, a sentence that names it, and the images if runs differ in them or their labels); where there is
+        none to name, (None, a sentence that says why).
+    """
+    tables = {name: result.predictions for name, result in results.items() if result.predictions is not None}
+    rows = shared(tables)
+    if not rows:
+        return None, "No run that can be compared has validation images: nothing to choose by."
+    n = len(next(iter(rows.values())))
+    if not n:
+        return None, (f"Which of these {len(rows)} runs is best cannot be told: there is no validation image that all "
+                      "of them have under the same label. Set compare to fewer of them.")  # fmt: skip
+    chosen = min(rows, key=lambda name: rows[name]["cross_entropy"].mean())
+    whole = all((tables[name]["split"] == "validation").sum() == n for name in rows)
+    judged = "" if whole else f", judged on the {n:,} images that all {len(rows)} runs share under the same label"
+    return chosen, f"Best on validation: {chosen}{judged}."
 
 
 def shown(value: object) -> str:
@@ -178,19 +217,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def paired(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """Difference of accuracies on the same images: {"accuracy": a minus b, "interval": its 95% interval}.
-
-    The bootstrap of `evaluation.paired_difference`, on one more image that only a gets right and one that only b does
-    (Bonett & Price 2012, doi.org/10.3102/1076998611411915). Without them, two runs that happen to agree on all of 20
-    images would differ by 0, with an interval of no width. None without images.
-    """
-    if not len(correct_a):
-        return {"accuracy": None, "interval": None}
-    change = paired_difference(np.append(correct_a, [True, False]), np.append(correct_b, [False, True]), seed)
-    return change | {"accuracy": float(correct_a.mean() - correct_b.mean())}
-
-
 def identified(images: pd.DataFrame) -> pd.Series:
     """Name images by their content, so that one which was renamed or moved is the same: text, one a row.
 
@@ -203,6 +229,13 @@ def identified(images: pd.DataFrame) -> pd.Series:
     return (content + " " + content.groupby(content).cumcount().astype(str)).loc[images.index]
 
 
+def _named(tables: Iterable[pd.DataFrame]) -> list[pd.Series]:
+    """Name the images of runs by content, or by path where not all tables have the column sha256: one a row each."""
+    tables = list(tables)
+    by_content = all("sha256" in table for table in tables)
+    return [identified(table) if by_content else table["path"] for table in tables]
+
+
 def aligned(predictions: Iterable[pd.DataFrame], split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Line runs up by image: by its content, or by its path where not all tables have the column sha256.
 
@@ -211,9 +244,7 @@ def aligned(predictions: Iterable[pd.DataFrame], split: str) -> tuple[np.ndarray
         [runs, images that are in the split in any run].
     """
     tables = [table[table["split"] == split] for table in predictions]
-    by_content = all("sha256" in table for table in tables)
-    names = [identified(table) if by_content else table["path"] for table in tables]
-    image = pd.factorize(np.concatenate([np.array([], object), *names]))[0]
+    image = pd.factorize(np.concatenate([np.array([], object), *_named(tables)]))[0]
     run = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     rows = pd.concat([pd.DataFrame(columns=["label", "predicted"]), *tables])
     shape = len(tables), int(image.max(initial=-1)) + 1
@@ -264,7 +295,7 @@ def compare(
 def _figures(a: np.ndarray, b: np.ndarray) -> list[float]:
     if not len(a):
         return [np.nan] * 5
-    change = paired(a, b)
+    change = paired_difference(a, b)
     return [a.mean(), b.mean(), change["accuracy"], *change["interval"]]
 
 
@@ -276,16 +307,16 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return "better" if row["difference"] > 0 else "worse"
 
 
-def conclude(chosen: str | None, pairs: pd.DataFrame) -> list[str]:
+def conclude(chosen: str | None, judged: str, pairs: pd.DataFrame) -> list[str]:
     """Say in sentences which run is best on validation, and of which others that can be shown.
 
     Args:
-        chosen: what `best` returned.
+        chosen, judged: what `best` returned.
         pairs: what `compare` returned, with that as the reference.
     """
+    said = [judged]
     if chosen is None:
-        return ["No run that can be compared has validation images: nothing to choose by."]
-    said = [f"Best on validation: {chosen}."]
+        return said
     if pairs.empty:
         return [*said, "There is no other run to compare it with."]
     verdicts = {str(verdict): rows for verdict, rows in pairs.groupby("verdict")}

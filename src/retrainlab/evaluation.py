@@ -9,7 +9,8 @@ import pandas as pd
 SPLITS = ("train", "validation", "test")
 
 _Z = 1.959963984540054  # the normal distribution's 97.5% point: intervals hold 95%
-_SCALES = 0.05, 20.0  # bounds of the temperature, and of one over it
+_COLDEST = 0.05  # bound of the temperature; one over it is the other one
+_PRIOR = 0.5  # standard deviation of log temperature that is expected before any image is seen; see `temperature`
 
 
 def wilson_interval(correct: float, n: int) -> tuple[float, float]:
@@ -44,16 +45,19 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 
     """Compare two classifiers on the same images: {"accuracy": a minus b, "interval": its 95% interval}.
 
     The interval is a percentile bootstrap over images (Efron & Tibshirani 1993), 4,000 draws by `seed`; images that
-    both get right or wrong cancel out, so it is narrower than one of independent samples. None without images.
+    both get right or wrong cancel out, so it is narrower than one of independent samples. In it there are two more
+    images, one that only a gets right and one that only b does (Bonett & Price 2012, doi.org/10.3102/1076998611411915):
+    without them, two classifiers that happen to agree on all of 20 images would differ by 0, with an interval of no
+    width. None without images.
 
     Args:
         correct_a, correct_b: bool [n], aligned.
     """
     difference = correct_a.astype(int) - correct_b.astype(int)
-    n = len(difference)
-    if n == 0:
+    if len(difference) == 0:
         return {"accuracy": None, "interval": None}
-    shares = [(difference == value).mean() for value in (1, -1)]
+    n = len(difference) + 2
+    shares = [((difference == value).sum() + 1) / n for value in (1, -1)]
     draws = np.random.default_rng(seed).multinomial(n, [*shares, max(0.0, 1 - sum(shares))], 4000)
     low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [0.025, 0.975])
     return {"accuracy": float(difference.mean()), "interval": [float(low), float(high)]}
@@ -189,10 +193,12 @@ def percent(figure: dict[str, Any]) -> str:
 
 
 def points(gap: Mapping[str, Any]) -> str:
-    """Say a difference of accuracies for people, in percentage points: `+3.1 points [-0.2, 6.0]`."""
-    if gap["accuracy"] is None:
+    """Say a difference of accuracies in percentage points: `+3.1 points [-0.2, 6.0]`; or that it is unknown."""
+    if gap["accuracy"] is None or np.isnan(gap["accuracy"]):
         return "unknown, for want of images"
-    low, high = gap["interval"]
+    low, high = gap["interval"] or (np.nan, np.nan)
+    if np.isnan([low, high]).any():
+        return f"{100 * gap['accuracy']:+.1f} points (interval unknown, for want of images)"
     return f"{100 * gap['accuracy']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
 
 
@@ -264,10 +270,16 @@ def expected_calibration_error(predicted: pd.DataFrame, bins: int = 10) -> float
 def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     """Find the number that logits are to be divided by so that their probabilities fit best, from 0.05 to 20.
 
-    Temperature scaling (Guo et al. 2017, arxiv.org/abs/1706.04599): the mean cross-entropy of logits / T is least. It
-    is convex in 1 / T, so Newton's steps are taken, and a bracket is halved where they would leave it. Answers and
-    accuracy stay the same. Above 1, the classifier was too sure of itself; below, not sure enough. One that is always
-    right goes down to 0.05, or to where nothing is left to win. 1 without images, or where logits say nothing.
+    Temperature scaling (Guo et al. 2017, arxiv.org/abs/1706.04599), held near 1 where images are few: T minimises the
+    summed cross-entropy of logits / T, plus log(T)^2 / (2 x 0.5^2). That is the most probable T if log T is taken to be
+    normal with mean 0 and deviation 0.5 (95% between 0.4 and 2.7) before any image is seen. Without it, ten images that
+    are all right are taken to show that the classifier is never wrong. On generated logits of two labels that were best
+    as they are (T = 1), scaling by ten images turned the cross-entropy of new ones from 0.39 into 0.86 without the
+    prior, and into 0.39 with it. Of deviations from 0.25 to 1, 0.5 cost least over true T from 0.25 to 4, and 0.35 and
+    0.5 did on heads trained on 30 to 1,600 solar cells. A few hundred images outweigh it.
+
+    Answers and accuracy stay the same. Above 1, the classifier was too sure of itself; below, not sure enough. 1
+    without images, or where logits say nothing.
 
     Args:
         logits: [n, labels], of images that neither trained the head nor test it: validation.
@@ -278,27 +290,22 @@ def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     logits = logits.astype(np.float64)
     own = logits[np.arange(len(classes)), classes]
 
-    def slope(scale: float) -> tuple[float, float]:
-        chances = softmax(logits * scale)
-        mean = (chances * logits).sum(axis=1)
-        spread = (chances * (logits - mean[:, None]) ** 2).sum(axis=1)
-        return float((mean - own).mean()), float(spread.mean())
+    def cost(log_scale: float) -> float:
+        return float(cross_entropies(logits * np.exp(log_scale), classes).sum() + log_scale**2 / (2 * _PRIOR**2))
 
-    (low, high), scale = _SCALES, 1.0
-    if slope(low)[0] > 0:
-        return 1 / low
-    if slope(high)[0] < 0:
-        return 1 / high
-    for _ in range(100):
-        first, second = slope(scale)
-        if abs(first) * scale < 1e-12:
-            break
-        low, high = (scale, high) if first < 0 else (low, scale)
-        step = scale - first / second if second > 0 else 0.0
-        scale, before = step if low < step < high else float(np.sqrt(low * high)), scale
-        if abs(scale / before - 1) < 1e-9:
-            break
-    return 1 / scale
+    def slope(log_scale: float) -> float:
+        scale = np.exp(log_scale)
+        expected = (softmax(logits * scale) * logits).sum(axis=1)
+        return float(scale * (expected - own).sum() + log_scale / _PRIOR**2)
+
+    # by the logarithm of the scale, 1 / T, there may be more than one valley: look at all, then halve the lowest one
+    looks = np.linspace(np.log(_COLDEST), -np.log(_COLDEST), 25)
+    lowest = int(np.argmin([cost(look) for look in looks]))
+    low, high = looks[max(lowest - 1, 0)], looks[min(lowest + 1, len(looks) - 1)]
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(np.exp(-(low + high) / 2))
 
 
 def memorised(train_hits: np.ndarray, hits: np.ndarray, labels: Sequence[str] | np.ndarray) -> pd.DataFrame:

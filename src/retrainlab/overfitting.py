@@ -1,13 +1,15 @@
 """The gap, the verdict by rules with written thresholds, and advice ranked by measured gains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .datacurve import Fit
 from .evaluation import clustered_mean, cross_entropies, points, wilson_interval
+from .regularisation import EarlyStopping, SettingsPath, describe
 from .resampling import CrossValidation, corrected_interval, spread
 
 # The thresholds of the rules. A gap is training minus validation accuracy.
@@ -24,7 +26,8 @@ The first rule that applies decides; intervals hold 95%.
    {100 * SMALL_GAP:.0f} points.
 3. **overfits**: the gap is larger than {100 * SMALL_GAP:.0f} points by more than chance (its interval lies above that).
 4. **fits**: the gap may be small, and is surely at most {100 * LARGE_GAP:.0f} points (its interval ends below that);
-   and new images are labelled better than by always answering with the most common label, by more than chance.
+   new images are labelled better than by always answering with the most common label, by more than chance; and fewer
+   than {LEAKING:.0%} of the validation images have a near-duplicate in training, or what such images change is known.
 5. **too few images to tell**: everything else."""
 
 
@@ -75,14 +78,19 @@ def written(gaps: pd.DataFrame) -> pd.DataFrame:
     """Write what `gaps` returned for people: texts with their intervals."""
     rows = {}
     for name, row in gaps.iterrows():
-        low, high = row["cross_entropy gap low"], row["cross_entropy gap high"]
         rows[name] = {
             "training accuracy": f"{row['train']:.1%}",
             "validation accuracy": f"{row['validation']:.1%}",
             "gap": points({"accuracy": row["gap"], "interval": [row["gap low"], row["gap high"]]}),
-            "cross-entropy gap (nats)": f"{row['cross_entropy gap']:+.3f} [{low:.3f}, {high:.3f}]",
+            "cross-entropy gap (nats)": _nats(*(row[f"cross_entropy gap{end}"] for end in ("", " low", " high"))),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _nats(gap: float, low: float, high: float) -> str:
+    if np.isnan(gap):
+        return "unknown"
+    return f"{gap:+.3f} " + ("(interval unknown)" if np.isnan([low, high]).any() else f"[{low:.3f}, {high:.3f}]")
 
 
 def mean_gap(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
@@ -101,7 +109,8 @@ def mean_gap(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
     if gap["accuracy"] is None:
         return gap
     wider = (1 - result.share_validation) ** -0.5
-    low, high = (gap["accuracy"] + wider * (end - gap["accuracy"]) for end in gap["interval"])
+    ends = [gap["accuracy"] + wider * (end - gap["accuracy"]) for end in gap["interval"]]
+    low, high = np.clip(ends, -1, 1).tolist()
     known = ~np.isnan(result.train_hits - result.hits)
     train, validation = (float(hits[known].mean()) for hits in (result.train_hits, result.hits))
     return {"accuracy": gap["accuracy"], "interval": [low, high], "train": train, "validation": validation}
@@ -161,7 +170,7 @@ class Evidence:
     Attributes:
         gap: training minus validation accuracy, mean over re-splits; with both of them, "train" and "validation".
         leaking: share of validation images with a near-duplicate in training, 0 to 1.
-        price: accuracy as split, minus accuracy with near-duplicates kept together.
+        price: accuracy as split, minus accuracy with near-duplicates kept together; None where they cannot be.
         settings: what the best settings found change in validation accuracy.
         settings_train: what they change in training accuracy, a number.
         learnt: accuracy on images that were not learnt from, minus that of the most common label.
@@ -218,6 +227,12 @@ def judge(evidence: Evidence) -> Verdict:
             f"That it has learnt anything cannot be shown: {said}, but always answering with the most common label "
             "would do about as well on new images.",
         )
+    if high <= LARGE_GAP and evidence.leaking >= LEAKING and not price:
+        return Verdict(
+            "too few images to tell",
+            f"Whether it fits cannot be told: {said}, but {evidence.leaking:.1%} of the validation images have a "
+            "near-duplicate among the training images, and how much better that makes accuracy look is unknown.",
+        )
     if high <= LARGE_GAP:
         return Verdict("fits", f"It fits: {said}, so new images are labelled nearly as well as those learnt from.")
     return Verdict(
@@ -237,7 +252,8 @@ def found(evidence: Evidence, verdict: Verdict) -> str:
     found = (evidence.gap, evidence.price, evidence.settings, evidence.learnt)
     gap, price, settings, learnt = (_known(difference) for difference in found)
     leaking = f"{evidence.leaking:.1%} of the validation images have a near-duplicate in training"
-    cost = f"; they change accuracy by {points(price)}" if price else ""
+    cost = "; what they change is unknown" if evidence.leaking else ""
+    cost = f"; they change accuracy by {points(price)}" if price else cost
     moved = f"training accuracy by {100 * (evidence.settings_train or 0):+.1f} points"
     said = [
         f"Rule 1: {leaking}{cost}.",
@@ -249,7 +265,63 @@ def found(evidence: Evidence, verdict: Verdict) -> str:
     return "\n".join(["Found here:", "", *(f"- {sentence}" for sentence in said if sentence)])
 
 
-def markdown(verdict: Verdict, advice: Sequence[str], baseline: str = "", doubtful: int = 0) -> str:
+@dataclass(frozen=True)
+class Advice:
+    """What could be done, as sentences with the gain that was found for it.
+
+    Attributes:
+        to_try: what is likelier to help than not, the surest gain first (by the lower end of its interval).
+        no_help: what gained nothing.
+        shown: whether anything is shown to help: beyond chance.
+    """
+
+    to_try: list[str]
+    no_help: list[str]
+    shown: bool
+
+
+def candidates(
+    path: SettingsPath | None, early: EarlyStopping | None, more: Fit | None
+) -> dict[str, Mapping[str, Any] | None]:
+    """Name what could be done, each with its gain in validation accuracy, {"accuracy", "interval"}; for `advise`.
+
+    What would change nothing is left out: other settings where those as they are were chosen, and stopping at the last
+    step.
+    """
+    gains: dict[str, Mapping[str, Any] | None] = {}
+    if path and not path.chosen.equals(path.current):
+        gains[f"Other settings ({describe(path.chosen)})"] = path.accuracy
+    if early and early.step < early.last:
+        what = f"Stopping at step {early.step:,}, with the settings as they are"
+        gains[what] = {"accuracy": early.accuracy[0], "interval": early.accuracy[1:]}
+    if more and more.tells:
+        what = "Twice the training images (extrapolated from fewer, not tried)"
+        gains[what] = {"accuracy": more.gain, "interval": more.gain_interval}
+    return gains
+
+
+def advise(gains: Mapping[str, Mapping[str, Any] | None]) -> Advice:
+    """Rank what could be done by what it gained: the surest gain first (by its lower end).
+
+    Args:
+        gains: what to do -> the change of validation accuracy, {"accuracy", "interval"}; None or without an accuracy
+            where it could not be measured: such are left out.
+    """
+    known = [(what, found) for what, gain in gains.items() if (found := _known(gain))]
+    advice = Advice([], [], any(_rounded(gain)[1] > 0 for _, gain in known))
+    for what, gain in sorted(known, key=lambda item: -item[1]["interval"][0]):
+        change, low, high = _rounded(gain)
+        sure = "" if low > 0 else "; it would make things worse" if high < 0 else "; not beyond chance"
+        (advice.to_try if change > 0 else advice.no_help).append(f"{what}: validation accuracy {points(gain)}{sure}.")
+    return advice
+
+
+def _rounded(gain: Mapping[str, Any]) -> list[float]:
+    """Value, low and high of a difference in points, as `points` shows them."""
+    return [round(100 * value, 1) for value in (gain["accuracy"], *gain["interval"])]
+
+
+def markdown(verdict: Verdict, advice: Advice, baseline: str = "", doubtful: int = 0) -> str:
     """Say a verdict and what would help, in Markdown, for the top of a page.
 
     Args:
@@ -257,32 +329,19 @@ def markdown(verdict: Verdict, advice: Sequence[str], baseline: str = "", doubtf
         doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
     """
     said = [f"**{verdict.sentence}** {baseline}".strip(), ""]
-    if advice:
+    if (advice.to_try or advice.no_help) and not advice.shown:
+        said += ["Nothing that was looked into is shown to help.", ""]
+    if advice.to_try:
         said += [
             "To try next, the surest gain in accuracy first (by the lower end of its interval):",
             "",
-            *(f"1. {sentence}" for sentence in advice),
-        ]
-    if doubtful:
-        said += [
+            *(f"1. {sentence}" for sentence in advice.to_try),
             "",
-            f"At most {doubtful:,} labels are in doubt: mistakes on images that are hard to tell count as well.",
         ]
+    if advice.no_help:
+        said += ["Looked into, and no help:", "", *(f"- {sentence}" for sentence in advice.no_help), ""]
+    if doubtful:
+        said.append(
+            f"At most {doubtful:,} labels are in doubt: mistakes on images that are hard to tell count as well."
+        )
     return "\n".join(said)
-
-
-def advise(gains: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    """Rank what could be done by what it gained when it was tried: sentences, the surest gain first (by its lower end).
-
-    Args:
-        gains: what to do -> the measured change of validation accuracy, {"accuracy", "interval"}; None or without an
-            accuracy where it could not be measured: such are left out.
-    """
-    known = [(what, found) for what, gain in gains.items() if (found := _known(gain))]
-    said = []
-    for what, gain in sorted(known, key=lambda item: -item[1]["interval"][0]):
-        low, high = gain["interval"]
-        low, high = (round(100 * end, 1) for end in (low, high))  # as they are shown
-        sure = "" if low > 0 else "; it would make things worse" if high < 0 else "; not beyond chance"
-        said.append(f"{what}: validation accuracy {points(gain)}{sure}.")
-    return said

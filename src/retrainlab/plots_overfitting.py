@@ -125,8 +125,10 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
     ax.set(xlabel="gap: training minus validation accuracy (percentage points)", ylabel="validation accuracy",
            title=f"{len(table)} settings: weight decays, learning rates and steps")  # fmt: skip
     top, bottom = table["validation accuracy"].max(), table["validation accuracy"].min()
-    if bottom < top - _SHOWN:  # a few that learn hardly anything would squeeze the others
-        ax.set_ylim(top - _SHOWN, top + 0.05 * _SHOWN)
+    lowest = min(top - _SHOWN, *(y for _, y in ends))
+    if bottom < lowest:  # a few that learn hardly anything would squeeze the others
+        room = 0.05 * (top - lowest)
+        ax.set_ylim(lowest - room, top + room)
         ax.set_title(f"{len(table)} settings: weight decays, learning rates and steps (some lie below)")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(title="weight decay", loc="upper left", bbox_to_anchor=(1, 1))

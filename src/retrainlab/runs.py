@@ -19,6 +19,7 @@ import pandas as pd
 
 from .errors import RetrainLabError
 
+_OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
 
 
@@ -37,6 +38,12 @@ def project_path(path: str | Path) -> Path:
     So a notebook finds the same files whether it runs from the root (papermill) or from notebooks/ (JupyterLab).
     """
     return project_root() / Path(path).expanduser()
+
+
+def project_module(handle: str) -> str:
+    """Find a backbone's folder as `project_path` finds other paths; names and addresses stay as they are."""
+    folder = project_path(handle)
+    return str(folder) if folder.is_dir() else handle
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,24 @@ class Run:
         except RetrainLabError:
             return None
 
+    def begin(self, images: pd.DataFrame, image_dir: Path, digest: str) -> None:
+        """Take these images for the run's own. Figures made from others go first: they would be taken for theirs.
+
+        The exported model stays, and the predictions, which say what it has learnt: `start_from` may name this run.
+
+        Args:
+            images: the images table.
+            image_dir: the folder that its paths count from.
+            digest: `images.digest` of the table.
+        """
+        info = self.info()
+        if info.get("dataset", {}).get("digest") != digest:
+            for name in ("metrics.json", "history.parquet"):
+                (self.folder / name).unlink(missing_ok=True)
+            info = {key: value for key, value in info.items() if key not in _OF_TRAINING}
+        self.write_table("images", images)
+        _write_json(self.folder / "run.json", info | {"dataset": {"image_dir": str(image_dir), "digest": digest}})
+
     def info(self) -> dict[str, Any]:
         """What run.json says: parameters, versions, commit, digests, seconds; empty before the first notebook."""
         return _read_json(self.folder / "run.json")
@@ -142,9 +167,16 @@ class Run:
             )
         return found
 
+    def learnt(self) -> set[str]:
+        """The sha256 of the images that this run's head was trained on; of those it no longer knows, nothing."""
+        predicted, images = self.read_table("predictions"), self.read_table("images")
+        paths = predicted.loc[predicted["split"] == "train", "path"]
+        return set(images.loc[images["path"].isin(paths), "sha256"])
+
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
         _write_json(self.folder / "metrics.json", metrics)
+        self.record(trained=datetime.now(UTC).isoformat())
 
     def add_metrics(self, **values: Any) -> None:
         """Add keys to metrics.json; the keys of `evaluation.summarise` keep their meaning."""

@@ -85,13 +85,40 @@ def split(
 
 
 def groups(images: pd.DataFrame) -> pd.Series:
-    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content."""
-    group = images["path"].str.split("_nohash_").str[0]
+    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content.
+
+    The shortest name of a group is its name, since copies get longer ones (`a copy.jpg`, `a (1).jpg`): so the image
+    that was there first keeps its split.
+    """
+    own = images["path"].str.split("_nohash_").str[0]
+    names = sorted(own.unique(), key=lambda name: (len(name), name))
+    own = own.map({name: number for number, name in enumerate(names)})
+    group = own
     while True:  # groups that touch melt together; nearly always settled after one round
-        merged = group.groupby(images["sha256"]).transform("min").groupby(group).transform("min")
+        merged = group.groupby(images["sha256"]).transform("min").groupby(own).transform("min")
         if merged.equals(group):
-            return group
+            return group.map(dict(enumerate(names))).astype(object)
         group = merged
+
+
+def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
+    """Refuse to judge a head by images that it has learnt from, where training starts from another run's head.
+
+    Args:
+        images: a split table.
+        learnt: sha256 of the images that the other head was trained on.
+        run: whose head it is.
+
+    Raises:
+        RetrainLabError: some of them are validation or test images here.
+    """
+    seen = images[images["split"].isin(["validation", "test"]) & images["sha256"].isin(learnt)]
+    if len(seen):
+        raise RetrainLabError(
+            f"The head of '{run}' has learnt from {len(seen):,} images that are to validate or test here, the first is "
+            f"{seen['path'].iloc[0]}: it would be judged by what it knows. Set testing_percentage and "
+            "validation_percentage as they were there, list these images as train in splits.csv, or start from none."
+        )
 
 
 def _percentage(name: str) -> float:
@@ -110,6 +137,8 @@ def read_splits(image_dir: Path | str) -> pd.DataFrame | None:
         return None
     try:
         listed = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise RetrainLabError(f"{file} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise RetrainLabError(f"{file} cannot be read as a table: {error}. Expected the columns path,split.") from error
     if not {"path", "split"} <= set(listed.columns):

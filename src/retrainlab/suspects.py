@@ -1,22 +1,25 @@
 """Images whose label is probably wrong, and what a person decided about them.
 
 Suspects come from probabilities of heads that never saw the image, by confident learning (Northcutt, Jiang & Chuang
-2021, doi.org/10.1613/jair.1.12125). Decisions are kept in `labels.csv` beside a run: path, label (the given one) and
-decided (the label that is right from now on; the given one to keep it; empty to leave the image out). Image files are
-never touched.
+2021, doi.org/10.1613/jair.1.12125). Decisions are kept in `labels.csv` beside a run: path, label (by its folder),
+decided (the label that is right from now on; its folder's to keep that; empty to leave the image out) and sha256 (of
+the file that was decided on; where it is empty or the column is missing, whatever lies at that path is meant). Image
+files are never touched.
 """
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from .errors import RetrainLabError
+from .runs import Run
 
 DECISIONS = "labels.csv"
-_COLUMNS = ["path", "label", "decided"]
+_COLUMNS = ["path", "label", "decided", "sha256"]
+_NEEDED = _COLUMNS[:3]
 _LEFT_OUT = f"left out by a decision in {DECISIONS}"
 _PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
 
@@ -78,52 +81,71 @@ def write(folder: Path | str, table: pd.DataFrame) -> Path:
 
 
 def read_decisions(folder: Path | str) -> pd.DataFrame:
-    """Read the decisions beside a run: path, label, decided; one row a path, the latest; none where there is no file.
+    """Read the `labels.csv` of a run's folder: its four columns; one row a path, the latest; none without a file.
 
     Raises:
         RetrainLabError: `labels.csv` cannot be read, or is not such a table.
     """
     file = Path(folder, DECISIONS)
-    expected = f"Expected the columns {','.join(_COLUMNS)}; correct it, or move it elsewhere."
+    expected = f"Expected the columns {','.join(_NEEDED)}; correct it, or move it elsewhere."
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         return pd.DataFrame(columns=_COLUMNS, dtype=str)
     except (OSError, ValueError) as error:
         raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
-    if not set(_COLUMNS) <= set(table.columns):
+    if not set(_NEEDED) <= set(table.columns):
         raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
     blank = (table["path"] == "") | (table["label"] == "")
     if blank.any():
         raise RetrainLabError(
             f"{file} has no path or no label in line {int(blank.to_numpy().argmax()) + 2}. {expected}"
         )
-    return table[_COLUMNS].drop_duplicates("path", keep="last").reset_index(drop=True)
+    table = table.reindex(columns=_COLUMNS, fill_value="")
+    table["label"] = table["path"].map(given_label)  # earlier versions wrote what had been decided before
+    return table.drop_duplicates("path", keep="last").reset_index(drop=True)
 
 
-def decide(folder: Path | str, path: str, given: str, label: str | None) -> None:
-    """Write a decision at once; it replaces an earlier one on the same image.
+def decisions_for(run: Run, labels_from: str = "") -> pd.DataFrame:
+    """Read the decisions that count for a run: its own, and before them those of another one, if it is named.
+
+    `apply` takes the last on a path that holds, so that this run's own win.
+    """
+    own = read_decisions(run.folder)
+    if not labels_from:
+        return own
+    both = pd.concat([read_decisions(run.other(labels_from).folder), own])
+    return both.drop_duplicates(keep="last", ignore_index=True)
+
+
+def given_label(path: str) -> str:
+    """Tell the label that an image has by its folder, whatever was decided; `path` as in the images table."""
+    return PurePosixPath(path).parent.as_posix()
+
+
+def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> None:
+    """Write a decision at once; it replaces an earlier one on the same path.
 
     Args:
         folder: the run's, where `labels.csv` stands.
         path: the image's, as in the images table.
-        given: the label it has by its folder.
-        label: the one that is right: `given` to keep it, another to replace it, None to leave the image out.
+        sha256: the image's, likewise; the decision counts as long as the file has it.
+        label: the one that is right: its folder's to keep that, another to replace it, None to leave the image out.
     """
     earlier = read_decisions(folder)
-    row = pd.DataFrame([[path, given, label or ""]], columns=_COLUMNS)
+    row = pd.DataFrame([[path, given_label(path), label or "", sha256]], columns=_COLUMNS)
     _write(Path(folder, DECISIONS), pd.concat([earlier[earlier["path"] != path], row]))
 
 
 def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """Put decisions into an images table: labels are replaced, and what is left out has a `problem` and no split.
 
-    Byte-identical copies of the same given label follow, unless they have a decision of their own. Paths that the
-    table does not hold are passed over; `notes` names them.
+    Byte-identical copies of the same given label follow, unless they have a decision of their own. Decisions on paths
+    that the table does not hold, or on files that have changed since, are passed over; `notes` names them.
 
     Args:
-        images: columns path, label, split, sha256, problem.
-        decisions: of `read_decisions`.
+        images: columns path, label (its folder's), split, sha256, problem.
+        decisions: of `read_decisions` or `decisions_for`.
     """
     table = images.copy()
     decided = _decided(images, decisions)
@@ -132,6 +154,18 @@ def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     table.loc[out, "problem"], table.loc[out, "split"] = _LEFT_OUT, None
     table["label"] = table["label"].mask(good & decided.notna() & (decided != ""), decided)
     return table
+
+
+def current(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Keep the decisions on files that are there and have not changed since: one row a path, the last that holds.
+
+    Args:
+        images: columns path, sha256.
+        decisions: of `read_decisions` or `decisions_for`.
+    """
+    now = decisions["path"].map(dict(zip(images["path"], images["sha256"], strict=True)))
+    same = (decisions["sha256"] == "") | (decisions["sha256"] == now)
+    return decisions[decisions["path"].isin(images["path"]) & same].drop_duplicates("path", keep="last")
 
 
 def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
@@ -148,6 +182,12 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
     unknown = sorted(set(decisions["path"]) - set(images["path"]))
     if unknown:
         said.append(f"{DECISIONS} names {_some(unknown)}, which the image folder does not hold: passed over.")
+    changed_since = sorted(set(decisions["path"]) - set(unknown) - set(current(images, decisions)["path"]))
+    if changed_since:
+        said.append(
+            f"{len(changed_since)} decisions in {DECISIONS} are about files that have changed since, "
+            f"{_some(changed_since)}: passed over."
+        )
     new = sorted(set(decided.dropna()) - set(given) - {""})
     if new:
         said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
@@ -156,8 +196,9 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
 
 def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
     """Look up the decision on each image or its copy; NaN where there is none."""
-    own = images["path"].map(decisions.set_index("path")["decided"])
-    known = decisions.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(
+    holding = current(images, decisions)[_NEEDED]
+    own = images["path"].map(holding.set_index("path")["decided"])
+    known = holding.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(
         ["sha256", "label"], keep="last"
     )
     copies = images[["sha256", "label"]].merge(known, on=["sha256", "label"], how="left")["decided"]

@@ -27,6 +27,7 @@ from . import (
     heads,
     images,
     runs,
+    splitting,
     summaries,
     suspects,
     training,
@@ -97,6 +98,8 @@ def sweep(
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
         _start(first, backbones.resolve(first.parameters["tfhub_module"], root, first.parameters["image_size"]), out)
     table = _images(folder, out, values)
+    if values.get("start_from"):
+        splitting.check_unseen(table, out.other(values["start_from"]).learnt(), values["start_from"])
     tried = {name: list(several) for name, several in grid.items()}
     out.record(dataset={"image_dir": str(folder), "digest": images.digest(table)},
                sweep={"grid": tried, "runs": [], "chosen": None})  # fmt: skip
@@ -152,7 +155,7 @@ def _is_light(folder: Path, sweep: str) -> bool:
 def _images(folder: Path, out: runs.Run, values: Mapping[str, Any]) -> pd.DataFrame:
     """Find, split and label the images, as 01_explore does."""
     testing, validation = (values[name] for name in _PERCENTAGES)
-    decisions = suspects.read_decisions(out.other(values["labels_from"]).folder)
+    decisions = suspects.decisions_for(out, values["labels_from"])
     table = suspects.apply(images.load(folder, testing, validation, known=out.known_images(folder)), decisions)
     out.write_table("images", table)
     return table
@@ -240,7 +243,11 @@ def _decay(settings: heads.HeadSettings) -> float:
 def _write(
     point: Point, trained: _Trained, data: _Data, sweep: runs.Run, table: pd.DataFrame, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table."""
+    """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table.
+
+    The row's cross_entropy is that before temperature scaling, as `training.choose` compares it: the temperature was
+    fitted on the very images that choose.
+    """
     head, steps = trained.head, trained.head.settings.how_many_training_steps
     predicted, temperature = _predict(head, data)
     metrics = evaluation.summarise(predicted, head.labels)
@@ -271,8 +278,9 @@ def _write(
         logs.settings(point.name, tried_with, metrics)
     figure = metrics["validation"]
     low, high = figure["interval"] or (None, None)
+    last = trained.history.query("split == 'validation'")["cross_entropy"].tail(1)
     return point.varied | {"weight_decay": _decay(head.settings), "n": figure["n"], "validation": figure["accuracy"],
-                           "low": low, "high": high, "cross_entropy": figure["cross_entropy"],
+                           "low": low, "high": high, "cross_entropy": None if last.empty else float(last.item()),
                            "train": metrics["train"]["accuracy"]}  # fmt: skip
 
 

@@ -44,14 +44,14 @@ def review_suspects(
     It begins at the first image without a decision, so that a review may be spread over several sittings.
 
     Args:
-        table: of `suspects.find`, with paths.
+        table: of `suspects.find`, with paths, and with the column sha256 of the images table.
         image_dir: where the images are.
         folder: the run's; decisions go to its `labels.csv`.
-        labels: all labels, to pick another from.
+        labels: all labels, to pick another from; those that the suspects' folders give are added.
     """
-    rows = table[["path", "label", "suggested"]].astype(str).to_dict("records")
-    if not rows:
+    if table.empty:
         return ipywidgets.HTML("No label is suspected of being wrong: there is nothing to review.")
+    rows = table[["path", "sha256", "label", "suggested"]].astype(str).to_dict("records")
     progress, picture = ipywidgets.HTML(), ipywidgets.VBox()
     use, keep, leave, back = (
         ipywidgets.Button(layout={"width": "auto"}, button_style=style)
@@ -59,7 +59,8 @@ def review_suspects(
     )
     leave.description, leave.tooltip = "Leave it out", "Neither: no head is trained or measured on this image"
     back.description, back.tooltip = "Back", "Show the image before, to decide again"
-    other = ipywidgets.Dropdown(options=list(labels), layout={"width": "auto"})
+    options = sorted({*labels, *(suspects.given_label(row["path"]) for row in rows)})
+    other = ipywidgets.Dropdown(options=options, layout={"width": "auto"})
     pick = ipywidgets.Button(description="Use this label", layout={"width": "auto"})
     buttons = ipywidgets.HBox(
         [use, keep, ipywidgets.HBox([other, pick]), leave, back], layout={"flex_flow": "row wrap"}
@@ -67,7 +68,8 @@ def review_suspects(
     at = 0
 
     def decided() -> dict[str, str]:
-        return suspects.read_decisions(folder).set_index("path")["decided"].to_dict()
+        known = suspects.current(table, suspects.read_decisions(folder))
+        return known.set_index("path")["decided"].to_dict()
 
     def show() -> None:
         known = decided()
@@ -83,11 +85,13 @@ def review_suspects(
             )
             return
         row = rows[at]
+        given = suspects.given_label(row["path"])
+        changed = "" if given == row["label"] else f" by a decision (<b>{html.escape(given)}</b> by its folder)"
         earlier = known.get(row["path"])
         said = "" if earlier is None else f" &middot; decided: <b>{html.escape(earlier or 'leave it out')}</b>"
         progress.value = (
             f"{at + 1} of {len(rows)} &middot; {html.escape(row['path'])}<br>labelled "
-            f"<b>{html.escape(row['label'])}</b>, suggested <b>{html.escape(row['suggested'])}</b>{said}"
+            f"<b>{html.escape(row['label'])}</b>{changed}, suggested <b>{html.escape(row['suggested'])}</b>{said}"
         )
         use.description, keep.description = f"Change to '{row['suggested']}'", f"Keep '{row['label']}'"
         picture.children = (_picture(Path(image_dir, row["path"])),)
@@ -96,7 +100,7 @@ def review_suspects(
         nonlocal at
         row = rows[at]
         try:
-            suspects.decide(folder, row["path"], row["label"], label)
+            suspects.decide(folder, row["path"], row["sha256"], label)
         except RetrainLabError as error:
             progress.value = html.escape(str(error))
             return
