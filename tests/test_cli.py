@@ -1,12 +1,13 @@
 """The command as a person meets it: bad input ends in one sentence, a code that is not 0, and no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
-from conftest import make_folder
+from conftest import make_folder, run_notebook
 
 from retrainlab import evaluation, export, runs
 from retrainlab.cli import main
@@ -58,6 +59,8 @@ def test_label_does_not_import_tensorflow(model, photos):
     [
         (["-p", "image_dri", "x"], "Unknown parameter 'image_dri'. Did you mean image_dir?"),
         (["-p", "seed", "lots"], "Parameter seed is 'lots'. Expected a whole number"),
+        (["-p", "images", "[1, {}]"], "Parameter images is [1, {}]. Expected a list: paths of images to label"),
+        (["-p", "image_dir", "~nobody-here/x"], "'~nobody-here/x' begins with the home folder of nobody"),
         (["--params", "none.yaml"], "'none.yaml' cannot be read"),
         (["--only", "7"], "--only 7 names no notebook"),
         (["--run", "a/b"], "cannot be a folder's"),
@@ -67,6 +70,39 @@ def test_report_says_what_is_wrong_before_it_starts(call, tmp_path, arguments, s
     done = call("report", "-p", "reports_dir", tmp_path, *arguments)
     assert done.exit_code == 1
     assert said in done.output and "Traceback" not in done.output and done.output.count("\n") == 1
+
+
+def test_a_params_file_whose_images_are_left_empty(call, tmp_path):
+    (tmp_path / "p.yaml").write_text("images:\n")
+    done = call("report", "-p", "reports_dir", tmp_path / "out", "--params", tmp_path / "p.yaml")
+    assert done.exit_code == 1 and done.output.startswith("Error: Parameter images is None. Expected a list: paths of")
+
+
+def test_an_image_is_found_where_the_person_is_whatever_its_name(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("5", "2024-05-01", "photo #1.jpg", "a: b.jpg", "a,b.jpg"):
+        done = call("report", "-p", "reports_dir", "out", "--only", "05", "-p", "images", path, "-p", "top", "none")
+        assert "Parameter top is 'none'" in done.output  # all others were right
+    done = call("report", "-p", "reports_dir", "out", "--only", "05", "-p", "images", "a: b.jpg")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    given = json.loads((tmp_path / "out" / "demo" / "run.json").read_text())["parameters"]
+    assert given["images"] == [str(tmp_path / "a: b.jpg")]
+
+
+def test_what_the_system_refuses_is_one_sentence(call, tmp_path):
+    in_the_way = tmp_path / "demo" / "01_explore.html"
+    in_the_way.mkdir(parents=True)
+    done = call("report", "-p", "reports_dir", tmp_path)
+    assert done.exit_code == 1 and done.output == f"Error: '{in_the_way}': Is a directory.\n"
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from retrainlab.cli import main; main(['fetch', '--help'])"]
+    with os.fdopen(write, "w") as broken:
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == ""
 
 
 def test_report_into_a_place_that_cannot_be_written(call, tmp_path):
@@ -116,10 +152,14 @@ def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
     assert _from_here("image_dir", "elpv") == "elpv" and _from_here("seed", 3) == 3
 
 
-def test_fetch(call, tmp_path):
+def test_fetch(call, tmp_path, monkeypatch):
     done = call("fetch", "elpv", "--to", tmp_path / "cells")
     assert done.exit_code == 0 and "2,624 images" in done.output and "CC BY-NC-SA 4.0" in done.output
     assert "neighbours are alike" in done.output
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = call("fetch", "elpv", "--to=~/more/cells")
+    assert done.exit_code == 0 and (tmp_path / "more" / "cells").is_dir() and not (tmp_path / "~").exists()
     done = call("fetch", "nothing")
     assert done.exit_code == 1 and "No dataset 'nothing'" in done.output
 
@@ -200,6 +240,7 @@ def test_fetch_without_a_name_lists_the_datasets(call):
 def test_a_report_without_an_extraction_prints_no_empty_line(call, tmp_path, photos, trained):
     labels = trained["head"].labels
     metrics = {"labels": labels, "backbone": "tiny", "steps": 300}
+    run_notebook("01", run="new", reports_dir=str(tmp_path), image_dir=str(photos))
     runs.open_run(tmp_path, "new").write_metrics(metrics | evaluation.summarise(trained["predicted"], labels))
     done = call("report", "--run", "new", "--only", "01", "-p", "reports_dir", tmp_path, "-p", "image_dir", photos)
     assert done.exit_code == 0, done.output

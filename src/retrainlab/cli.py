@@ -1,5 +1,6 @@
 """The `retrainlab` command."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ class _BadUsage(click.ClickException):
 
 
 class _Command(click.Group):
-    """Shows a RetrainLabError as the sentence that it is."""
+    """Shows a RetrainLabError as the sentence that it is, and what the system refuses as one, too."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -29,6 +30,16 @@ class _Command(click.Group):
             raise click.ClickException(str(error)) from error
         except click.UsageError as error:  # an unknown flag, a value of the wrong kind: a sentence, without the usage
             raise _BadUsage(error.format_message()) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has gone: click ends quietly
+                raise
+            raise click.ClickException(_refused(error)) from error
+
+
+def _refused(error: OSError) -> str:
+    """Say what the system refused: 'FILE': REASON."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{reason}." if error.filename is None else f"'{error.filename}': {reason}."
 
 
 @click.group(cls=_Command)
@@ -67,7 +78,8 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     """
     from . import reports
 
-    given = reports.read_parameters(pairs, reports.all_parameters(), params)
+    known = reports.all_parameters()
+    given = reports.check_parameters(reports.read_parameters(pairs, known, params), known)
     values = {name: _from_here(name, value) for name, value in given.items()}
     run = run or str(values.get("run") or "demo")
     index = reports.report(run, values, only, resume, click.echo)
@@ -84,17 +96,31 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
 
 
 def _from_here(name: str, value: Any) -> Any:
-    """Paths on a command line count from where the person is; notebooks count them from the project's root."""
+    """Paths on a command line count from where the person is; notebooks count them from the project's root.
+
+    Args:
+        name: of a parameter.
+        value: its value, of the right type, see `reports.check_parameters`.
+    """
     from . import datasets
 
     if name == "images":
-        paths = [value] if isinstance(value, str) else value
-        return [str(Path.cwd() / Path(str(path)).expanduser()) for path in paths]
+        return [str(_place(path)) for path in value]
     if not isinstance(value, str) or not value:
         return value
-    here = Path.cwd() / Path(value).expanduser()
+    here = _place(value)
     is_path = name.endswith("_dir") and (value not in datasets.DATASETS or here.is_dir())
     return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
+
+
+def _place(path: str | Path) -> Path:
+    """Find what a path on the command line names."""
+    try:
+        return Path.cwd() / Path(path).expanduser()
+    except RuntimeError as error:
+        raise RetrainLabError(
+            f"'{path}' begins with the home folder of nobody who is known here. Expected ~/, or a whole path."
+        ) from error
 
 
 def _extraction(run: Path) -> str:
@@ -260,7 +286,7 @@ def fetch(name: str | None, to: Path | None) -> None:
 
     if name is None:
         raise RetrainLabError(f"Name the dataset to fetch. Expected one of: {', '.join(datasets.DATASETS)}.")
-    folder = datasets.fetch(name, None if to is None else Path.cwd() / to)
+    folder = datasets.fetch(name, None if to is None else _place(to))
     card = datasets.card(folder)
     click.echo(f"{card['title']}: {card['images']:,} images in {folder}")
     click.echo(f"Licence: {card['licence']}. Please cite:")

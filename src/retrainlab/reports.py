@@ -62,7 +62,7 @@ def read_parameters(
     """Combine a YAML file of parameters with `-p NAME VALUE` pairs, which win.
 
     The value of a pair is taken as it is where the parameter is a text (`image_dir 2024-05-01` is a folder, no date),
-    else read as YAML.
+    or a list of texts and does not begin with `[`; else it is read as YAML.
 
     Raises:
         RetrainLabError: the file is missing or no mapping, or a value cannot be read.
@@ -75,12 +75,18 @@ def read_parameters(
                 raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`.")
             values |= loaded
         for name, text in pairs:
-            values[name] = text if known.get(name, {}).get("type") is str else yaml.safe_load(text)
+            values[name] = text if _is_text(text, known.get(name, {})) else yaml.safe_load(text)
     except OSError as error:
         raise RetrainLabError(f"The parameters file '{file}' cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RetrainLabError(f"A parameter cannot be read as YAML: {' '.join(str(error).split())}.") from error
     return values
+
+
+def _is_text(text: str, entry: dict[str, Any]) -> bool:
+    """Tell whether a parameter's value is the text itself. A list without a default is one of names or paths."""
+    texts = entry.get("type") is list and not entry["default"]
+    return entry.get("type") is str or (texts and not text.lstrip().startswith("["))
 
 
 def check_parameters(values: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def check_parameters(values: dict[str, Any], known: dict[str, dict[str, Any]]) -
             raise RetrainLabError(f"Unknown parameter '{name}'.{hint} Known: {', '.join(sorted(known))}.")
         wanted = known[name]["type"]
         if wanted is list:
-            value = _list(value, known[name]["default"])
+            value = _numbers(value) if known[name]["default"] else _texts(value, commas=name not in _PATHS)
         elif wanted is float and isinstance(value, int | str):
             with contextlib.suppress(ValueError):
                 value = float(value)  # YAML reads 1e-4, without a dot, as text
@@ -111,17 +117,29 @@ def check_parameters(values: dict[str, Any], known: dict[str, dict[str, Any]]) -
     return fitted
 
 
-def _list(value: Any, default: list[Any]) -> Any:
-    """Make a list of a single value; of numbers, also of a text with commas, as the command gives it."""
+def _texts(value: Any, commas: bool) -> list[str] | None:
+    """Make a list of a single text, none of an empty one; with `commas`, of each text between two of them.
+
+    Returns:
+        None where something is no text: the caller says what was expected.
+    """
+    if isinstance(value, str):
+        value = [part for part in (map(str.strip, value.split(",")) if commas else [value]) if part]
     values = value if isinstance(value, list) else [value]
-    if not default or not isinstance(default[0], float):
-        return values
+    plain = all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values)
+    return [str(one) for one in values] if plain else None
+
+
+def _numbers(value: Any) -> list[float] | None:
+    """Make a list of numbers of one, or of a text with commas, as the command gives it; see `_texts`."""
+    values = value if isinstance(value, list) else [value]
     try:
         return [float(part) for one in values for part in (one.split(",") if isinstance(one, str) else [one])]
     except (TypeError, ValueError):
-        return None  # the caller says what was expected
+        return None
 
 
+_PATHS = {"images"}  # lists of paths, which may hold commas
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
 
 
@@ -137,8 +155,8 @@ def report(
     Args:
         run: the run's name.
         values: notebook parameters; each notebook is given those that it knows.
-        only: beginnings of notebook names, such as "03"; none = all.
-        resume: pass over notebooks whose page is already there, if the run was made with the same parameters.
+        only: beginnings of notebook names, such as "03"; none = all. What the run was given before stays recorded.
+        resume: pass over notebooks whose page is already there, made with the same parameters from the last training.
         say: told a line at each step.
 
     Returns:
@@ -155,24 +173,67 @@ def report(
     together = {name: entry for entries in known.values() for name, entry in entries.items()}
     values = check_parameters(values | {"run": run}, together)
     opened = runs.open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
-    same = opened.info().get("parameters") == values
-    if not (resume and same):  # begin anew: what an earlier report left does not count as done
-        for book in chosen:
-            (opened.folder / f"{book.stem}.html").unlink(missing_ok=True)
-    opened.replace(parameters=values)
+    mine = {book: {name: value for name, value in values.items() if name in known[book]} for book in chosen}
+    for book in chosen:  # begin anew: what an earlier report left does not count as done
+        if not (resume and _is_done(opened, book, mine[book])):
+            _page(opened, book).unlink(missing_ok=True)
+    opened.replace(parameters=opened.info().get("parameters", {}) | values if only else values)
     try:
         for book in chosen:
-            if (opened.folder / f"{book.stem}.html").exists():
+            if _is_done(opened, book, mine[book]):
                 say(f"{book.stem}: already there")
                 continue
+            _page(opened, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
             say(f"{book.stem}: running")
-            _execute(book, opened, {name: value for name, value in values.items() if name in known[book]})
+            _execute(book, opened, mine[book])
     finally:  # all pages anew, so that their links name every page that is there, also after a failure
         for book in every:
-            if (opened.folder / f"{book.stem}.html").exists():
+            if _page(opened, book).exists():
                 _write_page(opened, opened.folder / book.name)
         index = write_index(opened.folder.parent)
     return index
+
+
+def _page(run: runs.Run, book: Path) -> Path:
+    return run.folder / f"{book.stem}.html"
+
+
+def _is_done(run: runs.Run, book: Path, values: dict[str, Any]) -> bool:
+    """Tell whether a run has a notebook's page, made with these parameters, of what the run is now."""
+    if not _page(run, book).exists():
+        return False
+    noted = _noted(run.folder / book.name)
+    return noted.get("parameters") == values and not _outdated(run, book.stem, _ended(noted))
+
+
+def _noted(executed: Path) -> dict[str, Any]:
+    """Read what papermill noted in a notebook that it executed: parameters, end_time, ...; empty if nothing."""
+    try:
+        return nbformat.read(executed, as_version=4).metadata.get("papermill", {})
+    except (OSError, ValueError):
+        return {}
+
+
+def _ended(noted: dict[str, Any]) -> datetime | None:
+    """When a notebook had been executed; papermill notes it in UTC."""
+    return datetime.fromisoformat(noted["end_time"]).replace(tzinfo=UTC) if noted.get("end_time") else None
+
+
+def _outdated(run: runs.Run, stem: str, ended: datetime | None) -> str:
+    """Say in a sentence what has happened since a page was made of a training; empty if nothing has."""
+    if stem < "03":
+        return ""
+    trained = run.info().get("trained")
+    if _lost_figures(run.folder):
+        return "Made from other images than this run has now: run 03_retrain again."
+    if trained and ended and ended < datetime.fromisoformat(trained):
+        return f"Made before the last training: run {stem} again."
+    return ""
+
+
+def _lost_figures(folder: Path) -> bool:
+    """Tell whether a run was trained, but on other images than it has now; see `Run.begin`."""
+    return (folder / "predictions.parquet").exists() and not (folder / "metrics.json").exists()
 
 
 def _execute(book: Path, run: runs.Run, values: dict[str, Any]) -> None:
@@ -191,12 +252,13 @@ def _execute(book: Path, run: runs.Run, values: dict[str, Any]) -> None:
     except papermill.PapermillExecutionError as error:
         sentence = f"{error.evalue}" if error.ename == RetrainLabError.__name__ else f"{error.ename}: {error.evalue}"
         raise RetrainLabError(f"{sentence} (in {book.stem}; see {out})") from error
-    (run.folder / f"{book.stem}.html").touch()  # marks it done; the page itself follows with the others
+    _page(run, book).touch()  # marks it done; the page itself follows with the others
 
 
 def _write_page(run: runs.Run, notebook: Path) -> None:
     """Export an executed notebook as one self-contained HTML file."""
     book = nbformat.read(notebook, as_version=4)
+    ended = _ended(book.metadata.get("papermill", {}))
     for cell in book.cells:  # progress bars are for those who watch; a page has no use for them
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
@@ -215,7 +277,8 @@ def _write_page(run: runs.Run, notebook: Path) -> None:
         "notebook": notebook.name,
         "links": links,
         "version": __version__,
-        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "made": f", {ended:%Y-%m-%d %H:%M} UTC" if ended else "",
+        "outdated": _outdated(run, notebook.stem, ended),
         "style": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "pygments": HtmlFormatter(nobackground=True).get_style_defs(".highlight"),
     }
@@ -277,7 +340,7 @@ def write_index(reports_dir: Path) -> Path:
                 "gap_high": _number(row["gap high"]),
                 "verdict": row["verdict"] if isinstance(row["verdict"], str) else None,
                 "sentence": row["sentence"],
-                "advice": row["advice"][0] if isinstance(row["advice"], list) and row["advice"] else "",
+                "advice": _promising(row["advice"]),
                 "pages": _pages(reports_dir / str(name)),
             }
         )
@@ -289,7 +352,7 @@ def write_index(reports_dir: Path) -> Path:
     ]  # fmt: skip
     shown = {*listed.index, *(sweep["name"] for sweep in sweeps)}
     untrained = [
-        {"name": folder.name, "pages": _pages(folder)}
+        {"name": folder.name, "pages": _pages(folder), "before": _lost_figures(folder)}
         for folder in sorted(reports_dir.iterdir())
         if folder.name not in shown and any(folder.glob("[0-9][0-9]_*.html"))
     ]
@@ -308,6 +371,13 @@ def write_index(reports_dir: Path) -> Path:
     file = reports_dir / "index.html"
     file.write_text(html, encoding="utf-8")
     return file
+
+
+def _promising(advice: Any) -> str:
+    """Pick the first advice of a run's, if what it says it brings is above 0; see `evaluation.points`."""
+    first = advice[0] if isinstance(advice, list) and advice else ""
+    gain = re.search(r"([+-]\d+\.\d) points", first)
+    return first if gain and float(gain[1]) > 0 else ""
 
 
 def _pages(folder: Path) -> list[dict[str, str]]:
