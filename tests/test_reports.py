@@ -113,6 +113,9 @@ def test_cells_that_show_nothing_fold_together():
     assert len(folded[0].outputs) == 1
 
 
+_TABLE = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
+
+
 def _executed(run, stem, minutes=0, **parameters):
     """A page as papermill leaves it, executed minutes ago."""
     ended = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
@@ -132,7 +135,7 @@ def test_a_page_tells_when_it_was_made_and_what_has_happened_since(tmp_path):
     run = runs.open_run(tmp_path, "one")
     pages = ("01_explore", "03_retrain", "04_overfitting", "06_compare")
     ended = {stem: _executed(run, stem, minutes=90) for stem in pages}
-    run.begin(pd.DataFrame({"path": ["a"]}), tmp_path, "digest")
+    run.begin(_TABLE, tmp_path, "digest")
     run.write_table("predictions", pd.DataFrame({"path": ["a"]}))
     run.write_metrics(METRICS)
     for stem in pages[1:]:
@@ -142,16 +145,17 @@ def test_a_page_tells_when_it_was_made_and_what_has_happened_since(tmp_path):
     assert 'class="outdated"' not in _page(run, "01_explore")
     _executed(run, "04_overfitting")
     assert 'class="outdated"' not in _page(run, "04_overfitting")
-    run.begin(pd.DataFrame({"path": ["b"]}), tmp_path, "another")
-    assert "Made from other images than this run has now: run 03_retrain again." in _page(run, "04_overfitting")
+    run.begin(_TABLE.assign(path="b"), tmp_path, "another")
+    for stem, again in (("01_explore", "01_explore"), ("04_overfitting", "03_retrain")):
+        assert f"Made from other images or labels than this run has now: run {again} again." in _page(run, stem)
     assert "<b>one</b>, not trained yet on the images that it has now: " in reports.write_index(tmp_path).read_text()
-    (run.folder / "predictions.parquet").unlink()  # as in the folder of a sweep, which is never trained
+    _executed(run, "06_compare")
     assert 'class="outdated"' not in _page(run, "06_compare")
 
 
 def test_resume_passes_over_pages_of_the_same_parameters_and_of_the_last_training(tmp_path):
     run = runs.open_run(tmp_path, "one")
-    run.begin(pd.DataFrame({"path": ["a"]}), tmp_path, "digest")
+    run.begin(_TABLE, tmp_path, "digest")
     run.write_metrics(METRICS)
     book = next(book for book in reports.notebooks() if book.stem == "04_overfitting")
     for minutes, seed, done in ((0, 5, True), (0, 6, False), (90, 5, False)):
@@ -170,6 +174,8 @@ def test_a_report_on_some_notebooks_keeps_what_the_run_was_given_before(tmp_path
     reports.report("one", place, only=["06"], resume=True, say=said.append)
     assert said == ["06_compare: already there"]
     assert run.info()["parameters"] == {"run": "one", "seed": 5, "weight_decay": [0.1], **place}
+    reports.report("one", place | {"budget_minutes": 1.0}, only=["06"], resume=True, say=said.append)
+    assert run.info()["parameters"]["budget_minutes"] == 1.0 and run.info()["parameters"]["seed"] == 5
     run.write_metrics(METRICS)
     assert comparison.load(str(tmp_path))["one"].settings["weight_decay"] == "chosen of 0, 1"  # what it learnt with
 

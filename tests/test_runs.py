@@ -39,7 +39,7 @@ def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
 
 def test_figures_belong_to_the_recorded_images(tmp_path):
     run = runs.open_run(tmp_path, "one")
-    table = pd.DataFrame({"path": ["a"]})
+    table = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
     run.begin(table, tmp_path / "photos", "digest")
     for name in ("history", "predictions"):
         run.write_table(name, table)
@@ -47,8 +47,8 @@ def test_figures_belong_to_the_recorded_images(tmp_path):
     run.write_metrics(METRICS)
     run.begin(table, tmp_path / "moved", "digest")  # the same images
     assert run.metrics() == METRICS and run.info()["settings"] == {"seed": 5}
-    assert run.info()["dataset"] == {"image_dir": str(tmp_path / "moved"), "digest": "digest"}
-    other = pd.DataFrame({"path": ["b"]})
+    assert {"image_dir": str(tmp_path / "moved"), "digest": "digest"}.items() <= run.info()["dataset"].items()
+    other = table.assign(path="b")
     run.begin(other, tmp_path / "moved", "another")
     assert run.metrics() == {} and runs.list_runs(tmp_path).empty
     assert not {"settings", "learnt_from", "trained"} & set(run.info()) and run.info()["seconds"] == {"scan": 1}
@@ -135,3 +135,26 @@ def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "notebooks")
     assert runs.project_module("modules/net") == str(tmp_path / "modules" / "net")
     assert runs.project_module("efficientnet_lite0") == "efficientnet_lite0"
+
+
+def test_figures_belong_to_the_recorded_labels(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a", "b"], "label": ["x", "y"], "problem": [None, None]})
+    run.begin(table, tmp_path, "digest")
+    run.write_metrics(METRICS)
+    unread = pd.DataFrame({"path": ["c"], "label": ["y"], "problem": ["the file is empty"]})
+    run.begin(pd.concat([unread, table]), tmp_path, "digest")  # one more that takes no part
+    assert run.metrics() == METRICS
+    run.begin(table.assign(label="x"), tmp_path, "digest")
+    assert run.metrics() == {}
+
+
+def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(tmp_path):
+    run = runs.open_run(tmp_path, "one")
+    run.write_table("images", pd.DataFrame({"path": ["a", "b"], "sha256": ["1", "2"]}))
+    run.write_table("predictions", pd.DataFrame({"path": ["a", "b"], "split": ["train", "test"]}))
+    assert run.learnt() == {"1"}  # an export of an earlier version
+    run.model.mkdir()
+    (run.model / "learnt.txt").write_text("1\n3\n")
+    run.write_table("images", pd.DataFrame({"path": ["renamed"], "sha256": ["1"]}))
+    assert run.learnt() == {"1", "3"}

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_folder, run_notebook
+from conftest import make_folder, make_image, run_notebook
 
 from retrainlab import images, runs, splitting
 from retrainlab.errors import RetrainLabError
@@ -138,3 +138,28 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
     run_notebook("03", testing_percentage=20.0, validation_percentage=20.0, **again, **place)
     with pytest.raises(RetrainLabError, match="it would be judged by what it knows"):
         run_notebook("03", testing_percentage=60.0, validation_percentage=20.0, **again, **place)
+
+
+def test_images_that_a_splits_csv_names_keep_their_split_if_it_names_only_some(many):
+    held = splitting.split(many, 10, 30).query("split == 'validation'")["path"].iloc[:5]
+    table = splitting.split(many, 10, 30, pd.DataFrame({"path": held, "split": "train"}))
+    assert (table.set_index("path").loc[held, "split"] == "train").all() and (
+        table["split"] == "validation"
+    ).sum() > 400
+
+
+def test_a_head_that_started_from_another_has_learnt_what_that_has(photos, module, bottleneck_dir, tmp_path):
+    for hue, label in enumerate(("red", "green")):
+        (tmp_path / "elsewhere" / label).mkdir(parents=True)
+        for number in range(12):
+            make_image(500 + number, hue).save(tmp_path / "elsewhere" / label / f"{number}.png")
+    place = {"reports_dir": str(tmp_path), "bottleneck_dir": str(bottleneck_dir), "tfhub_module": str(module),
+             "how_many_training_steps": 20, "weight_decay": [0.1], "validation_percentage": 20.0}  # fmt: skip
+    first, second = (runs.Run(tmp_path / name) for name in ("first", "second"))
+    run_notebook("03", run="first", image_dir=str(photos), **place)
+    run_notebook("03", run="second", image_dir=str(tmp_path / "elsewhere"), start_from="first", **place)
+    assert first.learnt() < second.learnt()
+    before = first.metrics()
+    with pytest.raises(RetrainLabError, match="it would be judged by what it knows"):
+        run_notebook("03", run="first", image_dir=str(photos), testing_percentage=60.0, start_from="second", **place)
+    assert first.metrics() == before  # what is refused costs nothing

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -130,22 +131,21 @@ def _make_cache(root: Path) -> None:
 def _opened(folder: Path, handle: str) -> Backbone | None:
     """Open what `_convert` wrote into a folder; None where it did not, or where that was damaged since."""
     record = _record(folder)
-    if not record:
-        return None
-    size = (record["image_size"][0], record["image_size"][1])
-    found = Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
     try:
+        size = (record["image_size"][0], record["image_size"][1])
+        found = Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
         found._run  # noqa: B018 (opens the network)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None
     return found
 
 
 def _record(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / _RECORD).read_text())
+        record = json.loads((folder / _RECORD).read_text())
     except (OSError, ValueError):
         return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _recorded(root: Path, handle: str, image_size: int) -> Backbone | None:
@@ -190,7 +190,7 @@ def load_module(module: Path) -> tuple[Any, Any]:
     try:
         with without_wildcards(module) as place:
             loaded = tensorflow_hub().load(str(place))
-    except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+    except (OSError, ValueError, RuntimeError, IndexError, tf.errors.OpError) as error:
         raise DamagedModule(
             f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
             "incomplete; fetch it again."
@@ -256,6 +256,8 @@ def _convert(handle: str, digest: str, module: Path, folder: Path, asked_size: i
     except DamagedModule:
         if hub.is_handle(handle):
             hub.forget(module)
+        elif handle in embedded.NETWORKS:
+            shutil.rmtree(module, ignore_errors=True)
         raise
     own = _own_size(loaded)
     height, width = (asked_size, asked_size) if asked_size else own or _named_size(handle)

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ def export(
     head: Head,
     final_tensor_name: str = "final_result",
     representative: np.ndarray | None = None,
+    learnt: Collection[str] = (),
 ) -> dict[str, int]:
     """Export a classifier; the folder is replaced as a whole, once everything is written.
 
@@ -47,6 +49,7 @@ def export(
     - `model_int8.tflite`: the same with an 8-bit backbone; only with `representative`.
     - `output_labels.txt`: the labels in class order, one a line.
     - `head.npz`: the trained layer alone, for a later training to start from.
+    - `learnt.txt`: sha256 of the images that it has learnt from, lest a later training is judged by them.
     - `contract.json`: image size, input range, names, labels; digests of the files; and, for three images in
       `reference/`, the probabilities to expect.
 
@@ -54,6 +57,7 @@ def export(
         representative: uint8 [n, height, width, 3], some hundreds of training images: the ranges of activations are
             taken from them (Jacob et al. 2018, arxiv.org/abs/1712.05877), and the head is fitted to what 8 bits make
             of them.
+        learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
 
     Returns:
         Size in bytes of each format.
@@ -69,6 +73,7 @@ def export(
         (aside / "model_int8.tflite").write_bytes(_int8(backbone, head, module, representative))
     write_labels(aside / "output_labels.txt", head.labels)
     _save_head(aside / "head.npz", head)
+    (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
     _write_contract(aside, backbone, head, final_tensor_name)
     shutil.rmtree(folder, ignore_errors=True)
     aside.replace(folder)

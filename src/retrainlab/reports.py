@@ -155,7 +155,8 @@ def report(
     Args:
         run: the run's name.
         values: notebook parameters; each notebook is given those that it knows.
-        only: beginnings of notebook names, such as "03"; none = all. What the run was given before stays recorded.
+        only: beginnings of notebook names, such as "03"; none = all. What the run was given before and is not given
+            now stays as it was.
         resume: pass over notebooks whose page is already there, made with the same parameters from the last training.
         say: told a line at each step.
 
@@ -173,11 +174,13 @@ def report(
     together = {name: entry for entries in known.values() for name, entry in entries.items()}
     values = check_parameters(values | {"run": run}, together)
     opened = runs.open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
+    if only:
+        values = {n: value for n, value in opened.info().get("parameters", {}).items() if n in together} | values
     mine = {book: {name: value for name, value in values.items() if name in known[book]} for book in chosen}
     for book in chosen:  # begin anew: what an earlier report left does not count as done
         if not (resume and _is_done(opened, book, mine[book])):
             _page(opened, book).unlink(missing_ok=True)
-    opened.replace(parameters=opened.info().get("parameters", {}) | values if only else values)
+    opened.replace(parameters=values)
     try:
         for book in chosen:
             if _is_done(opened, book, mine[book]):
@@ -220,13 +223,13 @@ def _ended(noted: dict[str, Any]) -> datetime | None:
 
 
 def _outdated(run: runs.Run, stem: str, ended: datetime | None) -> str:
-    """Say in a sentence what has happened since a page was made of a training; empty if nothing has."""
-    if stem < "03":
-        return ""
-    trained = run.info().get("trained")
-    if _lost_figures(run.folder):
-        return "Made from other images than this run has now: run 03_retrain again."
-    if trained and ended and ended < datetime.fromisoformat(trained):
+    """Say in a sentence what has happened to a run since a page of it was made; empty if nothing has."""
+    info = run.info()
+    since, trained = info.get("dataset", {}).get("since"), info.get("trained")
+    if since and ended and ended < datetime.fromisoformat(since):
+        again = stem if stem < "03" or not _lost_figures(run.folder) else "03_retrain"
+        return f"Made from other images or labels than this run has now: run {again} again."
+    if trained and ended and stem >= "03" and ended < datetime.fromisoformat(trained):
         return f"Made before the last training: run {stem} again."
     return ""
 

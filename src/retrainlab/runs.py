@@ -1,5 +1,7 @@
 """The run folder, `reports/<run>/`: its paths, tables and metrics; and the list of all runs."""
 
+import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -111,20 +113,26 @@ class Run:
     def begin(self, images: pd.DataFrame, image_dir: Path, digest: str) -> None:
         """Take these images for the run's own. Figures made from others go first: they would be taken for theirs.
 
-        The exported model stays, and the predictions, which say what it has learnt: `start_from` may name this run.
+        So do figures made from other labels. The exported model stays: `start_from` may name this run.
 
         Args:
             images: the images table.
             image_dir: the folder that its paths count from.
             digest: `images.digest` of the table.
         """
+        good = images[images["problem"].isna()]
+        lines = sorted(f"{path} {label}" for path, label in zip(good["path"], good["label"], strict=True))
+        labels = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         info = self.info()
-        if info.get("dataset", {}).get("digest") != digest:
+        known = info.get("dataset", {})
+        dataset = {"image_dir": str(image_dir), "digest": digest, "labels": labels, "since": known.get("since")}
+        if known.get("digest") != digest or known.get("labels", labels) != labels:
             for name in ("metrics.json", "history.parquet"):
                 (self.folder / name).unlink(missing_ok=True)
             info = {key: value for key, value in info.items() if key not in _OF_TRAINING}
+            dataset["since"] = _now() if known else None  # pages that are older show others
         self.write_table("images", images)
-        _write_json(self.folder / "run.json", info | {"dataset": {"image_dir": str(image_dir), "digest": digest}})
+        _write_json(self.folder / "run.json", info | {"dataset": dataset})
 
     def info(self) -> dict[str, Any]:
         """What run.json says: parameters, versions, commit, digests, seconds; empty before the first notebook."""
@@ -168,7 +176,12 @@ class Run:
         return found
 
     def learnt(self) -> set[str]:
-        """The sha256 of the images that this run's head was trained on; of those it no longer knows, nothing."""
+        """The sha256 of the images that this run's head has learnt from, as `export.export` wrote them.
+
+        Exports of earlier versions did not: for those, of the images that the run still has under the same name.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return set((self.model / "learnt.txt").read_text(encoding="utf-8").split())
         predicted, images = self.read_table("predictions"), self.read_table("images")
         paths = predicted.loc[predicted["split"] == "train", "path"]
         return set(images.loc[images["path"].isin(paths), "sha256"])
@@ -176,7 +189,7 @@ class Run:
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
         _write_json(self.folder / "metrics.json", metrics)
-        self.record(trained=datetime.now(UTC).isoformat())
+        self.record(trained=_now())
 
     def add_metrics(self, **values: Any) -> None:
         """Add keys to metrics.json; the keys of `evaluation.summarise` keep their meaning."""
@@ -188,6 +201,10 @@ class Run:
         started = time.perf_counter()
         yield
         self.record(seconds={name: round(time.perf_counter() - started, 2)})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _read_json(file: Path) -> dict[str, Any]:

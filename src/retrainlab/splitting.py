@@ -32,7 +32,7 @@ def split(
     Args:
         images: the table of `images.scan`.
         testing_percentage, validation_percentage: 0 up to less than 100 together.
-        listed: what `read_splits` read; wins where it names a file. If it names no validation image,
+        listed: what `read_splits` read; wins where it names a file. If it names most images and none for validation,
             `validation_percentage` of its training images become that.
 
     Returns:
@@ -71,7 +71,7 @@ def split(
             )
         named = good["path"].map(listed.set_index("path")["split"])
         named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
-        if not (listed["split"] == "validation").any():
+        if not (listed["split"] == "validation").any() and named.notna().mean() > 0.5:
             named = named.mask((named == "train") & (percentage < validation_percentage), "validation")
         chosen = named.where(named.notna(), chosen)
     fixed = named.notna() if listed is not None else pd.Series(False, good.index)
@@ -117,7 +117,7 @@ def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
         raise RetrainLabError(
             f"The head of '{run}' has learnt from {len(seen):,} images that are to validate or test here, the first is "
             f"{seen['path'].iloc[0]}: it would be judged by what it knows. Set testing_percentage and "
-            "validation_percentage as they were there, list these images as train in splits.csv, or start from none."
+            "validation_percentage as they were there, name these images as train in splits.csv, or start from none."
         )
 
 

@@ -103,6 +103,7 @@ def sweep(
     tried = {name: list(several) for name, several in grid.items()}
     out.record(dataset={"image_dir": str(folder), "digest": images.digest(table)},
                sweep={"grid": tried, "runs": [], "chosen": None})  # fmt: skip
+    out.replace(parameters=dict(given))
     say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train")
     rows: dict[str, dict[str, Any]] = {}
     problems = []
