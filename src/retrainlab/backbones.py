@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,7 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
             module = folder / "saved_model"  # not where a record says: the cache may have moved since
             if not (module / "saved_model.pb").exists():
                 embedded.build(handle, module)
-        backbone = _opened(folder, handle) or _convert(handle, digest, module, folder, image_size)
-    return replace(backbone, module=module)
+        return _opened(folder, handle, module) or _convert(handle, digest, module, folder, image_size)
 
 
 def _make_cache(root: Path) -> None:
@@ -128,12 +127,12 @@ def _make_cache(root: Path) -> None:
         tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Bottlenecks of Retrain Lab.\n")
 
 
-def _opened(folder: Path, handle: str) -> Backbone | None:
+def _opened(folder: Path, handle: str, module: Path) -> Backbone | None:
     """Open what `_convert` wrote into a folder; None where it did not, or where that was damaged since."""
     record = _record(folder)
     try:
         size = (record["image_size"][0], record["image_size"][1])
-        found = Backbone(handle, record["digest"], size, record["dim"], Path(record["module"]), folder)
+        found = Backbone(handle, record["digest"], size, record["dim"], module, folder)
         found._run  # noqa: B018 (opens the network)
     except (OSError, ValueError, KeyError):
         return None
@@ -152,7 +151,7 @@ def _recorded(root: Path, handle: str, image_size: int) -> Backbone | None:
     for file in root.glob(f"*/{_RECORD}"):
         known = _record(file.parent)
         if (known.get("handle"), known.get("asked_size")) == (handle, image_size) and Path(known["module"]).exists():
-            return _opened(file.parent, handle)
+            return _opened(file.parent, handle, Path(known["module"]))
     return None
 
 

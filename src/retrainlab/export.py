@@ -5,13 +5,13 @@ which says what a client must feed and may expect.
 """
 
 import json
-import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -62,21 +62,18 @@ def export(
     Returns:
         Size in bytes of each format.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    module = load_module(backbone.module)
-    _save(aside, backbone, head, module)
-    graph = with_head(freeze(backbone, module), head, final_tensor_name)
-    (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
-    (aside / "model.tflite").write_bytes(_lite(backbone, head, module))
-    if representative is not None:
-        (aside / "model_int8.tflite").write_bytes(_int8(backbone, head, module, representative))
-    write_labels(aside / "output_labels.txt", head.labels)
-    _save_head(aside / "head.npz", head)
-    (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
-    _write_contract(aside, backbone, head, final_tensor_name)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
+    with _replacing(folder) as aside:
+        module = load_module(backbone.module)
+        _save(aside, backbone, head, module)
+        graph = with_head(freeze(backbone, module), head, final_tensor_name)
+        (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
+        (aside / "model.tflite").write_bytes(_lite(backbone, head, module))
+        if representative is not None:
+            (aside / "model_int8.tflite").write_bytes(_int8(backbone, head, module, representative))
+        write_labels(aside / "output_labels.txt", head.labels)
+        _save_head(aside / "head.npz", head)
+        (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
+        _write_contract(aside, backbone, head, final_tensor_name)
     files = {
         "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
         "frozen graph": [folder / "output_graph.pb"],
@@ -97,12 +94,20 @@ def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    folder = folder.resolve()  # a link stays one; `.` has a name
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-        aside = Path(place) / folder.name
+    with _replacing(folder) as aside:
         _save(aside, backbone, head, load_module(backbone.module))
         write_labels(aside / "output_labels.txt", head.labels)
         _write_contract(aside, backbone, head, final_tensor_name)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes the place of another once everything is written; else nothing is left."""
+    folder = folder.resolve()  # a link stays one; `.` has a name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+        aside = Path(place) / folder.name
+        yield aside
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from stat import S_ISLNK
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
         if record is None:
             unseen.append((path, stat))
         else:
-            rows[path] = record | {"label": str(PurePosixPath(path).parent)}  # a person may have decided otherwise
+            rows[path] = record | {"label": given_label(path)}  # a person may have decided otherwise
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen)
         for (path, _), row in zip(
@@ -94,6 +95,11 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
     return table
 
 
+def given_label(path: str) -> str:
+    """Tell the label that an image has by its folder, whatever was decided; `path` as in the images table."""
+    return str(PurePosixPath(path).parent)
+
+
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     seen = set()  # links to folders are followed, but never in a circle
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
@@ -106,15 +112,12 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         for name in names:
             path = Path(folder, name)
             try:
-                if not name.startswith(".") and (path.is_file() or _dangles(path)):
-                    yield path.relative_to(root).as_posix(), path.lstat() if _dangles(path) else path.stat()
+                if not name.startswith(".") and path.is_file():
+                    yield path.relative_to(root).as_posix(), path.stat()
+                elif not name.startswith(".") and path.is_symlink() and not path.exists():
+                    yield path.relative_to(root).as_posix(), path.lstat()  # it leads nowhere, as git-annex leaves them
             except OSError as error:
                 _refuse(error)
-
-
-def _dangles(path: Path) -> bool:
-    """Say whether this is a link to a file that is not there, as git-annex and DVC leave them."""
-    return path.is_symlink() and not path.exists()
 
 
 def _refuse(error: OSError) -> None:
@@ -131,12 +134,12 @@ def _modified(stat: os.stat_result) -> int:
 def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
     row: dict = dict.fromkeys(COLUMNS)
     row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
-    row["label"] = str(PurePosixPath(path).parent)
+    row["label"] = given_label(path)
     try:
         path.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        label = str(PurePosixPath(shown).parent)
+        label = given_label(shown)
         return row | {
             "path": shown,
             "label": label,
@@ -146,7 +149,7 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
     try:
         if not stat.st_size:
             raise RetrainLabError("the file is empty")
-        if _dangles(root / path):
+        if S_ISLNK(stat.st_mode):
             raise RetrainLabError("it is a link to a file that does not exist")
         if suffix in _RAW:
             raise UnidentifiedImageError

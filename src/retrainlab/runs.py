@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from .errors import RetrainLabError
+from .errors import RetrainLabError, writing
 
 _OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
@@ -242,7 +242,7 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
         )
     folder = project_path(reports_dir) / run
     opened = Run(folder)
-    try:
+    with writing(f"The reports folder '{folder}'", "Set reports_dir to one that can."):
         folder.mkdir(parents=True, exist_ok=True)
         opened.record(
             run=run,
@@ -251,10 +251,6 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
             versions={package: version(package) for package in _PACKAGES},
             commit=_commit(),
         )
-    except OSError as error:
-        raise RetrainLabError(
-            f"The reports folder '{folder}' cannot be written: {error.strerror}. Set reports_dir to one that can."
-        ) from error
     return opened
 
 

@@ -9,12 +9,13 @@ files are never touched.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .errors import RetrainLabError
+from .errors import RetrainLabError, writing
+from .images import given_label
 from .runs import Run
 
 DECISIONS = "labels.csv"
@@ -118,11 +119,6 @@ def decisions_for(run: Run, labels_from: str = "") -> pd.DataFrame:
     return both.drop_duplicates(keep="last", ignore_index=True)
 
 
-def given_label(path: str) -> str:
-    """Tell the label that an image has by its folder, whatever was decided; `path` as in the images table."""
-    return PurePosixPath(path).parent.as_posix()
-
-
 def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> None:
     """Write a decision at once; it replaces an earlier one on the same path.
 
@@ -211,10 +207,6 @@ def _some(names: Sequence[str]) -> str:
 
 def _write(file: Path, table: pd.DataFrame) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with writing(f"{file}", "Choose a reports_dir that can be written."):
         table.to_csv(aside, index=False)
         aside.replace(file)
-    except OSError as error:
-        raise RetrainLabError(
-            f"{file} cannot be written: {error.strerror}. Choose a reports_dir that can be written."
-        ) from error

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from PIL import Image
 
-from . import labeling, plots, suspects
+from . import images, labeling, plots, suspects
 from .decoding import read_pixels
 from .errors import RetrainLabError
 
@@ -59,7 +59,7 @@ def review_suspects(
     )
     leave.description, leave.tooltip = "Leave it out", "Neither: no head is trained or measured on this image"
     back.description, back.tooltip = "Back", "Show the image before, to decide again"
-    options = sorted({*labels, *(suspects.given_label(row["path"]) for row in rows)})
+    options = sorted({*labels, *(images.given_label(row["path"]) for row in rows)})
     other = ipywidgets.Dropdown(options=options, layout={"width": "auto"})
     pick = ipywidgets.Button(description="Use this label", layout={"width": "auto"})
     buttons = ipywidgets.HBox(
@@ -85,7 +85,7 @@ def review_suspects(
             )
             return
         row = rows[at]
-        given = suspects.given_label(row["path"])
+        given = images.given_label(row["path"])
         changed = "" if given == row["label"] else f" by a decision (<b>{html.escape(given)}</b> by its folder)"
         earlier = known.get(row["path"])
         said = "" if earlier is None else f" &middot; decided: <b>{html.escape(earlier or 'leave it out')}</b>"
