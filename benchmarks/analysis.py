@@ -17,8 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retrainlab import backbones, bottlenecks, evaluation, heads, reports, runs, training
-from retrainlab.backend import tensorflow
+from retrainlab.backbones import registry
+from retrainlab.backbones.runtimes import tensorflow
+from retrainlab.bottlenecks import caching
+from retrainlab.evaluation import scores
+from retrainlab.pages import reports
+from retrainlab.runs import run_folder
+from retrainlab.training import heads, trainer
 
 DIM, LABELS, SMALL = 2_048, 120, 3.0
 
@@ -56,18 +61,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, cache_dir = Path(folder), Path(folder, "cache")
         features, table = generate(images)
-        backbone = backbones.resolve(str(save_module(root / "module")), cache_dir)
-        bottlenecks.open_cache(backbone).add([(digest, 0) for digest in table["sha256"]], features)
+        backbone = registry.resolve(str(save_module(root / "module")), cache_dir)
+        caching.open_cache(backbone).add([(digest, 0) for digest in table["sha256"]], features)
         settings = heads.HeadSettings(weight_decay=0.01)
-        (head,), _ = training.train(features, table["label"], table["split"], [settings], [])
-        predicted = evaluation.predictions(table, head.logits(features), head.labels)
-        run = runs.open_run(root / "reports", "large")
+        (head,), _ = trainer.train(features, table["label"], table["split"], [settings], [])
+        predicted = scores.predictions(table, head.logits(features), head.labels)
+        run = run_folder.open_run(root / "reports", "large")
         run.write_table("images", table)
         run.write_table("predictions", predicted)
         run.record(settings=asdict(settings), dataset={"image_dir": str(root)},
                    backbone={"handle": backbone.handle, "image_size": 0})  # fmt: skip
         run.write_metrics({"labels": head.labels, "backbone": "generated", "steps": settings.how_many_training_steps}
-                          | evaluation.summarise(predicted, head.labels))  # fmt: skip
+                          | scores.summarise(predicted, head.labels))  # fmt: skip
         del features, predicted
         minutes = {}
         known = reports.all_parameters()

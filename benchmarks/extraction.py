@@ -11,25 +11,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retrainlab import backbones, bottlenecks, datasets
-from retrainlab.backend import tensorflow
-from retrainlab.decoding import read_pixels
+from retrainlab.backbones import registry
+from retrainlab.backbones.runtimes import tensorflow
+from retrainlab.bottlenecks import caching
+from retrainlab.datasets import catalogue
+from retrainlab.images.decoding import read_pixels
 
 BLOCK, BLOCKS = 100, 4
 
 
 def main() -> None:
     tf = tensorflow()
-    folder = datasets.locate("elpv")
+    folder = catalogue.locate("elpv")
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))[: BLOCK * (BLOCKS + 1)]
     table = pd.DataFrame({"path": paths, "sha256": paths, "problem": None})
     with tempfile.TemporaryDirectory() as cache_dir:
-        backbone = backbones.resolve("efficientnet_lite0", cache_dir)
+        backbone = registry.resolve("efficientnet_lite0", cache_dir)
         module = tf.saved_model.load(str(backbone.module))
-        cache = bottlenecks.open_cache(backbone)
+        cache = caching.open_cache(backbone)
 
         def ours(rows: pd.DataFrame) -> None:
-            bottlenecks.extract(backbone, cache, folder, rows)
+            caching.extract(backbone, cache, folder, rows)
 
         def theirs(rows: pd.DataFrame) -> None:
             for path in rows["path"]:

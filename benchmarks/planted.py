@@ -14,18 +14,9 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from retrainlab import (
-    budget,
-    comparison,
-    datacurve,
-    heads,
-    leaks,
-    overfitting,
-    regularisation,
-    resampling,
-    suspects,
-    training,
-)
+from retrainlab.analysis import budget, leaks, learning_curve, overfitting, regularisation, resampling, suspects
+from retrainlab.comparison import pairwise
+from retrainlab.training import heads, trainer
 
 SETTINGS = heads.HeadSettings(how_many_training_steps=500, learning_rate=0.03)
 TARGET = 0.95  # of the verdicts that are to be right
@@ -148,7 +139,7 @@ def duplicates(seed: int) -> tuple[Answer, Answer]:
     found = analyse(features, labels, SETTINGS, seed)
 
     mine, splits = picture[found.inside], found.mingled[:5]
-    trained, _ = training.train(features[found.inside], labels[found.inside], splits, [SETTINGS] * 5, 500)
+    trained, _ = trainer.train(features[found.inside], labels[found.inside], splits, [SETTINGS] * 5, 500)
     never, theirs = pictures(FRESH)
     never = photographed(never)
     true = []
@@ -184,7 +175,7 @@ def flipped_labels(seed: int) -> Answer:
     return Answer(min(precision, recall) >= 0.8, f"precision {precision:.2f}, recall {recall:.2f}", figures)
 
 
-def judged(fit: datacurve.Fit, truth: float) -> Answer:
+def judged(fit: learning_curve.Fit, truth: float) -> Answer:
     low, high = fit.twice_interval
     figures = {"width of the interval": 100 * (high - low), "best value off by": 100 * abs(fit.twice - truth),
                "error measured now, less truth": 100 * (fit.errors[-1] - truth),
@@ -209,8 +200,8 @@ def drawn_curve(seed: int) -> Answer:
         for number in range(5):
             hits[:, 5 * repeat + number, fold != number] = np.nan
     labels = np.full(n, "label", dtype=object)
-    curve = datacurve.DataCurve(parts * n * 0.8, hits, np.ones((5, members)), labels, np.arange(n))
-    return judged(datacurve.fit(curve), floor + slope * 2**-exponent)
+    curve = learning_curve.DataCurve(parts * n * 0.8, hits, np.ones((5, members)), labels, np.arange(n))
+    return judged(learning_curve.fit(curve), floor + slope * 2**-exponent)
 
 
 def trained_curve(seed: int) -> Answer:
@@ -224,12 +215,12 @@ def trained_curve(seed: int) -> Answer:
 
     features, labels = images(int(random.integers(300, 1200)))
     splits = resampling.repeated_folds(labels, np.arange(len(labels)), np.full(len(labels), "train"), 10, seed)
-    fit = datacurve.fit(datacurve.measure(features, labels, splits, SETTINGS, seed=seed))
+    fit = learning_curve.fit(learning_curve.measure(features, labels, splits, SETTINGS, seed=seed))
     size, count = round(2 * fit.sizes[-1]), 8
     features, labels = images(size * count)
     own = np.where(np.arange(size * count) // size == np.arange(count)[:, None], "train", "test")
     settings = heads.HeadSettings(500, 0.03, train_batch_size=100 * count)  # a batch holds 100 images for each head
-    trained, _ = training.train(features, labels, own, [settings] * count, 500)
+    trained, _ = trainer.train(features, labels, own, [settings] * count, 500)
     fresh, theirs = images(FRESH)
     wrong = [(np.array(head.labels, dtype=object)[head.logits(fresh).argmax(axis=1)] != theirs).mean()
              for head in trained]  # fmt: skip
@@ -242,7 +233,7 @@ def equal_runs(seed: int) -> Answer:
     n, accuracy = int(random.integers(50, 1000)), random.uniform(0.6, 0.95)
     table = pd.DataFrame({"path": np.arange(n).astype(str), "label": "cat", "split": "validation"})
     runs = {name: table.assign(predicted=np.where(random.random(n) < accuracy, "cat", "dog")) for name in "ab"}
-    (row,) = comparison.compare(runs).to_dict("records")
+    (row,) = pairwise.compare(runs).to_dict("records")
     said = f"{row['verdict']}: {100 * row['difference']:+.1f} points, p = {row['p']:.3f}"
     return Answer(row["verdict"] == "no difference can be shown", said, {"images": n})
 

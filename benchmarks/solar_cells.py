@@ -8,33 +8,28 @@ head that judges it. About a minute.
 
 import numpy as np
 
-from retrainlab import (
-    backbones,
-    bottlenecks,
-    budget,
-    datasets,
-    images,
-    regularisation,
-    resampling,
-    splitting,
-    training,
-)
-from retrainlab.heads import HeadSettings
+from retrainlab.analysis import budget, regularisation, resampling
+from retrainlab.backbones import registry
+from retrainlab.bottlenecks import caching
+from retrainlab.datasets import catalogue
+from retrainlab.images import scanning, splitting
+from retrainlab.training import trainer
+from retrainlab.training.heads import HeadSettings
 
 
 def main() -> None:
-    folder = datasets.locate("elpv")
-    table = images.load(folder, 25, 15)
-    backbone = backbones.resolve("efficientnet_lite0", "~/.cache/retrainlab")
-    cache = bottlenecks.open_cache(backbone)
-    bottlenecks.extract(backbone, cache, folder, table)
-    features, known = bottlenecks.load(cache, table)
+    folder = catalogue.locate("elpv")
+    table = scanning.load(folder, 25, 15)
+    backbone = registry.resolve("efficientnet_lite0", "~/.cache/retrainlab")
+    cache = caching.open_cache(backbone)
+    caching.extract(backbone, cache, folder, table)
+    features, known = caching.load(cache, table)
     labels, groups = known["label"].to_numpy(), splitting.groups(known).to_numpy()
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain
     stack = HeadSettings().vary(weight_decay=decays)
-    _, tried = training.train(features, labels, known["split"], stack, 1000)
-    settings = stack[training.choose(tried)]
+    _, tried = trainer.train(features, labels, known["split"], stack, 1000)
+    settings = stack[trainer.choose(tried)]
     plan = budget.plan(12, settings, features.shape[1], 2)
     inside = (known["split"] != "test").to_numpy()
     folds = resampling.repeated_folds(labels[inside], groups[inside], known["split"][inside].to_numpy(), plan.folds)
@@ -56,7 +51,7 @@ def main() -> None:
         low, high = resampling.corrected_interval(accuracy, 0.25)
         print(f"settings {name}: mean accuracy {accuracy.mean():.2%} [{100 * low:.1f}, {100 * high:.1f}] over "
               f"{len(accuracy)} re-splits; they range from {accuracy.min():.1%} to {accuracy.max():.1%}")  # fmt: skip
-    for method, figure in datasets.card(folder)["published"].items():
+    for method, figure in catalogue.card(folder)["published"].items():
         print(f"published: {method} {figure:.2%}")
 
 

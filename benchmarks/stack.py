@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from retrainlab import heads, training
+from retrainlab.training import heads, trainer
 
 IMAGES, DIM, LABELS, STEPS = 20_580, 2_048, 120, 300
 
@@ -19,14 +19,14 @@ def main() -> None:
     labels = np.array([f"label {number:03}" for number in range(LABELS)])[classes]
     split = np.where(random.random(IMAGES) < 0.1, "validation", "train")
     stack = heads.HeadSettings(STEPS).vary(weight_decay=[0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
-    training.train(features[:2000], labels[:2000], split[:2000], stack[:1], STEPS)  # imports TensorFlow, warms up
+    trainer.train(features[:2000], labels[:2000], split[:2000], stack[:1], STEPS)  # imports TensorFlow, warms up
 
     started = time.perf_counter()
-    training.train(features, labels, split, stack, STEPS)
+    trainer.train(features, labels, split, stack, STEPS)
     together = time.perf_counter() - started
     started = time.perf_counter()
     for settings in stack:
-        training.train(features, labels, split, [settings], STEPS)
+        trainer.train(features, labels, split, [settings], STEPS)
     apart = time.perf_counter() - started
     print(f"eight trainings of {STEPS} steps, one after the other: {apart:.1f} s; as one stack: {together:.1f} s")
     print(f"ratio: {apart / together:.1f} times as fast")

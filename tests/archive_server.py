@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from retrainlab.downloads import Source
+from retrainlab.datasets.downloads import Source
 
 
 class Server(ThreadingHTTPServer):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from retrainlab import images
+from retrainlab.images import scanning
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def many() -> pd.DataFrame:
     """A table without files: 2,000 images of two labels."""
     paths = [f"{label}/{number}.jpg" for label in "ab" for number in range(1000)]
     table = pd.DataFrame({"path": paths, "label": [p[0] for p in paths], "sha256": paths, "problem": None})
-    return table.reindex(columns=images.COLUMNS)
+    return table.reindex(columns=scanning.COLUMNS)
 
 
 @pytest.fixture(scope="session")
@@ -101,21 +101,24 @@ def bottleneck_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def backbone(module, bottleneck_dir):
-    from retrainlab import backbones
+    from retrainlab.backbones import registry
 
-    return backbones.resolve(str(module), bottleneck_dir)
+    return registry.resolve(str(module), bottleneck_dir)
 
 
 @pytest.fixture(scope="session")
 def trained(photos, backbone):
     """Features, table, predictions and head of the three-label photos."""
-    from retrainlab import bottlenecks, evaluation, heads, images, training
+    from retrainlab.bottlenecks import caching
+    from retrainlab.evaluation import scores
+    from retrainlab.images import scanning
+    from retrainlab.training import heads, trainer
 
-    table = images.load(photos, 20, 20)
-    cache = bottlenecks.open_cache(backbone)
-    bottlenecks.extract(backbone, cache, photos, table)
-    features, known = bottlenecks.load(cache, table)
+    table = scanning.load(photos, 20, 20)
+    cache = caching.open_cache(backbone)
+    caching.extract(backbone, cache, photos, table)
+    features, known = caching.load(cache, table)
     settings = heads.HeadSettings(how_many_training_steps=300)
-    (head,), history = training.train(features, known["label"], known["split"], [settings])
-    predicted = evaluation.predictions(known, head.logits(features), head.labels)
+    (head,), history = trainer.train(features, known["label"], known["split"], [settings])
+    predicted = scores.predictions(known, head.logits(features), head.labels)
     return {"features": features, "table": known, "head": head, "history": history, "predicted": predicted}

@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab import evaluation, labeling, reports, runs
+from retrainlab.evaluation import scores
+from retrainlab.labeling import labelers
+from retrainlab.pages import reports
+from retrainlab.runs import run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -80,7 +83,7 @@ def made(photos, module, bottleneck_dir, tmp_path_factory):
               "testing_percentage": 20.0, "validation_percentage": 20.0}  # fmt: skip
     said = []
     index = reports.report("tiny", values, say=said.append)
-    return runs.Run(folder / "tiny"), index, said, values
+    return run_folder.Run(folder / "tiny"), index, said, values
 
 
 def test_the_chain_runs_and_learns(made):
@@ -110,11 +113,11 @@ def test_every_contract_of_the_run_folder_is_kept(made):
 def test_metrics_can_be_recomputed_from_the_predictions_exactly(made):
     run, _, _, _ = made
     predicted, metrics = run.read_table("predictions"), run.metrics()
-    for name in evaluation.SPLITS:
+    for name in scores.SPLITS:
         rows = predicted[predicted["split"] == name]
         assert metrics[name]["n"] == len(rows)
         assert metrics[name]["accuracy"] == (rows["label"] == rows["predicted"]).sum() / len(rows)
-    again = evaluation.summarise(predicted, metrics["labels"])
+    again = scores.summarise(predicted, metrics["labels"])
     assert {name: metrics[name] for name in again} == again
     logits = np.stack(list(predicted["logits"]))
     assert (np.array(metrics["labels"])[logits.argmax(axis=1)] == predicted["predicted"]).all()
@@ -123,7 +126,7 @@ def test_metrics_can_be_recomputed_from_the_predictions_exactly(made):
 def test_the_export_gives_the_probabilities_of_the_predictions(made, photos):
     run, _, _, _ = made
     some = run.read_table("predictions").iloc[::10]
-    table, _ = labeling.label(labeling.load(run.model), [photos / path for path in some["path"]], 1)
+    table, _ = labelers.label(labelers.load(run.model), [photos / path for path in some["path"]], 1)
     assert table["label"].tolist() == some["predicted"].tolist()
     assert table["probability"].to_numpy() == pytest.approx(some["probability"].to_numpy(), abs=1e-5)
 
@@ -179,7 +182,7 @@ def test_without_validation_or_test_images_the_chain_still_ends_well(photos, mod
               "bottleneck_dir": str(bottleneck_dir), "how_many_training_steps": 50,
               "testing_percentage": 0.0, "validation_percentage": 0.0}  # fmt: skip
     reports.report("all", values, say=lambda line: None)
-    metrics = runs.Run(tmp_path / "all").metrics()
+    metrics = run_folder.Run(tmp_path / "all").metrics()
     assert metrics["train"]["n"] == 90 and metrics["test"]["accuracy"] is None
     assert metrics["overfitting"]["verdict"] == "fits"  # re-splits make validation images of their own
-    assert isinstance(runs.list_runs(tmp_path), pd.DataFrame)
+    assert isinstance(run_folder.list_runs(tmp_path), pd.DataFrame)

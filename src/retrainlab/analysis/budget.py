@@ -1,0 +1,68 @@
+"""How many heads an analysis may train, so that it takes about as long as a person wants to wait."""
+
+from dataclasses import dataclass
+
+from ..errors import RetrainLabError
+from ..training.heads import HeadSettings
+
+_WEIGHT_DECAYS = [0.0, 0.001, 0.01, 0.1, 1.0]
+_RATES = [1 / 3, 1.0, 3.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
+_FULL = {"resplits": 50, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}  # re-splits of each part
+_LEAST = {"resplits": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
+_SIZES = 5  # of the data curve
+_SPEED, _STEP = 1e11, 1e-3  # multiply-adds a second of two cores, and seconds that starting a step takes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many heads each part of the analysis trains.
+
+    Attributes:
+        resplits: re-splits for the gap; shuffled: those that are repeated with shuffled labels; folds: those that
+            settings are tried on; curve: those that the data curve is measured on; grouped: those that keep
+            near-duplicates together.
+        weight_decays, learning_rates: to try.
+        sentence: what was left out, and why.
+    """
+
+    resplits: int
+    shuffled: int
+    folds: int
+    curve: int
+    grouped: int
+    weight_decays: list[float]
+    learning_rates: list[float]
+    sentence: str
+
+
+def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
+    """Decide how much to try, so that it takes about `minutes` on two cores.
+
+    The estimate counts multiply-adds and looks at no clock, so that the same budget gives the same numbers anywhere.
+
+    Raises:
+        RetrainLabError: minutes is not above 0.
+    """
+    if not minutes > 0:
+        raise RetrainLabError(f"budget_minutes is {minutes:g}. Expected minutes, above 0.")
+    rates = [settings.learning_rate * factor for factor in _RATES]
+    tried = len(rates) * len({*_WEIGHT_DECAYS, settings.weight_decay})
+    trained = {name: count * {"folds": tried, "curve": _SIZES}.get(name, 1) for name, count in _FULL.items()}
+    width = settings.hidden_units * (1 + labels / dim) if settings.hidden_units else labels
+    step = 4 * settings.train_batch_size * dim * width / _SPEED
+    fixed = settings.how_many_training_steps * _STEP * (3 + 2 * _SIZES)
+    whole = fixed + settings.how_many_training_steps * step * sum(trained.values())
+    share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
+    counts = {name: max(_LEAST[name], int(count * share)) for name, count in _FULL.items()}
+    left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
+    said = f"Nothing is left out: about {max(1, round(whole / 60))} of the budget's {minutes:g} minutes are needed."
+    if counts != _FULL:
+        said = (
+            f"Everything would take about {whole / 60:.0f} minutes on two cores; the budget is {minutes:g}. So there "
+            f"are {counts['resplits']} re-splits instead of {_FULL['resplits']}, {counts['shuffled']} with shuffled "
+            f"labels instead of {_FULL['shuffled']}, settings are tried on {counts['folds']} folds instead of "
+            f"{_FULL['folds']}, the data curve is measured on {counts['curve']} instead of {_FULL['curve']}, and the "
+            f"price of near-duplicates on {counts['grouped']} instead of {_FULL['grouped']}{left}. "
+            "Intervals are wider for it."
+        )
+    return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=rates[-1:] if left else rates, sentence=said)

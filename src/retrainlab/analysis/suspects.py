@@ -1,0 +1,75 @@
+"""Images whose label is probably wrong, and what a person decided about them.
+
+Suspects come from probabilities of heads that never saw the image, by confident learning (Northcutt, Jiang & Chuang
+2021, doi.org/10.1613/jair.1.12125). What a person decides about them is kept by `images.decisions`.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import writing
+
+_PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
+
+
+def find(
+    probabilities: np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    names: Sequence[str],
+    paths: Sequence[str] | np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Find the images that a head, trained without them, confidently takes for another label.
+
+    How many: a head is confident of a label when it gives it at least the mean probability that images of that label
+    get (their self-confidence), so that labels which are hard throughout are not suspected throughout. Among the images
+    of which it is confident, the share that it takes for another label than theirs (the confident joint off its
+    diagonal) is the estimated share of wrong labels. Which: so many images, of those that it takes for another label,
+    where it prefers that one most.
+
+    Args:
+        probabilities: float [n, labels], out of fold, 0 to 1; rows with NaN were never out of fold and are passed over.
+        labels: [n], as given.
+        names: the labels in the order of the columns. Images of other labels are passed over.
+        paths: [n]; where given, the table has a column of them.
+
+    Returns:
+        row (position, from 0), path, label, suggested, probability (of its own label), suggested probability, margin
+        (their difference); the most suspicious, of the largest margin, first.
+    """
+    own = pd.Index(names).get_indexer(np.asarray(labels, dtype=object))
+    rows = np.flatnonzero((own >= 0) & ~np.isnan(probabilities).any(axis=1))
+    given, chances = own[rows], probabilities[rows]
+    confidence = chances[np.arange(len(rows)), given]
+    counts, sums = np.bincount(given, minlength=len(names)), np.bincount(given, confidence, minlength=len(names))
+    overall = confidence.mean() if len(rows) else 1.0
+    thresholds = (sums + _PRIOR * overall) / (counts + _PRIOR)
+    confident = np.where(chances >= thresholds, chances, 0.0)
+    sure = confident.max(axis=1, initial=0.0) > 0
+    share = (confident.argmax(axis=1) != given)[sure].mean() if sure.any() else 0.0
+    suggested = chances.argmax(axis=1)
+    margin = chances.max(axis=1, initial=0.0) - confidence
+    wrong = np.argsort(-margin, kind="stable")[: round(share * len(rows))]
+    wrong = wrong[suggested[wrong] != given[wrong]]
+    table = pd.DataFrame({"row": rows[wrong]})
+    if paths is not None:
+        table["path"] = np.asarray(paths, dtype=object)[rows[wrong]]
+    table["label"] = np.asarray(names, dtype=object)[given[wrong]]
+    table["suggested"] = np.asarray(names, dtype=object)[suggested[wrong]]
+    table["probability"] = confidence[wrong]
+    table["suggested probability"] = chances[wrong, suggested[wrong]]
+    table["margin"] = margin[wrong]
+    return table
+
+
+def write(folder: Path | str, table: pd.DataFrame) -> Path:
+    """Write what `find` returned (with paths) as `suspects.csv`, the most suspicious first."""
+    file = Path(folder, "suspects.csv")
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with writing(f"{file}", "Choose a reports_dir that can be written."):
+        table.drop(columns="row", errors="ignore").round(4).to_csv(aside, index=False)
+        aside.replace(file)
+    return file

@@ -1,0 +1,229 @@
+"""Archives from the network: fetched with resuming, checked by size and digest, unpacked into their folder only."""
+
+import gzip
+import hashlib
+import lzma
+import shutil
+import tarfile
+import time
+import urllib.request
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from tqdm.auto import tqdm
+
+from .. import __version__
+from ..errors import RetrainLabError
+
+_TIMEOUT = 15  # seconds without a byte
+_BLOCK = 1 << 18
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading archives raises
+_PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers of a server that may do better in a moment
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file on the network and what it must turn out to be.
+
+    The digest pins the content, so resuming needs no ETag: parts of two different files cannot pass for one.
+    """
+
+    url: str
+    bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the address, which is the name the file is kept under."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+
+class _Interrupted(Exception):
+    """What went wrong on the way, in words; another try may mend it."""
+
+
+def download(source: Source, folder: Path, pauses: Sequence[float] = (1, 2, 4)) -> Path:
+    """Fetch a file into a folder, going on where an earlier try was cut off; a file already there is only checked.
+
+    Args:
+        source: where it is and what it must be.
+        folder: where it is kept; made if missing. What has arrived so far is `<name>.part`.
+        pauses: seconds to wait before each further try.
+
+    Returns:
+        The path of the whole file, of the size and SHA-256 expected.
+
+    Raises:
+        RetrainLabError: it cannot be reached, is not what was expected (it is then set aside as `<name>.bad`), or
+            the connection was cut off in every try; what has arrived stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / source.name
+    if not file.exists():
+        part = folder / f"{source.name}.part"
+        for pause in (*pauses, None):
+            try:
+                _append(source, part)
+                break
+            except _Interrupted as error:
+                if pause is None:
+                    raise _failure(source, part, str(error)) from error
+                time.sleep(pause)
+        part.replace(file)
+    _check(source, file)
+    return file
+
+
+def _append(source: Source, part: Path) -> None:
+    """Fetch what `part` still lacks, in one request."""
+    have = _size(part)
+    if have == source.bytes:
+        return
+    with _request(source, part, have) as response:
+        resumed = response.status == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            raise _Interrupted("the server answered with another range than was asked for")
+        start = have if resumed else 0  # some servers know no ranges and send everything, with status 200
+        if response.length is not None and start + response.length != source.bytes:
+            offered = f"the server offers {start + response.length:,} bytes, {source.bytes:,} were expected"
+            raise _failure(source, part, f"{offered}; the file has changed, or this is some other page")
+        bar = tqdm(None, source.name, source.bytes, unit="B", unit_scale=True, initial=start, leave=False, disable=None)
+        with bar, part.open("ab" if resumed else "wb") as file:
+            for block in _blocks(response):
+                file.write(block)
+                bar.update(len(block))
+                if file.tell() > source.bytes:  # without a Content-Length it could go on for ever
+                    break
+    if _size(part) < source.bytes:
+        raise _Interrupted("the connection was cut off")
+
+
+def _request(source: Source, part: Path, have: int) -> Any:
+    headers = {"User-Agent": f"retrainlab/{__version__}"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        return urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=_TIMEOUT)
+    except HTTPError as error:
+        answer = f"the server answers {error.code} {error.reason}"
+        error.close()
+        if error.code == 416:  # there is nothing from there on: what has arrived belongs to another file
+            part.unlink(missing_ok=True)
+            raise _Interrupted(answer) from error
+        if error.code in _PASSING:
+            raise _Interrupted(answer) from error
+        raise _failure(source, part, answer) from error
+    except (OSError, HTTPException) as error:
+        raise _Interrupted(_reason(error)) from error
+
+
+def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+    """Read to the end; apart from writing, so that a full disk is not taken for a bad connection."""
+    while True:
+        try:
+            block = response.read(_BLOCK)
+        except (OSError, HTTPException) as error:
+            raise _Interrupted(_reason(error)) from error
+        if not block:
+            return
+        yield block
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "reason", error)  # urllib wraps what the socket said
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _failure(source: Source, part: Path, reason: str) -> RetrainLabError:
+    have = _size(part)
+    kept = f" What has arrived, {have:,} of {source.bytes:,} bytes, is kept." if have else ""
+    return RetrainLabError(
+        f"{source.url} cannot be fetched: {reason}.{kept} Check the network and run this again; or get the file by "
+        f"other means, put it at '{part.with_suffix('')}' and run this again."
+    )
+
+
+def _check(source: Source, file: Path) -> None:
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if (size, digest) == (source.bytes, source.sha256):
+        return
+    bad = file.with_name(f"{file.name}.bad")
+    file.replace(bad)
+    found = f"SHA-256 {digest}, expected {source.sha256}"
+    if size != source.bytes:
+        found = f"{size:,} bytes, expected {source.bytes:,}"
+    raise RetrainLabError(
+        f"'{file}' has {found}: it is damaged, or {source.url} has changed. It is set aside as '{bad.name}'; run this "
+        "again to fetch it anew."
+    )
+
+
+# --------------------------------------------------------------------------------------------- unpacking
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a tar archive, compressed or not, of plain files and folders.
+
+    Contents are written here rather than by tarfile's own extraction, so links, devices, owners and modes cannot come
+    about at all, whatever the archive says.
+
+    Raises:
+        RetrainLabError: a member has an absolute name, a name with `..`, or is neither file nor folder; or the
+            archive is cut short or damaged. What was unpacked before it lies inside `into`.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tqdm(tar, f"unpack {archive.name}", unit=" files", leave=False, disable=None):
+                if problem := _problem(member):
+                    raise RetrainLabError(
+                        f"'{archive}' is refused: its member '{member.name}' {problem}. Expected plain files and "
+                        "folders below the archive's own top; get the archive from its publisher."
+                    )
+                target = into / PurePosixPath(member.name)
+                (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
+                content = tar.extractfile(member)
+                if content is not None:  # a folder has none
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(content, file)
+    except _DAMAGE as error:
+        raise RetrainLabError(
+            f"'{archive}' is {_damage(error)}. Delete it, and run this again to fetch it anew."
+        ) from error
+
+
+def problem_of(archive: BinaryIO) -> str | None:
+    """Read an archive to its end, and say why `unpack` would not take it: "is ...", "holds ..."; None if it would."""
+    try:
+        with tarfile.open(fileobj=archive) as tar:
+            refused = next(((member.name, problem) for member in tar if (problem := _problem(member))), None)
+    except _DAMAGE as error:
+        return f"is {_damage(error)}"
+    return f"holds '{refused[0]}', which {refused[1]}" if refused else None
+
+
+def _damage(error: Exception) -> str:
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists how each kind of compression failed
+    return f"cut short or damaged ({reason})"
+
+
+def _problem(member: tarfile.TarInfo) -> str | None:
+    """Say why a member must not be unpacked, if so: it is no plain file or folder, or may lie elsewhere."""
+    path = PurePosixPath(member.name)
+    if member.islnk() or member.issym():
+        return f"is a link to '{member.linkname}'"
+    if not (member.isreg() or member.isdir()):
+        return "is neither a file nor a folder"
+    if path.is_absolute() or ".." in path.parts or "\0" in member.name:
+        return "would lie outside its folder"
+    return None

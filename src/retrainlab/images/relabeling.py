@@ -1,0 +1,144 @@
+"""What a person decided about labels in doubt: `labels.csv` beside a run, and what it makes of an images table.
+
+Its columns are path, label (by its folder), decided (the label that is right from now on; its folder's to keep that;
+empty to leave the image out) and sha256 (of the file that was decided on; where it is empty or the column is missing,
+whatever lies at that path is meant). Image files are never touched.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import RetrainLabError, writing
+from .scanning import given_label
+
+DECISIONS = "labels.csv"
+_COLUMNS = ["path", "label", "decided", "sha256"]
+_NEEDED = _COLUMNS[:3]
+_LEFT_OUT = f"left out by a decision in {DECISIONS}"
+
+
+def read(folder: Path | str) -> pd.DataFrame:
+    """Read the `labels.csv` of a run's folder: its four columns; one row a path, the latest; none without a file.
+
+    Raises:
+        RetrainLabError: `labels.csv` cannot be read, or is not such a table.
+    """
+    file = Path(folder, DECISIONS)
+    expected = f"Expected the columns {','.join(_NEEDED)}; correct it, or move it elsewhere."
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        return pd.DataFrame(columns=_COLUMNS, dtype=str)
+    except (OSError, ValueError) as error:
+        raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
+    if not set(_NEEDED) <= set(table.columns):
+        raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
+    blank = (table["path"] == "") | (table["label"] == "")
+    if blank.any():
+        raise RetrainLabError(
+            f"{file} has no path or no label in line {int(blank.to_numpy().argmax()) + 2}. {expected}"
+        )
+    table = table.reindex(columns=_COLUMNS, fill_value="")
+    return table.drop_duplicates("path", keep="last").reset_index(drop=True)
+
+
+def read_all(folders: Sequence[Path | str]) -> pd.DataFrame:
+    """Read the decisions of several runs; `apply` takes the last on a path that holds, so that later folders win."""
+    both = pd.concat([read(folder) for folder in folders])
+    return both.drop_duplicates(keep="last", ignore_index=True)
+
+
+def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> None:
+    """Write a decision at once; it replaces an earlier one on the same path.
+
+    Args:
+        folder: the run's, where `labels.csv` stands.
+        path: the image's, as in the images table.
+        sha256: the image's, likewise; the decision counts as long as the file has it.
+        label: the one that is right: its folder's to keep that, another to replace it, None to leave the image out.
+    """
+    earlier = read(folder)
+    row = pd.DataFrame([[path, given_label(path), label or "", sha256]], columns=_COLUMNS)
+    _write(Path(folder, DECISIONS), pd.concat([earlier[earlier["path"] != path], row]))
+
+
+def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Put decisions into an images table: labels are replaced, and what is left out has a `problem` and no split.
+
+    Byte-identical copies of the same given label follow, unless they have a decision of their own. Decisions on paths
+    that the table does not hold, or on files that have changed since, are passed over; `notes` names them.
+
+    Args:
+        images: columns path, label (its folder's), split, sha256, problem.
+        decisions: of `read` or `read_all`.
+    """
+    table = images.copy()
+    decided = _decided(images, decisions)
+    good = table["problem"].isna()
+    out = good & (decided == "")
+    table.loc[out, "problem"], table.loc[out, "split"] = _LEFT_OUT, None
+    table["label"] = table["label"].mask(good & decided.notna() & (decided != ""), decided)
+    return table
+
+
+def current(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Keep the decisions on files that are there and have not changed since: one row a path, the last that holds.
+
+    Args:
+        images: columns path, sha256.
+        decisions: of `read` or `read_all`.
+    """
+    now = decisions["path"].map(dict(zip(images["path"], images["sha256"], strict=True)))
+    same = (decisions["sha256"] == "") | (decisions["sha256"] == now)
+    return decisions[decisions["path"].isin(images["path"]) & same].drop_duplicates("path", keep="last")
+
+
+def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
+    """Say in sentences what `apply` does to these images, and what it passes over."""
+    if decisions.empty:
+        return []
+    good = images[images["problem"].isna()]
+    decided, given = _decided(images, decisions)[good.index], good["label"]
+    changed = int((decided.notna() & (decided != "") & (decided != given)).sum())
+    said = [
+        f"By {DECISIONS}, {changed} images have another label than their folder's, {int((decided == '').sum())} are "
+        f"left out and {int((decided == given).sum())} keep theirs."
+    ]
+    unknown = sorted(set(decisions["path"]) - set(images["path"]))
+    if unknown:
+        said.append(f"{DECISIONS} names {_some(unknown)}, which the image folder does not hold: passed over.")
+    changed_since = sorted(set(decisions["path"]) - set(unknown) - set(current(images, decisions)["path"]))
+    if changed_since:
+        said.append(
+            f"{len(changed_since)} decisions in {DECISIONS} are about files that have changed since, "
+            f"{_some(changed_since)}: passed over."
+        )
+    new = sorted(set(decided.dropna()) - set(given) - {""})
+    if new:
+        said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
+    return said
+
+
+def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
+    """Look up the decision on each image or its copy; NaN where there is none."""
+    holding = current(images, decisions)[_NEEDED]
+    own = images["path"].map(holding.set_index("path")["decided"])
+    known = holding.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(
+        ["sha256", "label"], keep="last"
+    )
+    copies = images[["sha256", "label"]].merge(known, on=["sha256", "label"], how="left")["decided"]
+    return own.where(own.notna(), copies.set_axis(images.index))
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _write(file: Path, table: pd.DataFrame) -> None:
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with writing(f"{file}", "Choose a reports_dir that can be written."):
+        table.to_csv(aside, index=False)
+        aside.replace(file)

@@ -1,0 +1,257 @@
+"""Find, check and label image files: a folder of label folders becomes the `images` table.
+
+The table has one row a file: path (relative to image_dir, posix), label, split, sha256, bytes, modified, width,
+height, format, problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from stat import S_ISLNK
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+from ..errors import RetrainLabError
+from .decoding import read_pixels, why_unreadable
+from .splitting import SPLITS, read_splits, split
+
+COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
+
+# Camera raw: Pillow would take the small picture that is meant for a preview.
+_RAW = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
+# Images that people have and Pillow does not read: they are reported, not passed over like a README.
+_UNREADABLE = _RAW | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
+
+_SMALL_LABEL = 20  # retrain.py warns below this many images a label
+_OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
+
+
+def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Look at every file under a folder of label folders.
+
+    A file's label is its folder relative to `image_dir`; nested folders join with `/`. Every file is decoded once,
+    by threads, so that a damaged one is known from the start. Hidden files are skipped, so are run folders (they
+    hold run.json), caches (CACHEDIR.TAG), and files that neither are images nor claim to be by their extension.
+
+    Args:
+        image_dir: the folder.
+        known: an earlier table of the same folder; files whose size and time of change it knows are not read again.
+
+    Returns:
+        The images table, sorted by path, with `split` None throughout; see `splitting.split`.
+
+    Raises:
+        RetrainLabError: no such folder, no image in it, none readable, or fewer than two labels.
+    """
+    root = Path(image_dir)
+    if not root.is_dir():
+        raise RetrainLabError(
+            f"Image folder '{root}' {'is a file' if root.exists() else 'does not exist'}. Expected a folder that "
+            "holds one folder of images a label; set image_dir."
+        )
+    found = sorted(_files(root))
+    rows = dict.fromkeys(path for path, _ in found)
+    remembered = (
+        {}
+        if known is None
+        else {
+            (row["path"], row["bytes"], row["modified"]): row
+            for row in known.to_dict("records")
+            if row["problem"] is None  # what could not be read may have been repaired without a trace
+        }
+    )
+    unseen = []
+    for path, stat in found:
+        record = remembered.get((path, stat.st_size, _modified(stat)))
+        if record is None:
+            unseen.append((path, stat))
+        else:
+            rows[path] = record | {"label": given_label(path)}  # a person may have decided otherwise
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looked = pool.map(lambda item: _look(root, *item), unseen)
+        for (path, _), row in zip(
+            unseen, tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None), strict=True
+        ):
+            rows[path] = row
+    table = pd.DataFrame([row for row in rows.values() if row], columns=COLUMNS)
+    table["split"] = None
+    for column in ("width", "height"):
+        table[column] = table[column].astype("Int32")
+    for column in (
+        "label",
+        "split",
+        "sha256",
+        "format",
+        "problem",
+    ):  # None, not NaN, also where all are missing
+        table[column] = table[column].astype(object).where(table[column].notna(), None)
+    _check(root, table)
+    return table
+
+
+def given_label(path: str) -> str:
+    """Tell the label that an image has by its folder, whatever was decided; `path` as in the images table."""
+    return str(PurePosixPath(path).parent)
+
+
+def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    seen = set()  # links to folders are followed, but never in a circle
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        if real in seen or (folder != str(root) and _OWN & set(names)):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in names:
+            path = Path(folder, name)
+            try:
+                if not name.startswith(".") and path.is_file():
+                    yield path.relative_to(root).as_posix(), path.stat()
+                elif not name.startswith(".") and path.is_symlink() and not path.exists():
+                    yield path.relative_to(root).as_posix(), path.lstat()  # it leads nowhere, as git-annex leaves them
+            except OSError as error:
+                _refuse(error)
+
+
+def _refuse(error: OSError) -> None:
+    raise RetrainLabError(
+        f"'{error.filename}' may not be read: {error.strerror}. Change its permissions, or move it elsewhere."
+    ) from error
+
+
+def _modified(stat: os.stat_result) -> int:
+    """When a file was last written or renamed, in nanoseconds: files that change places keep the time of writing."""
+    return max(stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
+    row: dict = dict.fromkeys(COLUMNS)
+    row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
+    row["label"] = given_label(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        label = given_label(shown)
+        return row | {
+            "path": shown,
+            "label": label,
+            "problem": "its name is not valid UTF-8; rename the file or folder",
+        }
+    suffix = PurePosixPath(path).suffix.lower()
+    try:
+        if not stat.st_size:
+            raise RetrainLabError("the file is empty")
+        if S_ISLNK(stat.st_mode):
+            raise RetrainLabError("it is a link to a file that does not exist")
+        if suffix in _RAW:
+            raise UnidentifiedImageError
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(root / path) as image:  # its first bytes tell; a film beside the images is not read whole
+                upright = image.getexif().get(0x0112, 1) < 5  # from 5 on, EXIF turns by 90 degrees
+                row["width"], row["height"] = image.size if upright else image.size[::-1]
+                row["format"] = image.format
+        data = (root / path).read_bytes()
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        read_pixels(data, (64, 64))
+    except Exception as error:
+        claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
+        if row["format"] is None and not claims:
+            return None  # a README or a list, not an image
+        row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
+    if row["label"] == ".":
+        row["label"] = None
+        row["problem"] = row["problem"] or "it lies outside any label folder; move it into the folder of its label"
+    return row
+
+
+def _check(root: Path, table: pd.DataFrame) -> None:
+    good = table[table["problem"].isna()]
+    labels = sorted(good["label"].unique())
+    wanted = "Expected one folder of images a label, at least two of them."
+    if table.empty:
+        raise RetrainLabError(f"Image folder '{root}' holds no images. {wanted}")
+    if good.empty:
+        first = table.iloc[0]
+        raise RetrainLabError(
+            f"Image folder '{root}' holds {len(table)} image files and none can be used. "
+            f"The first: {first['path']}: {first['problem']}. {wanted}"
+        )
+    if len(labels) == 1:
+        raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}")
+
+
+def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
+    """Say in sentences what a person should know of a split images table before trusting figures made from it.
+
+    Args:
+        named: how many of the files that are left out to name, each with its problem.
+    """
+    good = images[images["problem"].isna()]
+    counts = counts_by_label(images)
+    said = []
+    bad = images[images["problem"].notna()]
+    if len(bad):
+        why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
+        more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
+        said.append(f"{len(bad)} of {len(images)} files are left out.{''.join(why)}{more}")
+    small = list(counts.index[counts["total"] < _SMALL_LABEL])
+    if small:
+        said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
+    for name in SPLITS:
+        without = list(counts.index[counts[name] == 0])
+        if without:
+            said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
+    copies = good["sha256"].duplicated(keep=False)
+    if copies.any():
+        apart = good[copies].groupby("sha256")["split"].nunique().max() > 1
+        together = "splits.csv puts some into different splits" if apart else "copies share a split"
+        said.append(f"{copies.sum()} files are byte-identical copies of one another; {together}.")
+        if good[copies].groupby("sha256")["label"].agg(set).str.len().max() > 1:
+            said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")
+    return said
+
+
+def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:
+    """Draw at most `most` rows, as evenly over the labels as they allow: int positions, ascending."""
+    shuffled = labels.reset_index(drop=True).sample(frac=1, random_state=seed)
+    turn = shuffled.groupby(shuffled).cumcount()  # the first of each label, then the second of each, ...
+    return np.sort(turn.sort_values(kind="stable").index[:most])
+
+
+def digest(images: pd.DataFrame) -> str:
+    """Identify what a run was made from, names, contents and split: 64 hex digits."""
+    good = images[images["problem"].isna()]
+    lines = [" ".join(row) for row in zip(good["sha256"], good["split"], good["path"], strict=True)]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _have(labels: Sequence[str]) -> str:
+    shown = ", ".join(f"'{label}'" for label in labels[:3]) + (", ..." if len(labels) > 3 else "")
+    return f"{len(labels)} labels ({shown}) have" if len(labels) > 1 else f"The label {shown} has"
+
+
+def counts_by_label(images: pd.DataFrame) -> pd.DataFrame:
+    """Count the usable images: one row a label, columns train, validation, test, total."""
+    good = images[images["problem"].isna()]
+    counts = pd.crosstab(good["label"], good["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    counts.columns.name = None
+    return counts.assign(total=counts.sum(axis=1))
+
+
+def load(
+    image_dir: Path | str,
+    testing_percentage: float = 10,
+    validation_percentage: float = 10,
+    known: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
+    return split(scan(image_dir, known), testing_percentage, validation_percentage, read_splits(image_dir))

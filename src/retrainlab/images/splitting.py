@@ -1,0 +1,153 @@
+"""Which images teach, which choose settings, which are kept for the final test: train, validation and test.
+
+retrain.py's split by a hash of the file's name, made stable; what a `splits.csv` says wins.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import RetrainLabError
+
+SPLITS = ("train", "validation", "test")
+
+# retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
+_MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
+
+
+def split(
+    images: pd.DataFrame,
+    testing_percentage: float = 10,
+    validation_percentage: float = 10,
+    listed: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Give every usable image its split: train, validation or test.
+
+    The split is retrain.py's, made stable: SHA-1 of the path relative to image_dir, cut at `_nohash_`, folded onto a
+    percentage. So an image keeps its split when the folder moves, and when other images come and go. Byte-identical
+    files share a split, and every label keeps at least one training image.
+
+    Args:
+        images: the table of `images.scan`.
+        testing_percentage, validation_percentage: 0 up to less than 100 together.
+        listed: what `read_splits` read; wins where it names a file. If it names most images and none for validation,
+            `validation_percentage` of its training images become that.
+
+    Returns:
+        A copy with the column `split` filled; None where the image has a problem.
+
+    Raises:
+        RetrainLabError: a percentage is below 0, or they leave no training image.
+    """
+    for name, value in (("testing_percentage", testing_percentage), ("validation_percentage", validation_percentage)):
+        if not value >= 0:
+            raise RetrainLabError(f"{name} is {value:g}. Expected a number from 0 to less than 100.")
+    if testing_percentage + validation_percentage >= 100:
+        raise RetrainLabError(
+            f"testing_percentage {testing_percentage:g} and validation_percentage {validation_percentage:g} leave no "
+            "training image. Expected two numbers from 0 up that add up to less than 100."
+        )
+    table = images.copy()
+    good = table[table["problem"].isna()]
+    group = groups(good)
+    percentage = group.map(_percentage)
+    chosen = pd.Series(
+        np.select(
+            [percentage < validation_percentage, percentage < validation_percentage + testing_percentage],
+            ["validation", "test"],
+            "train",
+        ),
+        good.index,
+        dtype=object,
+    )
+    if listed is not None:
+        unknown = sorted(set(listed["path"]) - set(images["path"]))
+        if unknown:
+            raise RetrainLabError(
+                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
+                "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
+            )
+        named = good["path"].map(listed.set_index("path")["split"])
+        named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
+        if not (listed["split"] == "validation").any() and named.notna().mean() > 0.5:
+            named = named.mask((named == "train") & (percentage < validation_percentage), "validation")
+        chosen = named.where(named.notna(), chosen)
+    fixed = named.notna() if listed is not None else pd.Series(False, good.index)
+    for _, rows in good[~fixed].groupby("label", sort=True):
+        if not (chosen[good["label"] == rows["label"].iloc[0]] == "train").any():
+            # the image that the hash puts nearest to the training split, and those that must stay with it
+            nearest = percentage[rows.index].idxmax()
+            chosen[group == group[nearest]] = "train"
+    table["split"] = chosen.reindex(table.index).astype(object).where(lambda column: column.notna(), None)
+    return table
+
+
+def groups(images: pd.DataFrame) -> pd.Series:
+    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content.
+
+    The shortest name of a group is its name, since copies get longer ones (`a copy.jpg`, `a (1).jpg`): so the image
+    that was there first keeps its split.
+    """
+    own = images["path"].str.split("_nohash_").str[0]
+    names = sorted(own.unique(), key=lambda name: (len(name), name))
+    own = own.map({name: number for number, name in enumerate(names)})
+    group = own
+    while True:  # groups that touch melt together; nearly always settled after one round
+        merged = group.groupby(images["sha256"]).transform("min").groupby(own).transform("min")
+        if merged.equals(group):
+            return group.map(dict(enumerate(names))).astype(object)
+        group = merged
+
+
+def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
+    """Refuse to judge a head by images that it has learnt from, where training starts from another run's head.
+
+    Args:
+        images: a split table.
+        learnt: sha256 of the images that the other head was trained on.
+        run: whose head it is.
+
+    Raises:
+        RetrainLabError: some of them are validation or test images here.
+    """
+    seen = images[images["split"].isin(["validation", "test"]) & images["sha256"].isin(learnt)]
+    if len(seen):
+        raise RetrainLabError(
+            f"The head of '{run}' has learnt from {len(seen):,} images that are to validate or test here, the first is "
+            f"{seen['path'].iloc[0]}: it would be judged by what it knows. Set testing_percentage and "
+            "validation_percentage as they were there, name these images as train in splits.csv, or start from none."
+        )
+
+
+def _percentage(name: str) -> float:
+    number = int(hashlib.sha1(name.encode()).hexdigest(), 16)
+    return (number % (_MAX_NUM_IMAGES_PER_CLASS + 1)) * (100.0 / _MAX_NUM_IMAGES_PER_CLASS)
+
+
+def read_splits(image_dir: Path | str) -> pd.DataFrame | None:
+    """Read `splits.csv` (columns path, split) of an image folder; None where there is none.
+
+    Raises:
+        RetrainLabError: a column is missing, a split is unknown, or a path stands there twice with two splits.
+    """
+    file = Path(image_dir) / "splits.csv"
+    if not file.exists():
+        return None
+    try:
+        listed = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise RetrainLabError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise RetrainLabError(f"{file} cannot be read as a table: {error}. Expected the columns path,split.") from error
+    if not {"path", "split"} <= set(listed.columns):
+        raise RetrainLabError(f"{file} has the columns {', '.join(listed.columns)}. Expected path,split.")
+    unknown = sorted(set(listed["split"]) - set(SPLITS))
+    if unknown:
+        raise RetrainLabError(f"{file} names the split '{unknown[0]}'. Expected one of {', '.join(SPLITS)}.")
+    listed = listed[["path", "split"]].drop_duplicates()
+    twice = listed["path"][listed["path"].duplicated()]
+    if len(twice):
+        raise RetrainLabError(f"{file} puts '{twice.iloc[0]}' into two splits. Expected each path once.")
+    return listed

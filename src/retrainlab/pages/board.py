@@ -1,0 +1,47 @@
+"""TensorBoard on the reports: as a command, as a tile in JupyterLab's launcher, and inside a notebook."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import project
+
+# By default TensorBoard shows a sample of what was written, 10 images a tag for instance. These numbers are larger than
+# what any run writes. 0 is documented as "all", but its fast loader takes it as "none".
+_KEEP_ALL = "scalars=1000000,histograms=10000,images=10000,text=10000,pr_curves=10000"
+_PROXY_PATH = "tensorboard"  # under which the entry point of that name in pyproject.toml appears in JupyterLab
+
+
+def command(reports_dir: str | Path = "reports", *options: str) -> list[str]:
+    """Return the command line that serves the logs of all runs."""
+    folder = project.place(reports_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensorboard = [sys.executable, "-m", "tensorboard.main"]
+    return [*tensorboard, "--logdir", str(folder), "--samples_per_plugin", _KEEP_ALL, *options]
+
+
+def jupyter_server() -> dict[str, Any]:
+    """Tell jupyter-server-proxy how to start TensorBoard: behind JupyterHub too, where `%tensorboard` fails."""
+    return {
+        "command": command("reports", "--port", "{port}", "--host", "127.0.0.1"),
+        "timeout": 60,
+        "launcher_entry": {"title": "TensorBoard", "enabled": True},
+    }
+
+
+def show(height: int = 800) -> Any:
+    """Show TensorBoard inside a notebook that runs in JupyterLab, through the proxy."""
+    from IPython.display import IFrame
+
+    base = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or _running_base_url()
+    return IFrame(f"{base.rstrip('/')}/{_PROXY_PATH}/", "100%", height)
+
+
+def _running_base_url() -> str:
+    """Find the address under which the JupyterLab that this notebook runs in serves its pages."""
+    from jupyter_server.serverapp import list_running_servers
+
+    mine = {os.getppid(), os.getpid()}  # a kernel is started by its server
+    found = [server["base_url"] for server in list_running_servers() if server["pid"] in mine]
+    return found[0] if found else "/"

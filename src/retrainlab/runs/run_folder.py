@@ -1,0 +1,296 @@
+"""The run folder, `reports/<run>/`: its paths, tables and metrics; and the list of all runs."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import project
+from ..errors import RetrainLabError, writing
+from ..images import relabeling
+
+_OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
+_PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder. Files appear in it as the notebooks make them."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "logs"
+
+    @property
+    def model(self) -> Path:
+        """What was exported."""
+        return self.folder / "model"
+
+    def new_logs(self) -> Path:
+        """Remove the logs of an earlier training of this run, so that TensorBoard never mixes two; returns `logs`."""
+        shutil.rmtree(self.logs, ignore_errors=True)
+        return self.logs
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
+        aside = self.folder / f".{name}.parquet.{os.getpid()}"
+        table.to_parquet(aside)
+        aside.replace(self.folder / f"{name}.parquet")
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read `<name>.parquet`.
+
+        Raises:
+            RetrainLabError: it is not there yet, or damaged; the message says which notebook writes it.
+        """
+        file = self.folder / f"{name}.parquet"
+        source = {"images": "01_explore", "history": "03_retrain", "predictions": "03_retrain"}.get(name, "03_retrain")
+        try:
+            return pd.read_parquet(file)
+        except FileNotFoundError:
+            raise RetrainLabError(
+                f"Run '{self.name}' has no {file.name} yet. Run {source} first: it writes it."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise RetrainLabError(f"{file} is damaged ({error}). Delete it and run {source} again.") from error
+
+    def known_images(self, image_dir: Path) -> pd.DataFrame | None:
+        """The images table of an earlier notebook, if it looked at the same folder: what it knows is not read again."""
+        if self.folder.resolve() == image_dir.resolve():
+            raise RetrainLabError(
+                f"The run folder '{self.folder}' is the image folder itself, and a run replaces parts of its folder. "
+                "Choose another run or reports_dir."
+            )
+        if self.info().get("dataset", {}).get("image_dir") != str(image_dir):
+            return None
+        try:
+            return self.read_table("images")
+        except RetrainLabError:
+            return None
+
+    def begin(self, images: pd.DataFrame, image_dir: Path, digest: str) -> None:
+        """Take these images for the run's own. Figures made from others go first: they would be taken for theirs.
+
+        So do figures made from other labels. The exported model stays: `start_from` may name this run.
+
+        Args:
+            images: the images table.
+            image_dir: the folder that its paths count from.
+            digest: `images.digest` of the table.
+        """
+        good = images[images["problem"].isna()]
+        lines = sorted(f"{path} {label}" for path, label in zip(good["path"], good["label"], strict=True))
+        labels = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        info = self.info()
+        known = info.get("dataset", {})
+        dataset = {"image_dir": str(image_dir), "digest": digest, "labels": labels, "since": known.get("since")}
+        if known.get("digest") != digest or known.get("labels", labels) != labels:
+            for name in ("metrics.json", "history.parquet"):
+                (self.folder / name).unlink(missing_ok=True)
+            info = {key: value for key, value in info.items() if key not in _OF_TRAINING}
+            dataset["since"] = _now() if known else None  # pages that are older show others
+        self.write_table("images", images)
+        _write_json(self.folder / "run.json", info | {"dataset": dataset})
+
+    def info(self) -> dict[str, Any]:
+        """What run.json says: parameters, versions, commit, digests, seconds; empty before the first notebook."""
+        return _read_json(self.folder / "run.json")
+
+    def record(self, **values: Any) -> None:
+        """Add to run.json; dictionaries are merged one level deep."""
+        _write_json(self.folder / "run.json", _merged(self.info(), values))
+
+    def replace(self, **values: Any) -> None:
+        """Set keys of run.json, whatever they held before."""
+        _write_json(self.folder / "run.json", self.info() | values)
+
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json says; empty before training."""
+        return _read_json(self.folder / "metrics.json")
+
+    def trained(self) -> dict[str, Any]:
+        """What metrics.json says.
+
+        Raises:
+            RetrainLabError: this run has not been trained yet.
+        """
+        metrics = self.metrics()
+        if not metrics:
+            raise RetrainLabError(f"Run '{self.name}' has no metrics.json yet. Run 03_retrain first: it writes it.")
+        return metrics
+
+    def other(self, name: str) -> "Run":
+        """Open another run of the same reports_dir; this one if the name is empty.
+
+        Raises:
+            RetrainLabError: there is none of that name.
+        """
+        found = Run(self.folder.parent / name) if name else self
+        if not (found.folder / "run.json").exists():
+            known = sorted(file.parent.name for file in self.folder.parent.glob("*/run.json"))
+            raise RetrainLabError(
+                f"There is no run '{name}' under {self.folder.parent}. Known: {', '.join(known) or 'none'}."
+            )
+        return found
+
+    def decisions(self, labels_from: str = "") -> pd.DataFrame:
+        """Read the decisions on labels that count for this run: its own, and before them those of another, if named."""
+        others = [self.other(labels_from).folder] if labels_from else []
+        return relabeling.read_all([*others, self.folder])
+
+    def learnt(self) -> set[str]:
+        """The sha256 of the images that this run's head has learnt from, as `export.export` wrote them.
+
+        Exports of earlier versions did not: for those, of the images that the run still has under the same name.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return set((self.model / "learnt.txt").read_text(encoding="utf-8").split())
+        predicted, images = self.read_table("predictions"), self.read_table("images")
+        paths = predicted.loc[predicted["split"] == "train", "path"]
+        return set(images.loc[images["path"].isin(paths), "sha256"])
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
+        _write_json(self.folder / "metrics.json", metrics)
+        self.record(trained=_now())
+
+    def add_metrics(self, **values: Any) -> None:
+        """Add keys to metrics.json; the keys of `evaluation.summarise` keep their meaning."""
+        _write_json(self.folder / "metrics.json", _merged(self.metrics(), values))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage's wall seconds into run.json: `with run.stage("scan"): ...`."""
+        started = time.perf_counter()
+        yield
+        self.record(seconds={name: round(time.perf_counter() - started, 2)})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise RetrainLabError(f"{file} is damaged ({error}). Delete it and run the notebooks again.") from error
+
+
+def _write_json(file: Path, values: dict[str, Any]) -> None:
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(file)
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merged[key] | value if both else value
+    return merged
+
+
+def open_run(reports_dir: str | Path, run: str) -> Run:
+    """Open a run's folder, and make it with its run.json if it is new.
+
+    Raises:
+        RetrainLabError: the name cannot be a folder's, or the folder cannot be written.
+    """
+    if not re.fullmatch(r"\w[\w .-]*", run):
+        raise RetrainLabError(
+            f"The run name {run!r} cannot be a folder's. Expected letters, digits, space, '_', '-', '.'."
+        )
+    folder = project.place(reports_dir) / run
+    opened = Run(folder)
+    with writing(f"The reports folder '{folder}'", "Set reports_dir to one that can."):
+        folder.mkdir(parents=True, exist_ok=True)
+        opened.record(
+            run=run,
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            python=platform.python_version(),
+            versions={package: version(package) for package in _PACKAGES},
+            commit=_commit(),
+        )
+    return opened
+
+
+def _commit() -> str | None:
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def some_images(run: Run, seed: int = 0, count: int = 4) -> list[Path]:
+    """Draw a few test images of a run (of any split, if it has none for testing): to try its classifier on."""
+    images, folder = run.read_table("images"), run.info()["dataset"]["image_dir"]
+    good = images[images["problem"].isna()]
+    test = good[good["split"] == "test"]
+    drawn = (test if len(test) else good).pipe(lambda rows: rows.sample(min(count, len(rows)), random_state=seed))
+    return [Path(folder, path) for path in drawn["path"]]
+
+
+def list_runs(reports_dir: str | Path) -> pd.DataFrame:
+    """List the runs that were trained, the latest first.
+
+    Returns:
+        Index `run`; columns backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light
+        run of, None for none), updated, and for each split
+        of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high,
+        and the verdict of 04_overfitting with its sentence and advice (list), None where that has not run.
+    """
+    rows = []
+    for file in sorted(project.place(reports_dir).glob("*/metrics.json")):
+        run = Run(file.parent)
+        try:
+            metrics, info = run.metrics(), run.info()
+            row: dict[str, Any] = {
+                "run": run.name,
+                "backbone": metrics["backbone"],
+                "images": info.get("dataset", {}).get("image_dir"),
+                "labels": len(metrics["labels"]),
+                "steps": metrics["steps"],
+                "settings": info.get("settings", {}),
+                "sweep": None if run.model.exists() else info.get("sweep", {}).get("name"),
+                "updated": info.get("updated"),
+            }
+            for name in ("train", "validation", "test"):
+                low, high = metrics[name]["interval"] or (None, None)
+                row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
+                row[f"{name} n"] = metrics[name]["n"]
+            low, high = metrics["gap"]["interval"] or (None, None)
+            row |= {"gap": metrics["gap"]["accuracy"], "gap low": low, "gap high": high}
+            judged = metrics.get("overfitting", {})
+            rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")})
+        except (RetrainLabError, KeyError, TypeError, OSError):
+            continue  # not one of ours, or of another version; the others still count
+    columns = ["run", "backbone", "images", "labels", "steps", "settings", "sweep", "updated"]
+    for name in ("train", "validation", "test"):
+        columns += [name, f"{name} low", f"{name} high", f"{name} n"]
+    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence", "advice"])
+    return table.sort_values(["updated", "run"], ascending=[False, True]).set_index("run")

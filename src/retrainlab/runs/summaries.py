@@ -1,0 +1,208 @@
+"""TensorBoard event files of a run: how its training went, under retrain.py's tag names, and what came of it.
+
+`logs/train` and `logs/validation` hold what changes from step to step; `logs` itself holds the result. Nothing is
+written twice.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..backbones.runtimes import tensorflow
+from ..errors import writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..training.trainer import Snapshot
+
+_HISTOGRAMS = 10  # about so many a training: they are large, and change slowly
+_MOST_CURVES = 30  # labels with a precision-recall curve
+_LARGEST_CONSTANT = 1024  # bytes of a constant that the graph keeps: its weights are in the model, not in the logs
+RESULTS = {
+    "results/train_accuracy": "train accuracy",
+    "results/validation_accuracy": "validation accuracy",
+    "results/test_accuracy": "test accuracy",
+    "results/gap": "gap: train minus validation accuracy",
+}
+
+
+class _Logs:
+    """Event files that are closed at the end of a `with` block."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        tf = tensorflow()
+        self._writers = {}
+        for name, folder in folders.items():
+            with writing(f"The logs folder '{folder}'", "Make it writable, or have the logs written elsewhere."):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / ".written").touch()
+                (folder / ".written").unlink()
+                self._writers[name] = tf.summary.create_file_writer(str(folder))
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+class TrainingLogs(_Logs):
+    """Writes `train` and `validation`; pass it to `training.train` as `watch`.
+
+    Scalars: accuracy, cross_entropy (both splits); mean, stddev, min, max of weights and biases (train). Histograms:
+    weights, biases (train), pre_activations and activations (both). TensorBoard draws two trainings in one folder as
+    one line, so the folder should hold no other.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__({split: folder / split for split in ("train", "validation")})
+        self._steps, self._next_histograms = steps, 0
+
+    def __call__(self, snapshot: "Snapshot") -> None:
+        tf = tensorflow()
+        step, head = snapshot.step, snapshot.head
+        histograms = step >= self._next_histograms or step == self._steps
+        if histograms:
+            self._next_histograms = step + max(1, self._steps // _HISTOGRAMS)
+        for split, figures in snapshot.metrics.items():
+            with self._writers[split].as_default(step):
+                for name, value in figures.items():
+                    tf.summary.scalar(name, value)
+                if histograms:
+                    logits = snapshot.logits[split]
+                    tf.summary.histogram("final_retrain_ops/Wx_plus_b/pre_activations", logits)
+                    tf.summary.histogram("activations", tf.nn.softmax(logits))
+        with self._writers["train"].as_default(step):
+            for name, values in (("weights", head.kernel), ("biases", head.bias)):
+                for statistic, value in _statistics(values).items():
+                    tf.summary.scalar(f"final_retrain_ops/{name}/summaries/{statistic}", value)
+                if histograms:
+                    tf.summary.histogram(f"final_retrain_ops/{name}/summaries/histogram", values)
+
+
+def _statistics(values: np.ndarray) -> dict[str, Any]:
+    return {"mean": values.mean(), "stddev": values.std(), "max": values.max(), "min": values.min()}
+
+
+class ResultLogs(_Logs):
+    """Writes what came of a training, one method a TensorBoard page. `step` is the last step of the training."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__({"results": folder})
+        self._folder, self._step = folder, step
+
+    def _writing(self) -> Any:
+        return self._writers["results"].as_default(self._step)
+
+    def settings(self, run: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Write a run's settings and results, so that the HParams page can compare all runs; and as text.
+
+        Args:
+            run: its name: one trial a run.
+            settings: numbers, texts and truth values by name.
+            metrics: what `evaluation.summarise` returned; a split without images has no result.
+        """
+        from tensorboard.plugins.hparams import api as hp
+
+        tf = tensorflow()
+        found = {tag: metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"] for tag in RESULTS}
+        with self._writing():
+            shown = [hp.Metric(tag, display_name=name) for tag, name in RESULTS.items()]
+            hp.hparams_config([hp.HParam(name) for name in settings], shown)
+            hp.hparams(dict(settings), trial_id=run)
+            for tag, value in found.items():
+                if value is not None:
+                    tf.summary.scalar(tag, value)
+            rows = [f"| {_markdown(name)} | {_markdown(value)} |" for name, value in settings.items()]
+            tf.summary.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
+
+    def text(self, tag: str, markdown: str) -> None:
+        """Write a text, in Markdown."""
+        with self._writing():
+            tensorflow().summary.text(tag, markdown)
+
+    def figure(self, tag: str, figure: "Figure", description: str) -> None:
+        """Write a figure as an image."""
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=150)
+        pixels = np.asarray(Image.open(png).convert("RGB"))
+        with self._writing():
+            tensorflow().summary.image(tag, pixels[None], description=description)
+
+    def graph(self, frozen_graph: Path) -> None:
+        """Write the graph of what was trained and exported, without its weights."""
+        tf = tensorflow()
+        definition = tf.compat.v1.GraphDef.FromString(frozen_graph.read_bytes())
+        for node in definition.node:
+            if node.op == "Const" and len(node.attr["value"].tensor.tensor_content) > _LARGEST_CONSTANT:
+                node.attr["value"].tensor.tensor_content = b""
+        with self._writing():
+            tf.summary.graph(definition)
+
+    def pr_curves(self, predicted: pd.DataFrame, labels: list[str]) -> None:
+        """Write precision-recall curves, one a label, of the labels with the lowest accuracy (at most 30).
+
+        Args:
+            predicted: those rows of the predictions table that are to be judged; none writes nothing.
+            labels: in class order.
+        """
+        from tensorboard.plugins.pr_curve import summary
+
+        tf = tensorflow()
+        probabilities = tf.nn.softmax(np.array(list(predicted["logits"]), np.float32).reshape(-1, len(labels))).numpy()
+        hits = predicted["label"] == predicted["predicted"]
+        worst = hits.groupby(predicted["label"]).mean().sort_values(kind="stable").index[:_MOST_CURVES]
+        with self._writing():
+            for label in worst:
+                own = (predicted["label"] == label).to_numpy()
+                curve = summary.pb(_line(label), own, probabilities[:, labels.index(label)])
+                tf.summary.experimental.write_raw_pb(curve.SerializeToString(), self._step)
+
+    def projector(self, points: np.ndarray, table: pd.DataFrame, thumbnails: np.ndarray) -> None:
+        """Write points for the embedding projector, with labels and pictures.
+
+        Args:
+            points: float32 [n, numbers].
+            table: label, split, predicted, path; aligned.
+            thumbnails: uint8 [n, side, side, 3]; aligned.
+        """
+        from tensorboard.plugins import projector
+
+        folder = self._folder
+        np.savetxt(folder / "bottlenecks.tsv", points, fmt="%.5g", delimiter="\t")
+        columns = ["label", "split", "predicted", "path"]
+        rows = ["\t".join(columns), *("\t".join(map(_line, row)) for row in table[columns].to_numpy())]
+        (folder / "bottlenecks_metadata.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        across = int(np.ceil(np.sqrt(len(thumbnails))))
+        side = thumbnails.shape[1]
+        sheet = np.full((across, across, side, side, 3), 255, np.uint8)
+        sheet.reshape(-1, side, side, 3)[: len(thumbnails)] = thumbnails
+        whole = sheet.transpose(0, 2, 1, 3, 4).reshape(across * side, across * side, 3)
+        Image.fromarray(whole).save(folder / "bottlenecks_sprite.png")
+        config = projector.ProjectorConfig()
+        embedding = config.embeddings.add(tensor_name="bottlenecks", tensor_path="bottlenecks.tsv")
+        embedding.metadata_path = "bottlenecks_metadata.tsv"
+        embedding.sprite.image_path = "bottlenecks_sprite.png"
+        embedding.sprite.single_image_dim.extend([side, side])
+        projector.visualize_embeddings(str(folder), config)
+
+
+def _line(value: object) -> str:
+    """Keep a name on one line and in one column."""
+    return " ".join(str(value).split()) or "(blank)"
+
+
+def _markdown(value: object) -> str:
+    """Keep a name within its cell of a Markdown table, and as the text that it is."""
+    text = _line(value).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{sign}" if sign in "|\\`*_[]#" else sign for sign in text)

@@ -1,0 +1,103 @@
+"""A softmax head: the settings that it is trained with, and what training makes of them, in plain NumPy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import RetrainLabError
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How to train a head; retrain.py's names where it had one.
+
+    Attributes:
+        how_many_training_steps: batches, from 1 up.
+        learning_rate: above 0.
+        train_batch_size: images a batch, drawn with replacement.
+        optimizer: "sgd" as in retrain.py, or "adam" (with a learning_rate of about 0.001).
+        weight_decay: adds weight_decay / 2 x the sum of squared weights to the loss, from 0 up.
+        standardize: scale every feature to mean 0 and deviation 1 over the training images. It is folded into the
+            weights afterwards, so that a trained head takes plain bottlenecks.
+        label_smoothing: probability given evenly to all labels, 0 to less than 1.
+        class_weight: "none" draws every image with equal chance; "balanced" draws a label, then an image of it, as
+            retrain.py does, so that rare labels count as much as common ones.
+        hidden_units: size of a hidden ReLU layer; 0 = none.
+        dropout: share of the last layer's inputs that each step leaves out, 0 to less than 1.
+        seed: of the first weights and of the batches; the same seed gives the same numbers.
+    """
+
+    how_many_training_steps: int = 4000
+    learning_rate: float = 0.01
+    train_batch_size: int = 100
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+    standardize: bool = True
+    label_smoothing: float = 0.0
+    class_weight: str = "none"
+    hidden_units: int = 0
+    dropout: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        expected = {
+            "how_many_training_steps": (self.how_many_training_steps >= 1, "a whole number from 1 up"),
+            "learning_rate": (self.learning_rate > 0, "a number above 0"),
+            "train_batch_size": (self.train_batch_size >= 1, "a whole number from 1 up"),
+            "optimizer": (self.optimizer in ("adam", "sgd"), "adam or sgd"),
+            "weight_decay": (self.weight_decay >= 0, "a number from 0 up"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "a number from 0 to less than 1"),
+            "class_weight": (self.class_weight in ("none", "balanced"), "none or balanced"),
+            "hidden_units": (self.hidden_units >= 0, "a whole number from 0 up"),
+            "dropout": (0 <= self.dropout < 1, "a number from 0 to less than 1"),
+            "seed": (self.seed >= 0, "a whole number from 0 up"),
+        }
+        for name, (fits, what) in expected.items():
+            if not fits:
+                raise RetrainLabError(f"{name} is {getattr(self, name)!r}. Expected {what}.")
+
+    def vary(self, **values: Sequence[Any]) -> "list[HeadSettings]":
+        """Make a stack that differs from these settings in one field: `settings.vary(weight_decay=[0, 0.1])`."""
+        ((name, choices),) = values.items()
+        return [replace(self, **{name: choice}) for choice in choices]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained final layer.
+
+    Attributes:
+        labels: in class order.
+        settings: how it was trained.
+        kernel: float32 [dim or hidden_units, labels].
+        bias: float32 [labels].
+        hidden: None, or the hidden layer's (kernel float32 [dim, hidden_units], bias float32 [hidden_units]).
+        temperature: what the last layer has been divided by since it was trained; see `cooled`.
+    """
+
+    labels: list[str]
+    settings: HeadSettings
+    kernel: np.ndarray
+    bias: np.ndarray
+    hidden: tuple[np.ndarray, np.ndarray] | None = None
+    temperature: float = 1.0
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Compute the logits float32 [n, labels] of bottlenecks float32 [n, dim]."""
+        if self.hidden is not None:
+            features = np.maximum(features @ self.hidden[0] + self.hidden[1], 0)
+        return (features @ self.kernel + self.bias).astype(np.float32)
+
+    def cooled(self, temperature: float) -> "Head":
+        """Divide the logits by a temperature above 0 (`evaluation.temperature`): same answers, other probabilities.
+
+        It is a copy whose last layer is divided, so every export carries it; training starts from the layer as it was.
+        """
+        return replace(
+            self,
+            kernel=(self.kernel / temperature).astype(np.float32),
+            bias=(self.bias / temperature).astype(np.float32),
+            temperature=float(self.temperature * temperature),
+        )

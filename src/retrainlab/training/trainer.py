@@ -1,0 +1,216 @@
+"""Train a *stack* of softmax heads together on one matrix of bottlenecks; a single run is a stack of one.
+
+The weights of all heads lie side by side, [dim, stack x labels], and every head sees the same batches, so that a step
+is one matrix product: trying eight settings costs little more than trying one. TensorFlow is imported when training
+starts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..backbones.runtimes import tensorflow
+from ..errors import RetrainLabError
+from .heads import Head, HeadSettings
+from .network import Network
+
+_LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
+_DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
+_STEPS_AT_ONCE = 100  # between two looks at the progress bar
+# Heads of one stack share their batches and the shape of their weights, so they must agree in these.
+SHARED = ("how_many_training_steps", "train_batch_size", "optimizer", "standardize", "class_weight",
+          "hidden_units", "dropout")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A stack while it trains; its first head in full, for TensorBoard.
+
+    Attributes:
+        step: batches so far.
+        head: the first head as it stands.
+        metrics: the first head's split -> {"accuracy", "cross_entropy"}.
+        logits: the first head's split -> float32 [n, labels].
+        hits: bool [n, stack], what each head gets right of the train and validation rows; False for other rows.
+    """
+
+    step: int
+    head: Head
+    metrics: dict[str, dict[str, float]]
+    logits: dict[str, np.ndarray]
+    hits: np.ndarray
+
+
+def train(
+    features: np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    split: Sequence[str] | np.ndarray,
+    stack: Sequence[HeadSettings],
+    eval_step_interval: int | Sequence[int] = 50,
+    watch: Callable[[Snapshot], None] | None = None,
+    start: Head | None = None,
+) -> tuple[list[Head], pd.DataFrame]:
+    """Train a stack of heads on cached bottlenecks.
+
+    A head comes out the same alone or in a stack (to rounding) if it has the stack's first seed, because batches do
+    not depend on the stack. Test images are never looked at.
+
+    Args:
+        features: float32 [n, dim].
+        labels: [n], the label of each row.
+        split: [n], or [len(stack), n] to give each head a split of its own: train, validation or test. Heads with
+            their own split share batches; a head passes over the images that are not its own. Where there are rows of
+            the split `distorted`, heads learn from those instead of the train rows, which are then only measured.
+        stack: the settings of each head.
+        eval_step_interval: steps between evaluations, or the steps to evaluate at; there is always an evaluation
+            before the first step and one after the last.
+        watch: called at every evaluation with the stack's first head.
+        start: a trained head to start from, as it was before it was `cooled`, for the labels that it knows; None starts
+            from chance.
+
+    Returns:
+        (heads, history): history has the columns member (0 .. len(stack) - 1), step, split (train or validation),
+        accuracy (0 to 1) and cross_entropy (nats), both over the whole split.
+
+    Raises:
+        RetrainLabError: no training image, settings that cannot share a stack, or training that diverges.
+    """
+    tf = tensorflow()
+    first = stack[0]
+    for settings in stack[1:]:
+        for name in SHARED:
+            if getattr(settings, name) != getattr(first, name):
+                raise RetrainLabError(f"The settings of one stack differ in {name}. Expected the same for all of them.")
+    steps = first.how_many_training_steps
+    if isinstance(eval_step_interval, int):
+        if eval_step_interval < 1:
+            raise RetrainLabError(f"eval_step_interval is {eval_step_interval}. Expected a whole number from 1 up.")
+        eval_step_interval = range(0, steps, eval_step_interval)
+    stops = sorted({step for step in eval_step_interval if 0 < step < steps} | {steps})
+    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    names = names.tolist()
+    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
+    own = splits == ("distorted" if (splits == "distorted").any() else "train")  # [stack, n]
+    if not own.any(axis=1).all():
+        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
+    pool = np.flatnonzero(own.any(axis=0))  # rows that some head trains on
+    mean, deviation = _scaling(features[pool], first.standardize)
+    scaled = (features - mean) / deviation
+
+    size, count = len(stack), len(names)
+    network = Network(stack, scaled.shape[1], count)
+    if start is not None:
+        network.begin_from(start.cooled(1 / start.temperature), names, mean, deviation)
+    matrix, targets = tf.constant(scaled, tf.float32), tf.constant(classes, tf.int32)
+    # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The heads
+    # share no weights, so the gradients of all of them come out of one pass.
+    chances = _chances(classes[pool], first.class_weight)
+    shares = own[:, pool] @ chances
+    weights = tf.constant((own / shares[:, None]).T, tf.float32)  # [n, stack]
+    smoothing = tf.constant([s.label_smoothing for s in stack], tf.float32)[None, :, None]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
+    def advance(batches: Any, step: Any) -> None:  # batches: int32 [steps, batch]
+        for number in tf.range(tf.shape(batches)[0]):
+            rows = batches[number]
+            with tf.GradientTape() as tape:
+                logits = network.logits(tf.gather(matrix, rows), step + number)  # [batch, stack, labels]
+            truth = tf.one_hot(tf.gather(targets, rows), count)[:, None, :]
+            truth = truth * (1 - smoothing) + smoothing / count
+            # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
+            errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None] / first.train_batch_size
+            network.update(tape, logits, errors, step + number + 1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def judge(rows: Any) -> Any:
+        logits = network.logits(tf.gather(matrix, rows), None)
+        truth = tf.broadcast_to(tf.gather(targets, rows)[:, None], tf.shape(logits)[:2])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+        return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
+
+    seen = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
+    at_once = max(1, _LOGITS_AT_ONCE // (size * count))
+    parts = [tf.constant(seen[i : i + at_once], tf.int32) for i in range(0, len(seen), at_once)]
+    inside = {name: splits[:, seen] == name for name in ("train", "validation")}  # [stack, seen]
+    history: list[dict[str, Any]] = []
+
+    def evaluate(step: int) -> None:
+        hits, losses, logits = (np.concatenate(part) for part in zip(*map(judge, parts), strict=True))  # [seen, stack]
+        sound = losses < _DIVERGED  # False for NaN, too
+        if not sound.all():
+            bad = stack[int(np.flatnonzero(~sound.all(axis=0))[0])]
+            lower = " or weight_decay" if bad.weight_decay * bad.learning_rate > 1 else ""
+            raise RetrainLabError(
+                f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
+                f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
+                f"{bad.weight_decay:g}. Lower it{lower}."
+            )
+        for member in range(size):
+            for name, mine in inside.items():
+                if mine[member].any():
+                    figures = {
+                        "accuracy": hits[mine[member], member].mean(),
+                        "cross_entropy": losses[mine[member], member].mean(dtype=np.float64),
+                    }
+                    history.append({"member": member, "step": step, "split": name} | figures)
+        if watch is not None:
+            present = {row["split"]: row for row in history if row["step"] == step and row["member"] == 0}
+            metrics = {n: {k: float(row[k]) for k in ("accuracy", "cross_entropy")} for n, row in present.items()}
+            right = np.zeros((len(features), size), bool)
+            right[seen] = hits
+            first_logits = {n: logits[inside[n][0]] for n in present}
+            watch(Snapshot(step, network.head(0, stack[0], names, mean, deviation), metrics, first_logits, right))
+
+    random = np.random.default_rng(first.seed)
+    evaluate(0)
+    done = 0
+    with tqdm(total=steps, desc="retrain", unit=" steps", leave=False, disable=None) as bar:
+        for stop in stops:
+            while done < stop:
+                block = min(_STEPS_AT_ONCE, stop - done)
+                batches = pool[random.choice(len(pool), (block, first.train_batch_size), p=chances)]
+                advance(tf.constant(batches, tf.int32), tf.constant(done))
+                done += block
+                bar.update(block)
+            evaluate(done)
+    heads = [network.head(member, settings, names, mean, deviation) for member, settings in enumerate(stack)]
+    return heads, pd.DataFrame(history)
+
+
+def choose(history: pd.DataFrame) -> int:
+    """Pick the member of a stack with the lowest last validation cross-entropy; without validation images, the first.
+
+    Cross-entropy, not accuracy: on a few hundred images it tells settings apart where accuracies are equal.
+    """
+    last = history[(history["split"] == "validation") & (history["step"] == history["step"].max())]
+    return int(last.set_index("member")["cross_entropy"].idxmin()) if len(last) else 0
+
+
+def table(stack: Sequence[HeadSettings], history: pd.DataFrame) -> pd.DataFrame:
+    """Show how a stack ended: one row a member, the settings that differ, and the last figures of both splits."""
+    settings = pd.DataFrame([asdict(member) for member in stack])
+    varying = settings[[name for name in settings if len(set(settings[name])) > 1]]
+    last = history[history["step"] == history["step"].max()]
+    figures = last.pivot_table(index="member", columns="split", values=["accuracy", "cross_entropy"])
+    figures.columns = [f"{split} {quantity}" for quantity, split in figures.columns]
+    return varying.join(figures)
+
+
+def _scaling(features: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and deviation, float32 [dim] each, that features are scaled by; constant ones are left alone."""
+    if not standardize:
+        return np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
+    deviation = features.std(axis=0)
+    return features.mean(axis=0), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
+
+
+def _chances(classes: np.ndarray, class_weight: str) -> np.ndarray:
+    """Return the chance of each training image to be drawn, float64 [len(classes)], summing to 1."""
+    if class_weight == "balanced":
+        counts = np.bincount(classes)
+        return 1.0 / counts[classes] / (counts > 0).sum()
+    return np.full(len(classes), 1.0 / len(classes))

@@ -1,0 +1,172 @@
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from conftest import make_folder, make_image
+
+from retrainlab.backbones import registry
+from retrainlab.bottlenecks import caching
+from retrainlab.errors import RetrainLabError
+from retrainlab.images import scanning
+from retrainlab.images.decoding import read_pixels
+
+
+@pytest.fixture
+def fresh(module, backbone, tmp_path):
+    """The tiny backbone with a cache of its own, converted already."""
+    root = tmp_path / "cache"
+    shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
+    return registry.resolve(str(module), root)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_folder(tmp_path / "images", {"a": 12, "b": 12}, ("png",))
+
+
+def run(fresh, folder, **options):
+    cache = caching.open_cache(fresh)
+    table = scanning.scan(folder)
+    return cache, table, caching.extract(fresh, cache, folder, table, **options)
+
+
+def test_what_is_cached_is_what_the_backbone_says(fresh, folder):
+    cache, table, done = run(fresh, folder)
+    assert (done.cached, done.computed, done.problems) == (0, 24, {})
+    features, known = caching.load(cache, table)
+    assert known["path"].tolist() == table["path"].tolist()
+    for row in (0, 7, 23):
+        pixels = read_pixels(folder / known["path"][row], fresh.image_size)
+        assert np.array_equal(features[row], fresh.bottlenecks(pixels[None])[0])
+
+
+def test_nothing_is_computed_twice_and_that_is_said(fresh, folder):
+    run(fresh, folder)
+    (folder / "a").rename(folder / "renamed")
+    shutil.copy(folder / "b" / "image 000.png", folder / "renamed" / "copy.png")
+    cache, table, done = run(fresh, folder)
+    assert (done.cached, done.computed) == (24, 0)
+    assert str(done) == "24 images: 24 bottlenecks from the cache, none computed."
+    assert len(caching.load(cache, table)[1]) == 25
+
+
+def test_an_edited_file_is_computed_anew(fresh, folder):
+    run(fresh, folder)
+    make_image(999).save(folder / "a" / "image 000.png")
+    _, _, done = run(fresh, folder)
+    assert (done.cached, done.computed) == (23, 1)
+
+
+def test_a_damaged_part_is_set_aside_and_computed_again(fresh, folder):
+    run(fresh, folder)
+    (part,) = fresh.folder.glob("*.arrow")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    _, _, done = run(fresh, folder)
+    assert (done.computed, done.damaged) == (24, 1)
+    assert "1 damaged part set aside" in str(done)
+    assert list(fresh.folder.glob("*.damaged"))
+    _, _, again = run(fresh, folder)
+    assert (again.computed, again.damaged) == (0, 0)
+
+
+def test_a_cut_off_part_is_no_obstacle(fresh, folder):
+    run(fresh, folder)
+    (part,) = fresh.folder.glob("*.arrow")
+    part.write_bytes(part.read_bytes()[:100])
+    assert run(fresh, folder)[2].computed == 24
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_interrupted_work_is_kept(fresh, folder, error, monkeypatch):
+    count, real = iter(range(1000)), caching.read_pixels
+
+    def interrupted(*arguments):
+        if next(count) == 15:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(caching, "read_pixels", interrupted)
+    with pytest.raises(error):
+        run(fresh, folder, threads=1)
+    monkeypatch.undo()
+    _, _, done = run(fresh, folder)
+    assert done.cached >= 15 and done.cached + done.computed == 24
+
+
+def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
+    table = scanning.scan(folder)
+    (folder / "a" / "image 003.png").unlink()
+    cache = caching.open_cache(fresh)
+    done = caching.extract(fresh, cache, folder, table)
+    assert (
+        done.problems == {"a/image 003.png": "the file cannot be read any more: No such file or directory"}
+        and done.computed == 23
+    )
+    assert len(caching.load(cache, table)[1]) == 23
+
+
+def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
+    table = scanning.scan(folder)
+    make_image(999).save(folder / "a" / "image 003.png")
+    cache = caching.open_cache(fresh)
+    done = caching.extract(fresh, cache, folder, table)
+    assert list(done.problems) == ["a/image 003.png"] and "has changed" in done.problems["a/image 003.png"]
+    assert run(fresh, folder)[2].computed == 1
+
+
+def test_two_at_once_fill_one_cache(fresh, folder):
+    failures = []
+
+    def work():
+        try:
+            run(fresh, folder)
+        except BaseException as error:
+            failures.append(error)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    [worker.start() for worker in workers]
+    [worker.join() for worker in workers]
+    cache, table, done = run(fresh, folder)
+    assert not failures and done.computed == 0 and len(caching.load(cache, table)[0]) == 24
+
+
+def test_a_full_disk_ends_in_a_sentence(fresh, folder, monkeypatch):
+    from pathlib import Path
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RetrainLabError, match="No space left on device"):
+        run(fresh, folder)
+
+
+def test_the_order_of_rows_follows_the_table(fresh, folder):
+    cache, table, _ = run(fresh, folder)
+    shuffled = table.sample(frac=1, random_state=0)
+    features, known = caching.load(cache, shuffled)
+    straight = caching.load(cache, table)[0]
+    assert known["path"].tolist() == shuffled["path"].tolist()
+    assert np.array_equal(features, straight[shuffled.index])
+
+
+def test_the_audit_counts(fresh, folder):
+    cache, table, _ = run(fresh, folder)
+    facts = caching.audit(cache, table)["value"]
+    assert facts["images with a bottleneck"] == "24" and facts["numbers a bottleneck"] == "24"
+    assert facts["values that are not finite"] == "0"
+    empty = caching.audit(cache, table.iloc[:0])["value"]
+    assert empty["images with a bottleneck"] == "0"
+
+
+def test_principal_components_known_answer():
+    random = np.random.default_rng(0)
+    features = random.normal(0, [[10, 3, 0.1]], (500, 3)).astype(np.float32)
+    points, share = caching.principal_components(features)
+    assert abs(np.corrcoef(points[:, 0], features[:, 0])[0, 1]) > 0.99
+    assert points.std(axis=0) == pytest.approx([10, 3], rel=0.1) and share > 0.99
+    same, share = caching.principal_components(np.ones((5, 3), np.float32))
+    assert (same == 0).all() and share == 0

@@ -1,0 +1,316 @@
+"""A sweep's figures are those of the same settings alone; its runs are light, and it writes over no others."""
+
+import json
+import re
+import shlex
+
+import pandas as pd
+import pytest
+from conftest import save_module
+
+from retrainlab.bottlenecks import caching
+from retrainlab.cli import grids, sweeps, swept
+from retrainlab.errors import RetrainLabError
+from retrainlab.evaluation import scores
+from retrainlab.images import scanning
+from retrainlab.images.distortions import Distortion
+from retrainlab.pages import reports
+from retrainlab.runs import run_folder, summaries
+from retrainlab.training import heads, trainer
+
+KNOWN = reports.all_parameters()
+DEFAULTS = {name: entry["default"] for name, entry in KNOWN.items()}
+GRID = {"learning_rate": [0.01, 0.1], "weight_decay": [0.0, 0.1]}
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def given(photos, module, bottleneck_dir):
+    return {"image_dir": str(photos), "tfhub_module": str(module), "bottleneck_dir": str(bottleneck_dir),
+            "how_many_training_steps": STEPS, "testing_percentage": 20.0, "validation_percentage": 20.0}  # fmt: skip
+
+
+@pytest.fixture
+def sweep(given, tmp_path):
+    """Sweep into a folder of the test's own; returns (what was found, what was said)."""
+
+    def call(grid, run="s", **more):
+        said = []
+        found = sweeps.sweep(run, given | {"reports_dir": str(tmp_path)} | more, grid, DEFAULTS, said.append)
+        return found, said
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def done(given, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    found = sweeps.sweep("s", given | {"reports_dir": str(folder)}, GRID, DEFAULTS, lambda line: None)
+    return found, folder
+
+
+@pytest.fixture(scope="module")
+def data(photos, backbone):
+    table = scanning.load(photos, 20, 20)
+    cache = caching.open_cache(backbone)
+    caching.extract(backbone, cache, photos, table)
+    features, known = caching.load(cache, table)
+    return table, cache, features, known
+
+
+# --------------------------------------------------------------------------------------------- known answers
+
+
+def test_a_combination_is_what_the_same_settings_are_alone(done, data):
+    found, folder = done
+    _, _, features, known = data
+    assert list(found.table.index) == ["s-01", "s-02", "s-03", "s-04"] and found.problems == []
+    for name, rate, decay in zip(found.table.index, [0.01, 0.01, 0.1, 0.1], [0.0, 0.1] * 2, strict=True):
+        assert found.table.loc[name, ["learning_rate", "weight_decay"]].tolist() == [rate, decay]
+        settings = heads.HeadSettings(STEPS, rate, weight_decay=decay)
+        (head,), history = trainer.train(features, known["label"], known["split"], [settings], 50)
+        written = run_folder.Run(folder / name).read_table("history")
+        pd.testing.assert_frame_equal(written, history.drop(columns="member"), atol=1e-4)
+        alone = scores.summarise(scores.predictions(known, head.logits(features), head.labels), head.labels)
+        figure = run_folder.Run(folder / name).metrics()["validation"]
+        assert figure["n"] == alone["validation"]["n"] > 0
+        assert figure["accuracy"] == alone["validation"]["accuracy"] == found.table.loc[name, "validation"]
+        assert figure["interval"] == pytest.approx(alone["validation"]["interval"])
+        assert found.table.loc[name, "train"] == alone["train"]["accuracy"]
+
+
+def test_the_lowest_validation_cross_entropy_is_chosen(done):
+    found, folder = done
+    last = {name: run_folder.Run(folder / name).read_table("history").iloc[-1] for name in found.table.index}
+    figures = {name: row["cross_entropy"] for name, row in last.items()}
+    assert found.table["cross_entropy"].to_dict() == pytest.approx(figures)  # before temperature scaling
+    assert len(set(figures.values())) == 4
+    assert found.chosen == min(figures, key=figures.get)
+    assert run_folder.Run(folder / "s").info()["sweep"]["chosen"] == found.chosen
+
+
+def test_where_decay_is_not_varied_validation_chooses_it_for_each(done, sweep):
+    every, folder = done
+    found, _ = sweep({"learning_rate": [0.01, 0.1]}, weight_decay=[0.0, 0.1])
+    for row in found.table.itertuples():
+        mine = every.table[every.table["learning_rate"] == row.learning_rate]
+        last = {name: run_folder.Run(folder / name).read_table("history").iloc[-1] for name in mine.index}
+        assert {figure["split"] for figure in last.values()} == {"validation"}
+        best = min(last, key=lambda name: last[name]["cross_entropy"])  # before temperature scaling, as 03_retrain does
+        assert row.weight_decay == mine.loc[best, "weight_decay"]
+        assert row.cross_entropy == pytest.approx(mine.loc[best, "cross_entropy"], abs=1e-4)
+
+
+def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
+    _, cache, features, known = data
+    other = str(save_module(tmp_path / "modules" / "other", dim=8, seed=1))
+    grid = {"tfhub_module": [str(module), other], "flip_left_right": [False, True]}
+    found, said = sweep(grid, distortion_variants=2, weight_decay=[0.01])
+    assert [line.split(":")[0] for line in said if "distorted images" in line] == [str(module), other]
+    assert len(set(found.table["n"])) == 1 and found.table["train"].notna().all()
+    written = [run_folder.Run(tmp_path / name) for name in found.table.index]
+    assert [run.metrics()["backbone"] for run in written] == [str(module)] * 2 + [other] * 2
+    assert len({run.info()["backbone"]["digest"] for run in written}) == 2
+
+    cache.refresh()  # the sweep has added variants
+    learn_features, learn = caching.with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
+    settings = heads.HeadSettings(STEPS, weight_decay=0.01)
+    _, history = trainer.train(learn_features, learn["label"], learn["split"], [settings], 50)
+    pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------- light runs
+
+
+def test_light_runs_are_read_back(done, data):
+    found, folder = done
+    table, *_ = data
+    for name in found.table.index:
+        run = run_folder.Run(folder / name)
+        assert {path.name for path in run.folder.iterdir()} == {
+            "run.json", "metrics.json", "images.parquet", "history.parquet", "predictions.parquet", "logs",
+        }  # fmt: skip
+        predicted = run.read_table("predictions")
+        expected = table[table["split"] != "test"].sort_values("path")
+        assert predicted.sort_values("path")["path"].tolist() == expected["path"].tolist()
+        assert set(predicted["split"]) == {"train", "validation"}
+        metrics, info = run.metrics(), run.info()
+        again = scores.summarise(predicted, metrics["labels"])
+        assert again == {split: metrics[split] for split in again} and metrics["test"]["n"] == 0
+        assert metrics["steps"] == STEPS and metrics["temperature"] > 0
+        assert info["sweep"] == {"name": "s"} and info["backbone"]["milliseconds"] > 0
+        assert info["settings"]["learning_rate"] == found.table.loc[name, "learning_rate"]
+        assert info["dataset"]["digest"] == scanning.digest(table) == scanning.digest(run.read_table("images"))
+    listed = run_folder.list_runs(folder)
+    assert sorted(listed.index) == list(found.table.index) and listed["test"].isna().all()
+
+
+def test_tensorboard_can_compare_them(done):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+    from tensorboard.util import tensor_util
+
+    found, folder = done
+    for name in found.table.index:
+        events = EventAccumulator(str(folder / name / "logs"), {"tensors": 0}).Reload()
+        started = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
+        hparams = plugin_data_pb2.HParamsPluginData.FromString(started).session_start_info.hparams
+        assert hparams["learning_rate"].number_value == found.table.loc[name, "learning_rate"]
+        assert hparams["weight_decay"].number_value == found.table.loc[name, "weight_decay"]
+        (event,) = events.Tensors("results/validation_accuracy")
+        value = float(tensor_util.make_ndarray(event.tensor_proto))
+        assert (event.step, value) == (STEPS, pytest.approx(found.table.loc[name, "validation"]))
+        assert set(summaries.RESULTS) - set(events.Tags()["tensors"]) == {"results/test_accuracy"}
+
+
+def test_the_index_lists_light_runs_and_the_sweeps_page(done):
+    found, folder = done
+    (folder / "s" / "06_compare.html").touch()
+    text = reports.write_index(folder).read_text()
+    assert all(f">{name}<" in text for name in found.table.index)
+    assert "0 runs, 1 sweep<" in text and "s: a sweep of 4 settings" in text
+    assert '<a href="s/06_compare.html">Compare</a>' in text
+
+
+def test_the_printed_command_gives_the_parameters_of_the_chosen_run(done):
+    found, folder = done
+    program, verb, flag, name, *rest = shlex.split(found.command)
+    assert (program, verb, flag, name) == ("retrainlab", "report", "--run", found.chosen)
+    assert rest[::3] == ["-p"] * (len(rest) // 3)
+    read = reports.read_parameters(list(zip(rest[1::3], rest[2::3], strict=True)), KNOWN)
+    info = run_folder.Run(folder / found.chosen).info()
+    assert reports.check_parameters(read, KNOWN) | {"run": name} == info["parameters"]
+    named = {name: info["parameters"].get(name, DEFAULTS[name]) for name in info["settings"]}
+    assert named == info["settings"] | {"weight_decay": [info["settings"]["weight_decay"]]}
+
+
+def test_a_sweep_again_computes_no_bottleneck_and_replaces_its_runs(sweep, tmp_path):
+    sweep({"learning_rate": [0.01, 0.1, 0.2]}, weight_decay=[0.0], label_smoothing=0.1)
+    found, said = sweep({"learning_rate": [0.1, 0.2]}, weight_decay=[0.0])
+    assert any("none computed" in line for line in said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s-01", "s-02"]
+    info = run_folder.Run(tmp_path / "s-01").info()
+    assert info["parameters"]["learning_rate"] == 0.1 and "label_smoothing" not in info["parameters"]
+    assert len(list((tmp_path / "s-01" / "logs").glob("events*"))) == 1
+    assert run_folder.Run(tmp_path / "s").info()["sweep"]["runs"] == ["s-01", "s-02"] == list(found.table.index)
+
+
+@pytest.mark.parametrize("taken", ["s", "s-02"])
+def test_other_runs_are_never_written_over(sweep, tmp_path, taken):
+    run = run_folder.open_run(tmp_path, taken)
+    run.write_metrics({"labels": ["a"]})
+    with pytest.raises(RetrainLabError, match=f"There is a run '{taken}' already.* another --run"):
+        sweep({"learning_rate": [0.01, 0.1]})
+    assert [path.name for path in tmp_path.iterdir()] == [taken] and run.metrics() == {"labels": ["a"]}
+
+
+@pytest.mark.parametrize("added", ["model", "03_retrain.ipynb", "labels.csv", "test figures"])
+def test_a_light_run_with_more_in_it_is_no_light_run(sweep, tmp_path, added):
+    run = run_folder.open_run(tmp_path, "s-07")
+    run.record(sweep={"name": "s"})
+    run.write_metrics({"test": {"n": 10 if added == "test figures" else 0}})
+    if added != "test figures":
+        (run.folder / added).touch()
+    points = grids.points("s", {"seed": range(9)}, DEFAULTS)
+    with pytest.raises(RetrainLabError, match="There is a run 's-07' already"):
+        sweeps._keep_others(str(tmp_path), "s", points)
+    assert sweeps._keep_others(str(tmp_path), "s", points[:5]) == set()  # nor is it cleared away
+    if added != "test figures":
+        (run.folder / added).unlink()
+        assert sweeps._keep_others(str(tmp_path), "s", points) == {"s-07"}
+
+
+# --------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_what_diverges_is_said_and_the_others_are_kept(sweep, tmp_path):
+    """A penalty of 1e9 at any of these rates grows the weights a millionfold a step."""
+    found, _ = sweep({"learning_rate": [0.01, 0.02], "weight_decay": [0.0, 1e9]}, label_smoothing=0.1)
+    assert list(found.table.index) == ["s-01", "s-03"] and len(found.problems) == 2
+    assert found.problems[0].startswith("learning_rate 0.01, weight_decay 1e+09: Training diverged")
+    assert not (tmp_path / "s-02").exists() and found.chosen in found.table.index
+    assert any(line.startswith("Left out: learning_rate 0.01, weight_decay") for line in swept.describe(found))
+
+
+def test_a_decay_that_diverges_is_not_in_the_full_run(sweep, tmp_path):
+    found, _ = sweep({"learning_rate": [0.01, 0.02]}, weight_decay=[0.0, 0.1, 1e9])
+    assert len(found.table) == 2
+    assert found.problems[0] == "learning_rate 0.01 with weight_decay 1e+09: diverged"
+    assert run_folder.Run(tmp_path / "s-01").info()["parameters"]["weight_decay"] == [0.0, 0.1]
+    assert "-p weight_decay '[0.0, 0.1]'" in found.command
+
+
+def test_nothing_is_left_where_all_diverge(sweep, tmp_path):
+    with pytest.raises(RetrainLabError, match=r"None of these 2 settings could be trained\. weight_decay .* diverged"):
+        sweep({"weight_decay": [1e9, 1e10]})
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_without_validation_images_nothing_is_chosen(sweep):
+    found, _ = sweep({"learning_rate": [0.01, 0.1]}, validation_percentage=0.0, weight_decay=[0.0])
+    assert found.chosen is None and found.command == "" and found.table["train"].notna().all()
+    lines = swept.describe(found)
+    assert lines[-1].startswith("There are no validation images, so none") and not any("nan" in line for line in lines)
+    assert found.compared == ["s-01", "s-02"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "said"),
+    [
+        ({}, {}, "There is nothing to try"),
+        ({"learning_rate": [0.1, 0.1]}, {}, "There is nothing to try"),
+        ({"image_dir": ["a", "b"]}, {}, "image_dir cannot be varied. Expected one of class_weight"),
+        ({"learning_rate": []}, {}, "learning_rate has no values"),
+        ({"learning_rate": [0.1, -1.0]}, {}, "learning_rate is -1.0. Expected a number above 0."),
+        ({"weight_decay": [["0"], ["much"]]}, {}, "weight_decay is ['much']. Expected a number from 0 up"),
+        ({"seed": [1, 2]}, {"weight_decay": []}, "weight_decay is []"),
+        ({"optimizer": ["sgd", "adm"]}, {}, "optimizer is 'adm'. Expected adam or sgd."),
+        ({"random_crop": [0, -1]}, {}, "random_crop is -1"),
+        ({"flip_left_right": [False, True]}, {"distortion_variants": 0}, "distortion_variants reaches 0"),
+        ({"seed": range(300)}, {}, "300 settings, each with 7 values of weight_decay to choose from: 2,100 heads"),
+        ({"seed": range(50), "dropout": [i / 50 for i in range(50)]}, {"weight_decay": [0.0]}, "2,500 heads to train"),
+        ({"tfhub_module": ["efficientnet_lite7", "efficientnet_lite8"]}, {}, "No backbone 'efficientnet_lite7'"),
+        ({"seed": [0, 1]}, {"start_from": "nobody"}, "There is no run 'nobody' under"),
+        ({"seed": [0, 1]}, {"testing_percentage": 90.0}, "leave no training image"),
+        ({"seed": [0, 1]}, {"image_dir": "nowhere/at all"}, "does not exist"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(sweep, tmp_path, grid, more, said):
+    with pytest.raises(RetrainLabError) as error:
+        sweep(grid, **more)
+    assert said in str(error.value)
+    assert not list(tmp_path.glob("s-*"))
+
+
+# --------------------------------------------------------------------------------------------- words
+
+
+def test_a_sweep_in_words(done):
+    found, _ = done
+    lines = swept.describe(found)
+    names = ["run", "learning_rate", "weight_decay", "train", "validation [95% interval]", "cross-entropy"]
+    assert re.split("  +", lines[0]) == names
+    best = found.table.sort_values("cross_entropy")
+    assert [line.split()[0] for line in lines[1:5]] == list(best.index) and lines[1].startswith(found.chosen)
+    row = best.iloc[0]
+    assert f"{row['validation']:.1%} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in lines[1]
+    assert len({len(line) for line in lines[:5]}) == 1  # it lines up
+    assert f"Chosen: {found.chosen} (learning_rate" in lines[6] and f"on {int(row['n'])} validation images" in lines[6]
+    assert lines[-1].strip() == found.command
+
+
+def test_a_large_table_is_cut_and_the_best_are_compared():
+    numbers = pd.Series(range(300))
+    table = pd.DataFrame({"seed": numbers, "weight_decay": 0.0, "n": 9, "validation": 0.5, "low": 0.4, "high": 0.6,
+                          "cross_entropy": 1000.0 - numbers, "train": 0.5})  # fmt: skip
+    table.index = pd.Index([f"s-{number:03}" for number in range(1, 301)], name="run")
+    found = swept.Swept(table, "s-300", "retrainlab report", [f"seed {number}: diverged" for number in range(7)])
+    lines = swept.describe(found)
+    assert lines[1].startswith("s-300") and "... and 260 more." in lines
+    assert "Left out as well: 2 more." in lines and len(lines) < 60
+    assert found.compared == list(table.index[100:])
+
+
+def test_what_is_recorded_can_be_written_as_json(done):
+    info = json.loads((done[1] / "s" / "run.json").read_text())
+    assert info["sweep"]["grid"] == GRID

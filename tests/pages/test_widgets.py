@@ -1,0 +1,115 @@
+import ipywidgets
+import pandas as pd
+import pytest
+from conftest import make_folder
+
+from retrainlab.images import relabeling
+from retrainlab.pages import widgets
+
+
+@pytest.fixture
+def review(tmp_path):
+    folder = make_folder(tmp_path / "images", {"ant": 2, "bee": 1})
+    (folder / "bee" / "broken.jpg").write_bytes(b"no image")
+    paths = [f"ant/{file.name}" for file in sorted((folder / "ant").iterdir())] + ["bee/broken.jpg"]
+    table = pd.DataFrame({"path": paths, "label": ["ant", "ant", "bee"], "suggested": ["bee", "bee", "<wasp>"],
+                          "sha256": ["one", "two", "three"]})  # fmt: skip
+    return lambda **changed: (
+        widgets.review_suspects(table.assign(**changed), folder, tmp_path, ["bee", "<wasp>"]),
+        paths,
+        lambda: relabeling.read(tmp_path).set_index("path")["decided"].to_dict(),
+    )
+
+
+def every(widget, kind):
+    found = [widget] if isinstance(widget, kind) else []
+    return found + [inner for child in getattr(widget, "children", ()) for inner in every(child, kind)]
+
+
+def press(widget, name):
+    (button,) = (b for b in every(widget, ipywidgets.Button) if b.description.startswith(name))
+    assert not button.disabled
+    button.click()
+
+
+def text(widget) -> str:
+    return " ".join(part.value for part in every(widget, ipywidgets.HTML))
+
+
+def test_each_click_is_written_at_once_and_shows_the_next(review):
+    widget, paths, decided = review()
+    assert "1 of 3" in text(widget) and paths[0] in text(widget)
+    assert bytes(every(widget, ipywidgets.Image)[0].value).startswith(b"\x89PNG")
+    press(widget, "Change to 'bee'")
+    assert decided() == {paths[0]: "bee"} and "2 of 3" in text(widget)
+    press(widget, "Keep 'ant'")
+    assert decided() == {paths[0]: "bee", paths[1]: "ant"} and "3 of 3" in text(widget)
+    assert not every(widget, ipywidgets.Image) and "The picture cannot be shown: not an image" in text(widget)
+    assert "&lt;wasp&gt;" in text(widget) and "<wasp>" not in text(widget)
+    press(widget, "Leave it out")
+    assert decided()[paths[2]] == ""
+    assert "All 3 are reviewed: 1 keep their label, 2 do not." in text(widget)
+    assert all(button.disabled == (button.description != "Back") for button in every(widget, ipywidgets.Button))
+
+
+def test_another_label_can_be_picked_and_a_decision_be_changed(review):
+    widget, paths, decided = review()
+    every(widget, ipywidgets.Dropdown)[0].value = "<wasp>"
+    press(widget, "Use this label")
+    assert decided() == {paths[0]: "<wasp>"}
+    press(widget, "Back")
+    assert "1 of 3" in text(widget) and "decided: <b>&lt;wasp&gt;</b>" in text(widget)
+    press(widget, "Keep 'ant'")
+    assert decided() == {paths[0]: "ant"}
+
+
+def test_a_review_goes_on_where_it_was_left(review):
+    widget, _, _ = review()
+    press(widget, "Leave it out")
+    again, paths, _ = review()
+    assert "2 of 3" in text(again) and paths[1] in text(again)
+
+
+def test_an_image_that_is_another_by_now_is_reviewed_again(review):
+    widget, _, _ = review()
+    press(widget, "Leave it out")
+    again, _, decided = review(sha256=["changed", "two", "three"])
+    assert "1 of 3" in text(again) and "decided:" not in text(again)
+    press(again, "Change to 'bee'")
+    assert list(decided().values()) == ["bee"]
+
+
+def test_a_second_review_keeps_what_was_decided_or_goes_back_to_the_folders_label(review, tmp_path):
+    """By then the images table has the labels that were decided: copies must still follow."""
+    images = pd.DataFrame({"sha256": ["one", "two", "three", "one", "two"], "split": "train", "problem": None,
+                           "label": ["ant", "ant", "bee", "ant", "ant"]})  # fmt: skip
+    widget, paths, _ = review()
+    images["path"] = [*paths, "ant/copy of one.jpg", "ant/copy of two.jpg"]
+    for _ in range(2):
+        press(widget, "Change to 'bee'")
+    again, _, _ = review(label=["bee", "bee", "bee"], suggested=["<wasp>"] * 3)
+    for _ in range(2):
+        press(again, "Back")
+    assert "labelled <b>bee</b> by a decision (<b>ant</b> by its folder)" in text(again)
+    press(again, "Keep 'bee'")
+    every(again, ipywidgets.Dropdown)[0].value = "ant"
+    press(again, "Use this label")
+    assert "by its folder" not in text(again)
+    decisions = relabeling.read(tmp_path)
+    assert decisions[["label", "decided"]].to_numpy().tolist() == [["ant", "bee"], ["ant", "ant"]]
+    assert relabeling.apply(images, decisions)["label"].tolist() == ["bee", "ant", "bee", "bee", "ant"]
+
+
+def test_a_decision_that_cannot_be_written_is_said_and_not_passed_over(review, tmp_path):
+    widget, _, _ = review()
+    (tmp_path / "labels.csv").write_text("foreign\n")
+    press(widget, "Leave it out")
+    assert "has the columns foreign" in text(widget)
+    (tmp_path / "labels.csv").unlink()
+    press(widget, "Leave it out")
+    assert "2 of 3" in text(widget)
+
+
+def test_no_suspects(tmp_path):
+    widget = widgets.review_suspects(pd.DataFrame(columns=["path", "label", "suggested"]), tmp_path, tmp_path, [])
+    assert "nothing to review" in text(widget)

@@ -1,0 +1,161 @@
+import json
+
+import pandas as pd
+import pytest
+
+from retrainlab import project
+from retrainlab.errors import RetrainLabError
+from retrainlab.runs import run_folder
+
+SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
+NONE = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
+METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "train": SPLIT, "validation": SPLIT, "test": NONE,
+           "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
+
+
+def test_a_run_folder_keeps_what_it_is_given(tmp_path):
+    run = run_folder.open_run(tmp_path, "my run-1.0")
+    table = pd.DataFrame({"step": [1, 2], "label": ["猫", "a\tb"]})
+    run.write_table("history", table)
+    pd.testing.assert_frame_equal(run.read_table("history"), table)
+    run.record(dataset={"image_dir": "x"})
+    run.record(dataset={"digest": "y"}, seconds={"scan": 1})
+    info = run_folder.open_run(tmp_path, "my run-1.0").info()
+    assert info["dataset"] == {"image_dir": "x", "digest": "y"}
+    assert info["versions"]["tensorflow"] and info["run"] == "my run-1.0"
+    with run.stage("retrain"):
+        pass
+    assert set(run.info()["seconds"]) == {"scan", "retrain"}
+    assert not [file for file in run.folder.iterdir() if file.name.startswith(".")]
+
+
+def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    run.write_metrics(METRICS)
+    run.add_metrics(overfitting={"verdict": "fits"})
+    assert run.metrics()["overfitting"] == {"verdict": "fits"} and run.metrics()["train"] == SPLIT
+    run.write_metrics(METRICS)
+    assert "overfitting" not in run.metrics()
+
+
+def test_figures_belong_to_the_recorded_images(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
+    run.begin(table, tmp_path / "photos", "digest")
+    for name in ("history", "predictions"):
+        run.write_table(name, table)
+    run.record(settings={"seed": 5}, learnt_from={"start_from": ""}, seconds={"scan": 1})
+    run.write_metrics(METRICS)
+    run.begin(table, tmp_path / "moved", "digest")  # the same images
+    assert run.metrics() == METRICS and run.info()["settings"] == {"seed": 5}
+    assert {"image_dir": str(tmp_path / "moved"), "digest": "digest"}.items() <= run.info()["dataset"].items()
+    other = table.assign(path="b")
+    run.begin(other, tmp_path / "moved", "another")
+    assert run.metrics() == {} and run_folder.list_runs(tmp_path).empty
+    assert not {"settings", "learnt_from", "trained"} & set(run.info()) and run.info()["seconds"] == {"scan": 1}
+    pd.testing.assert_frame_equal(run.read_table("images"), other)
+    with pytest.raises(RetrainLabError, match=r"no history.parquet yet"):
+        run.read_table("history")
+    pd.testing.assert_frame_equal(run.read_table("predictions"), table)  # `start_from` may name this run
+
+
+def test_what_is_missing_or_damaged_is_said(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    with pytest.raises(RetrainLabError, match=r"Run 'one' has no history.parquet yet. Run 03_retrain first"):
+        run.read_table("history")
+    (run.folder / "history.parquet").write_text("no table")
+    with pytest.raises(RetrainLabError, match=r"history.parquet is damaged"):
+        run.read_table("history")
+    (run.folder / "metrics.json").write_text("{")
+    with pytest.raises(RetrainLabError, match=r"metrics.json is damaged"):
+        run.metrics()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a\nb"])
+def test_names_that_cannot_be_folders(tmp_path, name):
+    with pytest.raises(RetrainLabError, match="cannot be a folder's"):
+        run_folder.open_run(tmp_path, name)
+
+
+def test_a_reports_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RetrainLabError, match="cannot be written"):
+        run_folder.open_run(tmp_path / "file", "one")
+
+
+def test_known_images_are_those_of_the_same_folder(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    assert run.known_images(tmp_path) is None
+    table = pd.DataFrame({"path": ["a"]})
+    run.write_table("images", table)
+    run.record(dataset={"image_dir": str(tmp_path)})
+    pd.testing.assert_frame_equal(run.known_images(tmp_path), table)
+    assert run.known_images(tmp_path / "other") is None
+
+
+def test_a_run_never_uses_the_image_folder_as_its_own(tmp_path):
+    run = run_folder.open_run(tmp_path, "photos")
+    with pytest.raises(RetrainLabError, match="is the image folder itself"):
+        run.known_images(tmp_path / "photos")
+
+
+def test_the_list_of_runs_passes_over_what_it_cannot_read(tmp_path):
+    assert run_folder.list_runs(tmp_path / "none").empty
+    for name in ("one", "two", "broken", "foreign"):
+        run_folder.open_run(tmp_path, name).write_metrics(METRICS)
+    (tmp_path / "broken" / "metrics.json").write_text("{")
+    (tmp_path / "foreign" / "metrics.json").write_text(json.dumps({"loss": 1}))
+    table = run_folder.list_runs(tmp_path)
+    assert sorted(table.index) == ["one", "two"]
+    row = table.loc["one"]
+    assert (row["validation"], row["validation low"], row["validation n"]) == (0.8, 0.5, 10)
+    assert pd.isna(row["test"]) and row["test n"] == 0
+
+
+def test_relative_paths_count_from_the_project_wherever_a_notebook_runs(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
+    for here in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(here)
+        assert project.place("reports") == tmp_path / "reports"
+        assert project.place("/absolute").as_posix() == "/absolute"
+
+
+def test_some_images_are_test_images(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a", "b", "c"], "split": ["train", "test", "test"], "problem": [None, None, "bad"]})
+    run.write_table("images", table)
+    run.record(dataset={"image_dir": "/images"})
+    assert [path.as_posix() for path in run_folder.some_images(run)] == ["/images/b"]
+
+
+def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
+    (tmp_path / "modules" / "net").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert project.module("modules/net") == str(tmp_path / "modules" / "net")
+    assert project.module("efficientnet_lite0") == "efficientnet_lite0"
+
+
+def test_figures_belong_to_the_recorded_labels(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a", "b"], "label": ["x", "y"], "problem": [None, None]})
+    run.begin(table, tmp_path, "digest")
+    run.write_metrics(METRICS)
+    unread = pd.DataFrame({"path": ["c"], "label": ["y"], "problem": ["the file is empty"]})
+    run.begin(pd.concat([unread, table]), tmp_path, "digest")  # one more that takes no part
+    assert run.metrics() == METRICS
+    run.begin(table.assign(label="x"), tmp_path, "digest")
+    assert run.metrics() == {}
+
+
+def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    run.write_table("images", pd.DataFrame({"path": ["a", "b"], "sha256": ["1", "2"]}))
+    run.write_table("predictions", pd.DataFrame({"path": ["a", "b"], "split": ["train", "test"]}))
+    assert run.learnt() == {"1"}  # an export of an earlier version
+    run.model.mkdir()
+    (run.model / "learnt.txt").write_text("1\n3\n")
+    run.write_table("images", pd.DataFrame({"path": ["renamed"], "sha256": ["1"]}))
+    assert run.learnt() == {"1", "3"}

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from retrainlab.errors import RetrainLabError
+from retrainlab.runs import run_folder, summaries
+from retrainlab.training import heads, trainer
+
+
+@pytest.fixture
+def logs(trained, tmp_path):
+    def train(seed):
+        settings = heads.HeadSettings(200, seed=seed)
+        with summaries.TrainingLogs(run_folder.Run(tmp_path).new_logs(), 200) as watch:
+            table = trained["table"]
+            return trainer.train(trained["features"], table["label"], table["split"], [settings], 50, watch)
+
+    train(1)
+    train(0)  # the same run again
+    return tmp_path / "logs"
+
+
+def read(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), {"scalars": 0, "histograms": 0, "tensors": 0})
+    return events.Reload()
+
+
+def values(events, tag):
+    from tensorboard.util import tensor_util
+
+    return [(event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+
+
+def test_scalars_of_both_splits_are_the_history(logs, trained):
+    table = trained["table"]
+    _, history = trainer.train(trained["features"], table["label"], table["split"], [heads.HeadSettings(200)], 50)
+    for split in ("train", "validation"):
+        events = read(logs / split)
+        mine = history[history["split"] == split]
+        for quantity in ("accuracy", "cross_entropy"):
+            expected = list(zip(mine["step"], mine[quantity], strict=True))
+            assert np.array(values(events, quantity)) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+def test_weights_and_biases_are_described_under_retrain_pys_names(logs):
+    tags = set(read(logs / "train").Tags()["tensors"])
+    for name in ("weights", "biases"):
+        for statistic in ("mean", "stddev", "max", "min", "histogram"):
+            assert f"final_retrain_ops/{name}/summaries/{statistic}" in tags
+    for split in ("train", "validation"):
+        tags = set(read(logs / split).Tags()["tensors"])
+        assert {"final_retrain_ops/Wx_plus_b/pre_activations", "activations"} <= tags
+
+
+def test_histograms_hold_every_value_once(logs, trained):
+    from tensorboard.util import tensor_util
+
+    events = read(logs / "train").Tensors("final_retrain_ops/weights/summaries/histogram")
+    assert 5 <= len(events) <= 12
+    buckets = tensor_util.make_ndarray(events[-1].tensor_proto)  # left, right, count
+    assert buckets[:, 2].sum() == trained["head"].kernel.size
+
+
+def test_a_run_again_replaces_its_logs(logs):
+    assert all(len(list((logs / split).glob("events*"))) == 1 for split in ("train", "validation"))
+
+
+def test_logs_that_cannot_be_written_name_the_folder_and_no_parameter(tmp_path):
+    (tmp_path / "logs").touch()
+    with pytest.raises(RetrainLabError, match=r"logs/train' cannot be written: .*\. Make it writable") as error:
+        summaries.TrainingLogs(tmp_path / "logs", 10)
+    assert "reports_dir" not in str(error.value)
