@@ -13,7 +13,7 @@ import pandas as pd
 
 from retrainlab.backbones import registry
 from retrainlab.backbones.runtimes import tensorflow
-from retrainlab.bottlenecks import caching
+from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import catalogue
 from retrainlab.images.decoding import read_pixels
 
@@ -31,7 +31,7 @@ def main() -> None:
         cache = caching.open_cache(backbone)
 
         def ours(rows: pd.DataFrame) -> None:
-            caching.extract(backbone, cache, folder, rows)
+            extracting.extract(backbone, cache, folder, rows)
 
         def theirs(rows: pd.DataFrame) -> None:
             for path in rows["path"]:

@@ -1,5 +1,6 @@
 """Seeded image folders and a tiny backbone: what the tests run on, with no network."""
 
+import ast
 import contextlib
 import io
 from pathlib import Path
@@ -51,10 +52,19 @@ def run_notebook(name: str, **parameters) -> str:
     with contextlib.redirect_stdout(said):
         for cell in book.cells:
             if cell.cell_type == "code":
-                exec(cell.source, space)
+                _run_cell(cell.source, space)
                 if "parameters" in cell.metadata.get("tags", []):
                     space.update(parameters)
     return said.getvalue()
+
+
+def _run_cell(source: str, space: dict) -> None:
+    """Run a cell as Jupyter does: what its last line comes to is shown, unless that ends in a semicolon."""
+    body = ast.parse(source).body
+    shown = bool(body) and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";")
+    exec(compile(ast.Module(body[:-1] if shown else body, []), "cell", "exec"), space)
+    if shown and (value := eval(compile(ast.Expression(body[-1].value), "cell", "eval"), space)) is not None:
+        print(value)
 
 
 @pytest.fixture
@@ -109,15 +119,15 @@ def backbone(module, bottleneck_dir):
 @pytest.fixture(scope="session")
 def trained(photos, backbone):
     """Features, table, predictions and head of the three-label photos."""
-    from retrainlab.bottlenecks import caching
+    from retrainlab.bottlenecks import caching, extracting, loading
     from retrainlab.evaluation import scores
     from retrainlab.images import scanning
     from retrainlab.training import heads, trainer
 
     table = scanning.load(photos, 20, 20)
     cache = caching.open_cache(backbone)
-    caching.extract(backbone, cache, photos, table)
-    features, known = caching.load(cache, table)
+    extracting.extract(backbone, cache, photos, table)
+    features, known = loading.load(cache, table)
     settings = heads.HeadSettings(how_many_training_steps=300)
     (head,), history = trainer.train(features, known["label"], known["split"], [settings])
     predicted = scores.predictions(known, head.logits(features), head.labels)

@@ -15,7 +15,7 @@ import pytest
 from retrainlab.evaluation import scores
 from retrainlab.labeling import labelers
 from retrainlab.pages import reports
-from retrainlab.runs import run_folder
+from retrainlab.runs import listing, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -185,4 +185,4 @@ def test_without_validation_or_test_images_the_chain_still_ends_well(photos, mod
     metrics = run_folder.Run(tmp_path / "all").metrics()
     assert metrics["train"]["n"] == 90 and metrics["test"]["accuracy"] is None
     assert metrics["overfitting"]["verdict"] == "fits"  # re-splits make validation images of their own
-    assert isinstance(run_folder.list_runs(tmp_path), pd.DataFrame)
+    assert isinstance(listing.list_runs(tmp_path), pd.DataFrame)

@@ -25,7 +25,7 @@ from retrainlab.analysis.overfitting import (
     mean_gap,
     written,
 )
-from retrainlab.evaluation import scores
+from retrainlab.evaluation import intervals, scores
 
 PLANTED = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "planted.py"))
 
@@ -159,9 +159,9 @@ def test_the_gap_of_a_run_has_known_values():
     metrics, predicted = run(train=(90, 100), validation=(15, 20), test=(0, 7))
     (row,) = gaps(metrics, predicted, {}, np.arange(1)).to_dict("records")
     assert (row["train"], row["validation"], row["gap"]) == pytest.approx((0.9, 0.75, 0.15))
-    assert (row["gap low"], row["gap high"]) == scores.difference_interval(90, 100, 15, 20)
-    assert (row["train low"], row["train high"]) == scores.wilson_interval(90, 100)
-    assert (row["validation low"], row["validation high"]) == scores.wilson_interval(15, 20)
+    assert (row["gap low"], row["gap high"]) == intervals.difference_interval(90, 100, 15, 20)
+    assert (row["train low"], row["train high"]) == intervals.wilson_interval(90, 100)
+    assert (row["validation low"], row["validation high"]) == intervals.wilson_interval(15, 20)
     # a wrong image costs 2 nats more than a right one: 0.25 x 2 less 0.1 x 2
     half = 1.96 * np.sqrt(4 * 0.25 * 0.75 / 19 + 4 * 0.1 * 0.9 / 99)
     assert row["cross_entropy gap"] == pytest.approx(0.3, abs=1e-6)
@@ -243,7 +243,7 @@ def test_gaps_are_written_for_people():
     metrics, predicted = run(train=(90, 100), validation=(15, 20))
     row = written(gaps(metrics, predicted, {}, np.arange(1))).loc["this run"]
     assert (row["training accuracy"], row["validation accuracy"]) == ("90.0%", "75.0%")
-    assert row["gap"] == scores.points(metrics["gap"]) and row["gap"].startswith("+15.0 points [")
+    assert row["gap"] == intervals.points(metrics["gap"]) and row["gap"].startswith("+15.0 points [")
     assert row["cross-entropy gap (nats)"] == "+0.300 [-0.107, 0.707]"
     metrics, predicted = run(train=(90, 100), validation=(1, 1))
     row = written(gaps(metrics, predicted, {}, np.arange(1))).loc["this run"]
@@ -254,7 +254,7 @@ def test_gaps_are_written_for_people():
 def test_a_gap_that_is_unknown_is_written_so(crossed):
     table = written(gaps(run(train=(1, 1))[0], None, {"re-splits": crossed}, np.zeros(120)))  # all images in one group
     assert table.loc["10 re-splits", "gap"] == "unknown, for want of images"
-    assert scores.points(change(0.1, np.nan, np.nan)) == "+10.0 points (interval unknown, for want of images)"
+    assert intervals.points(change(0.1, np.nan, np.nan)) == "+10.0 points (interval unknown, for want of images)"
 
 
 def test_the_verdict_stands_above_what_was_tried():

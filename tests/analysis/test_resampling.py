@@ -4,8 +4,8 @@ import pytest
 
 from retrainlab.analysis import resampling
 from retrainlab.errors import RetrainLabError
-from retrainlab.evaluation import scores
-from retrainlab.evaluation.scores import softmax
+from retrainlab.evaluation import intervals
+from retrainlab.evaluation.calibration import softmax
 from retrainlab.training import heads, trainer
 
 QUICK = heads.HeadSettings(how_many_training_steps=200)
@@ -163,7 +163,7 @@ def test_the_corrected_interval_has_known_values():
 
 @pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (49, 2.0096)])
 def test_students_t(freedom, t):
-    assert scores.student(freedom) == pytest.approx(t, rel=2e-3)
+    assert intervals.student(freedom) == pytest.approx(t, rel=2e-3)
 
 
 def test_the_corrected_interval_of_re_splits_holds_the_truth():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrainlab.analysis import suspects
-from retrainlab.evaluation.scores import softmax
+from retrainlab.evaluation.calibration import softmax
 from retrainlab.training import heads, trainer
 
 

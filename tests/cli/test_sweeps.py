@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from conftest import save_module
 
-from retrainlab.bottlenecks import caching
+from retrainlab.bottlenecks import caching, extracting, loading
 from retrainlab.cli import grids, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
-from retrainlab.images import scanning
+from retrainlab.images import overview, scanning
 from retrainlab.images.distortions import Distortion
 from retrainlab.pages import reports
-from retrainlab.runs import run_folder, summaries
+from retrainlab.runs import listing, run_folder, summaries
 from retrainlab.training import heads, trainer
 
 KNOWN = reports.all_parameters()
@@ -53,8 +53,8 @@ def done(given, tmp_path_factory):
 def data(photos, backbone):
     table = scanning.load(photos, 20, 20)
     cache = caching.open_cache(backbone)
-    caching.extract(backbone, cache, photos, table)
-    features, known = caching.load(cache, table)
+    extracting.extract(backbone, cache, photos, table)
+    features, known = loading.load(cache, table)
     return table, cache, features, known
 
 
@@ -113,7 +113,7 @@ def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
     assert len({run.info()["backbone"]["digest"] for run in written}) == 2
 
     cache.refresh()  # the sweep has added variants
-    learn_features, learn = caching.with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
+    learn_features, learn = loading.with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
     settings = heads.HeadSettings(STEPS, weight_decay=0.01)
     _, history = trainer.train(learn_features, learn["label"], learn["split"], [settings], 50)
     pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)
@@ -140,8 +140,8 @@ def test_light_runs_are_read_back(done, data):
         assert metrics["steps"] == STEPS and metrics["temperature"] > 0
         assert info["sweep"] == {"name": "s"} and info["backbone"]["milliseconds"] > 0
         assert info["settings"]["learning_rate"] == found.table.loc[name, "learning_rate"]
-        assert info["dataset"]["digest"] == scanning.digest(table) == scanning.digest(run.read_table("images"))
-    listed = run_folder.list_runs(folder)
+        assert info["dataset"]["digest"] == overview.digest(table) == overview.digest(run.read_table("images"))
+    listed = listing.list_runs(folder)
     assert sorted(listed.index) == list(found.table.index) and listed["test"].isna().all()
 
 

@@ -7,7 +7,7 @@ from test_pairwise import table, write_run
 
 from retrainlab.comparison import causes, pairwise
 from retrainlab.comparison.pairwise import Result
-from retrainlab.evaluation import scores
+from retrainlab.evaluation import intervals
 
 
 def result(name: str, right: np.ndarray, digest: str = "same", **settings) -> Result:
@@ -184,7 +184,7 @@ def test_on_the_same_images_all_of_a_change_is_the_classifiers():
     parts = causes.decompose(table(a), table(b))
     assert parts["total"]["accuracy"] == pytest.approx(parts["shared"]["accuracy"])
     assert parts["total"]["interval"] == pytest.approx(parts["shared"]["interval"])
-    assert parts["shared"]["interval"] == pytest.approx(scores.paired_difference(a, b)["interval"], abs=0.01)
+    assert parts["shared"]["interval"] == pytest.approx(intervals.paired_difference(a, b)["interval"], abs=0.01)
     assert [parts["other"]["accuracy"], *parts["other"]["interval"]] == pytest.approx([0, 0, 0], abs=1e-12)
 
 

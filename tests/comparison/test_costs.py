@@ -5,7 +5,7 @@ import pytest
 from test_pairwise import write_run
 
 from retrainlab.comparison import costs, pairwise
-from retrainlab.evaluation import scores
+from retrainlab.evaluation import intervals
 
 
 def test_the_cheapest_backbone_that_is_not_worse(tmp_path):
@@ -34,7 +34,7 @@ def test_a_backbone_worse_by_the_margin_seldom_gets_through():
     random, through = np.random.default_rng(0), []
     for seed in range(300):
         kinds = random.choice(4, 400, p=[0.1, 0.05, 0.05 - costs.MARGIN, 0.8 + costs.MARGIN])
-        low, _ = scores.paired_difference(kinds >= 2, kinds % 2 == 1, seed)["interval"]
+        low, _ = intervals.paired_difference(kinds >= 2, kinds % 2 == 1, seed)["interval"]
         through.append(low > -costs.MARGIN)
     print(f"worse by the margin, and taken to be not worse: {np.mean(through):.1%}")
     assert np.mean(through) <= 0.05

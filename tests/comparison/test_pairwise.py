@@ -13,7 +13,7 @@ import pytest
 
 from retrainlab.comparison import pairwise
 from retrainlab.errors import RetrainLabError
-from retrainlab.evaluation import scores
+from retrainlab.evaluation import intervals, scores
 from retrainlab.runs import run_folder
 
 NOTHING = "No run that can be compared has validation images: nothing to choose by."
@@ -115,7 +115,7 @@ def test_the_paired_interval_holds_the_truth_in_95_of_100_cases():
     random, truth, held = np.random.default_rng(0), 0.1, []
     for seed in range(300):
         kinds = random.choice(4, 200, p=[0.1, 0.05, 0.15, 0.7])  # neither, only b, only a, both
-        low, high = scores.paired_difference(kinds >= 2, kinds % 2 == 1, seed)["interval"]
+        low, high = intervals.paired_difference(kinds >= 2, kinds % 2 == 1, seed)["interval"]
         held.append(low <= truth <= high)
     assert 0.92 <= np.mean(held) <= 0.985
 

@@ -14,7 +14,7 @@ from test_matlab import mat_file
 
 from retrainlab.datasets import catalogue
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import scanning
+from retrainlab.images import overview, scanning
 from retrainlab.pages import reports
 
 BREEDS = ("n02085620-Chihuahua", "n02085936-Maltese_dog", "n02089078-black-and-tan_coonhound")
@@ -75,7 +75,7 @@ def elpv(tmp_path_factory):
 
 def test_elpv_is_the_published_task(elpv):
     table = scanning.load(elpv, 25, 15)
-    counts = scanning.counts_by_label(table)["total"].to_dict()
+    counts = overview.counts_by_label(table)["total"].to_dict()
     assert counts == {"defective": 821, "functional": 1803}  # 68.7% functional, as published
     assert table["problem"].isna().all()
     assert set(zip(table["width"], table["height"], strict=True)) == {(300, 300)}
@@ -132,7 +132,7 @@ def test_flowers_keep_the_list_of_photographers(flowers, tmp_path):
     folder = catalogue.prepare("flower-photos", flowers, tmp_path / "flowers")
     assert sorted(path.name for path in folder.iterdir()) == ["LICENSE.txt", "a", "b", "dataset.json"]
     assert (folder / "LICENSE.txt").read_bytes() == b"CC-BY by somebody"
-    assert scanning.counts_by_label(scanning.load(folder, 0, 0))["total"].to_dict() == {"a": 2, "b": 2}
+    assert overview.counts_by_label(scanning.load(folder, 0, 0))["total"].to_dict() == {"a": 2, "b": 2}
 
 
 def test_nothing_but_the_dataset_is_left_and_it_is_not_fetched_again(dogs, server, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_folder
 
-from retrainlab.bottlenecks import caching
+from retrainlab.bottlenecks import caching, extracting, loading
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.images.decoding import read_pixels
@@ -88,14 +88,14 @@ def test_variants_are_computed_once_and_learnt_from(backbone, tmp_path):
     folder = make_folder(tmp_path / "images", {"p": 10, "q": 10}, ("png",))
     table = scanning.load(folder, 20, 20)
     cache, distortion = caching.open_cache(backbone), Distortion(True, 20, 20, 20)
-    caching.extract(backbone, cache, folder, table)
+    extracting.extract(backbone, cache, folder, table)
     train = table[table["split"] == "train"]
-    done = caching.extract(backbone, cache, folder, train, distortion, 4)
+    done = extracting.extract(backbone, cache, folder, train, distortion, 4)
     assert done.computed == 4 * len(train) and "distorted images" in str(done)
-    again = caching.extract(backbone, caching.open_cache(backbone), folder, train, distortion, 4)
+    again = extracting.extract(backbone, caching.open_cache(backbone), folder, train, distortion, 4)
     assert (again.computed, again.cached) == (0, 4 * len(train))
-    features, known = caching.load(cache, table)
-    more, learn = caching.with_variants(cache, features, known, distortion, 4)
+    features, known = loading.load(cache, table)
+    more, learn = loading.with_variants(cache, features, known, distortion, 4)
     assert len(more) == len(learn) == len(known) + 4 * len(train)
     assert np.array_equal(more[: len(known)], features)
     first = train.iloc[0]

@@ -7,7 +7,7 @@ from conftest import make_folder, make_image
 from PIL import Image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import scanning, splitting
+from retrainlab.images import overview, scanning, splitting
 
 
 def save(image: Image.Image, path, **options):
@@ -42,7 +42,7 @@ def test_what_is_unreadable_is_listed_with_its_reason_and_left_out(tmp_path):
     assert "label folder" in problems["top.png"]
     assert table.loc[list(problems), "split"].isna().all()
     assert table["problem"].isna().sum() == 6
-    assert any("5 of 11 files are left out" in note for note in scanning.notes(table.reset_index()))
+    assert any("5 of 11 files are left out" in note for note in overview.notes(table.reset_index()))
 
 
 def test_other_files_hidden_files_and_own_outputs_are_passed_over(tmp_path):
@@ -112,21 +112,21 @@ def test_a_repaired_file_is_looked_at_again(tmp_path):
 
 def test_the_digest_tells_contents_and_splits_apart(many):
     table = splitting.split(many)
-    assert scanning.digest(table) == scanning.digest(table.sample(frac=1, random_state=0))
-    assert scanning.digest(table) != scanning.digest(splitting.split(many, 20, 10))
-    assert scanning.digest(table) != scanning.digest(table.iloc[1:])
+    assert overview.digest(table) == overview.digest(table.sample(frac=1, random_state=0))
+    assert overview.digest(table) != overview.digest(splitting.split(many, 20, 10))
+    assert overview.digest(table) != overview.digest(table.iloc[1:])
 
 
 def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
     many.loc[:4, "problem"] = "the file is empty"
     table = splitting.split(many)
     paths = many["path"][:5].tolist()
-    assert scanning.notes(table)[0] == (
+    assert overview.notes(table)[0] == (
         f"5 of {len(many)} files are left out. {paths[0]}: the file is empty. {paths[1]}: the file is empty. "
         f"{paths[2]}: the file is empty. And 2 more."
     )
-    assert scanning.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
-    assert scanning.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
+    assert overview.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
+    assert overview.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
 
 
 def test_files_that_changed_places_are_looked_at_again(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from conftest import make_folder, make_image, run_notebook
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import scanning, splitting
+from retrainlab.images import overview, scanning, splitting
 from retrainlab.runs import run_folder
 
 
@@ -51,7 +51,7 @@ def test_a_small_label_keeps_a_training_image(many):
     few["label"] = [f"label {number}" for number in range(len(few))]
     table = splitting.split(few, 50, 49)
     assert (table["split"] == "train").all()
-    assert any("no test image" in note for note in scanning.notes(table))
+    assert any("no test image" in note for note in overview.notes(table))
 
 
 def test_splits_csv_wins(tmp_path):

@@ -13,7 +13,7 @@ from browser import CHROMIUM, free_port, page, serving
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.export import exporting
-from retrainlab.images import decoding, scanning
+from retrainlab.images import decoding, overview
 from retrainlab.pages import board
 from retrainlab.plots import drawing
 from retrainlab.runs import summaries
@@ -38,7 +38,7 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
         logs.pr_curves(predicted[predicted["split"] == "test"], head.labels)
         if model:
             logs.graph(model / "output_graph.pb")
-            some = scanning.sample(predicted["label"], 50)
+            some = overview.sample(predicted["label"], 50)
             thumbnails = decoding.read_many(
                 [trained["photos"] / path for path in predicted["path"].iloc[some]], (16, 16)
             )
@@ -172,11 +172,11 @@ def test_one_label_and_none_in_pr_curves(tmp_path):
 
 def test_a_hundred_thousand_bottlenecks_are_sampled_evenly():
     labels = pd.Series(np.repeat(["rare", "common"], [50, 99_950]))
-    rows = scanning.sample(labels, 2000)
+    rows = overview.sample(labels, 2000)
     assert len(rows) == 2000 and len(set(rows)) == 2000
     assert (labels.iloc[rows] == "rare").sum() == 50
-    assert np.array_equal(rows, scanning.sample(labels, 2000))
-    assert len(scanning.sample(labels.iloc[:10], 2000)) == 10
+    assert np.array_equal(rows, overview.sample(labels, 2000))
+    assert len(overview.sample(labels.iloc[:10], 2000)) == 10
 
 
 def test_a_missing_picture_is_grey_in_the_sprite(photos):

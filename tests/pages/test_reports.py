@@ -8,7 +8,7 @@ from nbformat import v4
 
 from retrainlab.comparison import pairwise
 from retrainlab.errors import RetrainLabError
-from retrainlab.evaluation import scores
+from retrainlab.evaluation import intervals
 from retrainlab.pages import reports
 from retrainlab.runs import run_folder
 
@@ -187,7 +187,7 @@ def test_a_report_on_some_notebooks_keeps_what_the_run_was_given_before(tmp_path
 def test_the_index_names_advice_only_where_it_promises_something(tmp_path, gain, shown):
     run = run_folder.open_run(tmp_path, "one")
     change = {"accuracy": gain, "interval": [-0.02, 0.05]}
-    advice = [f"Rest more: validation accuracy {scores.points(change)}.", "Sleep: validation accuracy +9.0 points"]
+    advice = [f"Rest more: validation accuracy {intervals.points(change)}.", "Sleep: validation accuracy +9.0 points"]
     run.write_metrics(METRICS | {"overfitting": {"verdict": "fits", "sentence": "It fits.", "advice": advice}})
     text = reports.write_index(tmp_path).read_text()
     assert "It fits." in text and "tried" not in text

@@ -5,7 +5,7 @@ import pytest
 
 from retrainlab import project
 from retrainlab.errors import RetrainLabError
-from retrainlab.runs import run_folder
+from retrainlab.runs import listing, run_folder
 
 SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
 NONE = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
@@ -51,7 +51,7 @@ def test_figures_belong_to_the_recorded_images(tmp_path):
     assert {"image_dir": str(tmp_path / "moved"), "digest": "digest"}.items() <= run.info()["dataset"].items()
     other = table.assign(path="b")
     run.begin(other, tmp_path / "moved", "another")
-    assert run.metrics() == {} and run_folder.list_runs(tmp_path).empty
+    assert run.metrics() == {} and listing.list_runs(tmp_path).empty
     assert not {"settings", "learnt_from", "trained"} & set(run.info()) and run.info()["seconds"] == {"scan": 1}
     pd.testing.assert_frame_equal(run.read_table("images"), other)
     with pytest.raises(RetrainLabError, match=r"no history.parquet yet"):
@@ -100,12 +100,12 @@ def test_a_run_never_uses_the_image_folder_as_its_own(tmp_path):
 
 
 def test_the_list_of_runs_passes_over_what_it_cannot_read(tmp_path):
-    assert run_folder.list_runs(tmp_path / "none").empty
+    assert listing.list_runs(tmp_path / "none").empty
     for name in ("one", "two", "broken", "foreign"):
         run_folder.open_run(tmp_path, name).write_metrics(METRICS)
     (tmp_path / "broken" / "metrics.json").write_text("{")
     (tmp_path / "foreign" / "metrics.json").write_text(json.dumps({"loss": 1}))
-    table = run_folder.list_runs(tmp_path)
+    table = listing.list_runs(tmp_path)
     assert sorted(table.index) == ["one", "two"]
     row = table.loc["one"]
     assert (row["validation"], row["validation low"], row["validation n"]) == (0.8, 0.5, 10)
@@ -126,7 +126,7 @@ def test_some_images_are_test_images(tmp_path):
     table = pd.DataFrame({"path": ["a", "b", "c"], "split": ["train", "test", "test"], "problem": [None, None, "bad"]})
     run.write_table("images", table)
     run.record(dataset={"image_dir": "/images"})
-    assert [path.as_posix() for path in run_folder.some_images(run)] == ["/images/b"]
+    assert [path.as_posix() for path in listing.some_images(run)] == ["/images/b"]
 
 
 def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.scores import clustered_mean
+from ..evaluation.intervals import clustered_mean
 
 _COUNT = 20  # neighbours of each image that are looked at; the farther half of them sets the scale
 _CHANCE = 1.0  # unrelated pairs that may be taken for near-duplicates, in the whole data set

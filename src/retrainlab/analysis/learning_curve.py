@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..evaluation.scores import points
+from ..evaluation.intervals import points
 from ..training import trainer
 from ..training.heads import HeadSettings
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.scores import clustered_mean, cross_entropies, points, wilson_interval
+from ..evaluation.calibration import cross_entropies
+from ..evaluation.intervals import clustered_mean, points, wilson_interval
 from .learning_curve import Fit
 from .regularisation import EarlyStopping, SettingsPath, describe
 from .resampling import CrossValidation, corrected_interval, spread

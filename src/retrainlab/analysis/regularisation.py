@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-from ..evaluation.scores import clustered_mean
+from ..evaluation.intervals import clustered_mean
 from ..training.heads import HeadSettings
 from .resampling import CrossValidation, corrected_interval, evaluation_steps, figures, train_in_parts
 

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-from ..evaluation.scores import predictions, softmax, student
+from ..evaluation.calibration import softmax
+from ..evaluation.intervals import student
+from ..evaluation.scores import predictions
 from ..training import trainer
 from ..training.heads import Head, HeadSettings
 

@@ -85,7 +85,7 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     index = reports.report(run, values, only, resume, click.echo)
     found = index.parent / run / "metrics.json"
     if found.exists():
-        from ..evaluation.scores import percent
+        from ..evaluation.intervals import percent
 
         metrics = json.loads(found.read_text(encoding="utf-8"))
         for split in ("train", "validation", "test"):

@@ -20,11 +20,11 @@ import pandas as pd
 
 from ..backbones import registry
 from ..backbones.runtimes import quiet, tensorflow
-from ..bottlenecks import caching
+from ..bottlenecks import caching, extracting, loading
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
 from ..export import exporting
-from ..images import distortions, scanning
+from ..images import distortions, overview, scanning
 from ..runs import summaries
 from ..training import heads, trainer
 from .flags import Flags
@@ -55,7 +55,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
     root = Path(flags.image_dir).expanduser()
     table = scanning.load(root, flags.testing_percentage, flags.validation_percentage)
     _make_room(flags)  # now, not after an hour of work
-    for note in scanning.notes(table, named=0):
+    for note in overview.notes(table, named=0):
         log.warning(note)
     bad = table[table["problem"].notna()]
     _name(dict(zip(bad["path"], bad["problem"], strict=True)))
@@ -63,16 +63,16 @@ def retrain(flags: Flags) -> dict[str, Any]:
     backbone_graph = exporting.freeze(backbone)
     exporting.check_name(backbone_graph, flags.final_tensor_name)
     cache = caching.open_cache(backbone)
-    extraction = caching.extract(backbone, cache, root, table)
+    extraction = extracting.extract(backbone, cache, root, table)
     log.info(extraction)
     _name(extraction.problems)
-    features, known = caching.load(cache, table)
+    features, known = loading.load(cache, table)
     known = _drawn(_drawn(known, "validation", flags.validation_batch_size), "test", flags.test_batch_size)
     learn_features, learn = features, known
     if distortion.active:
         train = known[known["split"] == "train"]
-        log.info(caching.extract(backbone, cache, root, train, distortion, flags.distortion_variants))
-        learn_features, learn = caching.with_variants(cache, features, known, distortion, flags.distortion_variants)
+        log.info(extracting.extract(backbone, cache, root, train, distortion, flags.distortion_variants))
+        learn_features, learn = loading.with_variants(cache, features, known, distortion, flags.distortion_variants)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
     with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
         (head,), _ = trainer.train(

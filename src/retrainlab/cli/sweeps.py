@@ -19,12 +19,12 @@ import pandas as pd
 
 from .. import project
 from ..backbones import registry
-from ..bottlenecks import caching
+from ..bottlenecks import caching, extracting, loading
 from ..datasets import catalogue
 from ..errors import RetrainLabError
-from ..evaluation import scores
+from ..evaluation import calibration, scores
 from ..export import exporting
-from ..images import relabeling, scanning, splitting
+from ..images import overview, relabeling, scanning, splitting
 from ..runs import run_folder, summaries
 from ..training import heads, trainer
 from . import grids
@@ -96,7 +96,7 @@ def sweep(
     if values.get("start_from"):
         splitting.check_unseen(table, out.other(values["start_from"]).learnt(), values["start_from"])
     tried = {name: list(several) for name, several in grid.items()}
-    out.record(dataset={"image_dir": str(folder), "digest": scanning.digest(table)},
+    out.record(dataset={"image_dir": str(folder), "digest": overview.digest(table)},
                sweep={"grid": tried, "runs": [], "chosen": None})  # fmt: skip
     out.replace(parameters=dict(given))
     say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train")
@@ -173,12 +173,12 @@ def _load(
     values, distortion = point.parameters, point.distortion
     backbone = registry.resolve(values["tfhub_module"], root, values["image_size"])
     cache = caching.open_cache(backbone)
-    say(f"{backbone.handle}: {caching.extract(backbone, cache, folder, table)}")
-    learn = features, known = caching.load(cache, table)
+    say(f"{backbone.handle}: {extracting.extract(backbone, cache, folder, table)}")
+    learn = features, known = loading.load(cache, table)
     if distortion.active:
         count, train = values["distortion_variants"], table[table["split"] == "train"]
-        say(f"{backbone.handle}: {caching.extract(backbone, cache, folder, train, distortion, count)}")
-        learn = caching.with_variants(cache, features, known, distortion, count)
+        say(f"{backbone.handle}: {extracting.extract(backbone, cache, folder, train, distortion, count)}")
+        learn = loading.with_variants(cache, features, known, distortion, count)
     return _Data(backbone, backbone.milliseconds(), features, known, *learn, _start(point, backbone, out))
 
 
@@ -286,7 +286,7 @@ def _predict(head: heads.Head, data: _Data) -> tuple[pd.DataFrame, float]:
     known, raw = data.known[rows], head.logits(data.features[rows])
     held = (known["split"] == "validation").to_numpy()
     classes = pd.Index(head.labels).get_indexer(known["label"])
-    temperature = scores.temperature(raw[held], classes[held])
+    temperature = calibration.temperature(raw[held], classes[held])
     return scores.predictions(known, raw / temperature, head.labels), temperature
 
 

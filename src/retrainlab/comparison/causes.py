@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.scores import difference_interval, points
+from ..evaluation.intervals import difference_interval, points
 from .pairwise import ALPHA, Result, aligned, holm, identified, shown
 
 _PERMUTATIONS, _DRAWS = 2000, 4000

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..evaluation.scores import points
+from ..evaluation.intervals import points
 from .pairwise import Result, best, compare, shared, shown
 
 MARGIN = 0.02  # a cheaper backbone may lose less than this and still count as not worse

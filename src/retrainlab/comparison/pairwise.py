@@ -14,9 +14,10 @@ import pandas as pd
 
 from .. import project
 from ..errors import RetrainLabError
-from ..evaluation.scores import cross_entropies, paired_difference, points
+from ..evaluation.calibration import cross_entropies
+from ..evaluation.intervals import paired_difference, points
 from ..images.distortions import Distortion
-from ..runs import run_folder
+from ..runs import listing, run_folder
 
 ALPHA = 0.05  # a difference is shown if its corrected p is below
 _DEFAULTS = {"image_size": 0, "start_from": "", "distortion_variants": 8} | asdict(Distortion())
@@ -72,7 +73,7 @@ def load(reports_dir: str, names: Iterable[str] = (), most: int = 12, run: str =
     Raises:
         RetrainLabError: a name is not that of a trained run.
     """
-    known, folder = run_folder.list_runs(reports_dir).index, project.place(reports_dir)
+    known, folder = listing.list_runs(reports_dir).index, project.place(reports_dir)
     wanted = list(dict.fromkeys(map(str, names)))
     wanted = wanted or list(dict.fromkeys([*known[:most], *known[known == run]]))
     for name in wanted:

@@ -22,7 +22,7 @@ import numpy as np
 from ..backbones.registry import Backbone, load_module
 from ..backbones.runtimes import litert, quiet, tensorflow
 from ..errors import RetrainLabError
-from ..evaluation.scores import softmax
+from ..evaluation.calibration import softmax
 from ..training.heads import Head, HeadSettings
 from . import reference
 from .contracts import digests

@@ -22,7 +22,7 @@ from pygments.formatters import HtmlFormatter
 
 from .. import __version__, project
 from ..errors import RetrainLabError
-from ..runs import run_folder
+from ..runs import listing, run_folder
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATES = files("retrainlab.pages") / "templates"
@@ -318,7 +318,7 @@ def title(notebook: Path) -> str:
 
 def write_index(reports_dir: Path) -> Path:
     """Write `index.html`: every run with its accuracies, intervals and links to its pages."""
-    listed = run_folder.list_runs(reports_dir)
+    listed = listing.list_runs(reports_dir)
     lows = listed[[f"{split} low" for split in _COLOURS]].astype(float).min(axis=None)
     floor = 0.0 if lows != lows else max(0.0, int(lows * 10) / 10)  # one scale for all runs
     entries = []

@@ -1,0 +1,71 @@
+"""The matrix of cached bottlenecks, aligned with the rows that they belong to; its audit and principal components."""
+
+import numpy as np
+import pandas as pd
+
+from ..images.distortions import Distortion
+from .caching import Cache
+
+
+def load(cache: Cache, images: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    """Load the matrix of all usable images that the cache knows.
+
+    Returns:
+        (features, table): float32 [n, dim] and the rows of `images` they belong to, aligned, index 0 to n - 1.
+    """
+    known = np.array([(digest, 0) in cache for digest in images["sha256"]], dtype=bool)
+    usable = images["problem"].isna() & known
+    table = images[usable].reset_index(drop=True)
+    return cache.load(table["sha256"]), table
+
+
+def with_variants(
+    cache: Cache, features: np.ndarray, table: pd.DataFrame, distortion: Distortion, variants: int
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Append the variants of the training images to what `load` returned, as rows of the split `distorted`.
+
+    `training.train` then learns from those rows, and still measures on the undistorted images.
+    """
+    train = table[table["split"] == "train"]
+    numbers = [distortion.variant(number) for number in range(1, variants + 1)]
+    known = np.array([all((d, n) in cache for n in numbers) for d in train["sha256"]], dtype=bool)
+    train = train[known]
+    more = [cache.load(train["sha256"], number) for number in numbers]
+    extra = pd.concat([train.assign(split="distorted")] * len(numbers))
+    return np.concatenate([features, *more]), pd.concat([table, extra], ignore_index=True)
+
+
+def audit(cache: Cache, images: pd.DataFrame) -> pd.DataFrame:
+    """Describe the cache for these images: one row a quantity, column `value`.
+
+    Dead features are those that are the same for every image: they carry nothing.
+    """
+    features, table = load(cache, images)
+    lengths = np.linalg.norm(features, axis=1)
+    facts: dict[str, object] = {
+        "images with a bottleneck": len(table),
+        "images without": int(images["problem"].isna().sum()) - len(table),
+        "bottlenecks in the cache, of this and other folders": len(cache),
+        "size on disk": f"{cache.bytes / 1e6:.1f} MB",
+        "damaged parts set aside": len(cache.damaged),
+        "numbers a bottleneck": cache.dim,
+        "values that are not finite": int((~np.isfinite(features)).sum()),
+        "dead features": int((features.std(axis=0) == 0).sum()) if len(table) else 0,
+        "length of a bottleneck, median": f"{np.median(lengths):.2f}" if len(table) else "",
+        "length of a bottleneck, smallest and largest": f"{lengths.min():.2f} to {lengths.max():.2f}"
+        if len(table)
+        else "",
+    }
+    return pd.DataFrame({"value": [str(value) for value in facts.values()]}, index=pd.Index(facts, name="quantity"))
+
+
+def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, float]:
+    """Project bottlenecks onto the directions in which they differ most (principal component analysis).
+
+    Returns:
+        (points, share): float32 [n, count], and the share of the whole variance that they carry, 0 to 1.
+    """
+    centred = features - features.mean(axis=0, keepdims=True)
+    variances, directions = np.linalg.eigh(centred.T @ centred)
+    share = float(variances[-count:].sum() / max(variances.sum(), 1e-12))
+    return centred @ directions[:, ::-1][:, :count], share

@@ -1,0 +1,88 @@
+"""How sure a classifier is, and how sure it may be: probabilities, cross-entropy, reliability, temperature scaling."""
+
+import numpy as np
+import pandas as pd
+
+from .intervals import wilson_interval
+
+_COLDEST = 0.05  # bound of the temperature; one over it is the other one
+_PRIOR = 0.5  # standard deviation of log temperature that is expected before any image is seen; see `temperature`
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits [n, labels] into probabilities, float64 [n, labels]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    powers = np.exp(shifted)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def cross_entropies(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Negative log probability, in nats, of each image's own label: float64 [n].
+
+    Args:
+        logits: [n, labels].
+        classes: int [n], the index of each image's label.
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(classes)), classes]
+
+
+def reliability(predicted: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """Compare stated probability with accuracy, in `bins` bins of equal width that hold images.
+
+    Returns:
+        One row a bin: n, probability (mean), accuracy, low, high (its 95% interval).
+    """
+    number = np.minimum((predicted["probability"] * bins).astype(int), bins - 1)
+    rows = []
+    for _, mine in predicted.groupby(number):
+        hits = int((mine["label"] == mine["predicted"]).sum())
+        rows.append((len(mine), mine["probability"].mean(), hits / len(mine), *wilson_interval(hits, len(mine))))
+    return pd.DataFrame(rows, columns=["n", "probability", "accuracy", "low", "high"])
+
+
+def expected_calibration_error(predicted: pd.DataFrame, bins: int = 10) -> float:
+    """Mean distance between stated probability and accuracy, 0 to 1 (Naeini et al. 2015; Guo et al. 2017)."""
+    table = reliability(predicted, bins)
+    return float(np.average((table["probability"] - table["accuracy"]).abs(), weights=table["n"]))
+
+
+def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
+    """Find the number that logits are to be divided by so that their probabilities fit best, from 0.05 to 20.
+
+    Temperature scaling (Guo et al. 2017, arxiv.org/abs/1706.04599), held near 1 where images are few: T minimises the
+    summed cross-entropy of logits / T, plus log(T)^2 / (2 x 0.5^2). That is the most probable T if log T is taken to be
+    normal with mean 0 and deviation 0.5 (95% between 0.4 and 2.7) before any image is seen. Without it, ten images that
+    are all right are taken to show that the classifier is never wrong. On generated logits of two labels that were best
+    as they are (T = 1), scaling by ten images turned the cross-entropy of new ones from 0.39 into 0.86 without the
+    prior, and into 0.39 with it. Of deviations from 0.25 to 1, 0.5 cost least over true T from 0.25 to 4, and 0.35 and
+    0.5 did on heads trained on 30 to 1,600 solar cells. A few hundred images outweigh it.
+
+    Answers and accuracy stay the same. Above 1, the classifier was too sure of itself; below, not sure enough. 1
+    without images, or where logits say nothing.
+
+    Args:
+        logits: [n, labels], of images that neither trained the head nor test it: validation.
+        classes: int [n], the index of each image's label.
+    """
+    if len(logits) == 0:
+        return 1.0
+    logits = logits.astype(np.float64)
+    own = logits[np.arange(len(classes)), classes]
+
+    def cost(log_scale: float) -> float:
+        return float(cross_entropies(logits * np.exp(log_scale), classes).sum() + log_scale**2 / (2 * _PRIOR**2))
+
+    def slope(log_scale: float) -> float:
+        scale = np.exp(log_scale)
+        expected = (softmax(logits * scale) * logits).sum(axis=1)
+        return float(scale * (expected - own).sum() + log_scale / _PRIOR**2)
+
+    # by the logarithm of the scale, 1 / T, there may be more than one valley: look at all, then halve the lowest one
+    looks = np.linspace(np.log(_COLDEST), -np.log(_COLDEST), 25)
+    lowest = int(np.argmin([cost(look) for look in looks]))
+    low, high = looks[max(lowest - 1, 0)], looks[min(lowest + 1, len(looks) - 1)]
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(np.exp(-(low + high) / 2))

@@ -1,0 +1,86 @@
+"""What an analysis found: a question, and its answer as sentence, numbers, table and figure; or why there is none.
+
+A Finding shows itself in a notebook and on a page. Verdict, advice, metrics.json, TensorBoard and the index are made
+from its numbers, never from its words.
+"""
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+
+from ..errors import RetrainLabError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question.
+
+    Attributes:
+        question: what it is about, as the beginning of a sentence: "What stopping earlier would win".
+        sentence: what was found, with its numbers; one line a paragraph. Where it cannot be told, the reason.
+        told: whether there is an answer.
+        numbers: what metrics.json keeps of it, by name: numbers, or differences {"accuracy", "interval"}.
+        table: to show beside the sentence; a DataFrame, or one with a style.
+        draw: makes the figure and returns its Axes, or an array of them; None for none.
+        details: what further analyses go on from.
+    """
+
+    question: str
+    sentence: str = ""
+    told: bool = True
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    table: Any = None
+    draw: Callable[[], Any] | None = None
+    details: Any = None
+
+    def __bool__(self) -> bool:
+        return self.told
+
+    def __str__(self) -> str:
+        return self.sentence if self.told else f"{self.question} cannot be told. {self.sentence}".strip()
+
+    def plot(self) -> Any:
+        """Draw the figure and return it; None where there is none."""
+        if self.draw is None:
+            return None
+        axes = self.draw()
+        return (axes.flat[0] if hasattr(axes, "flat") else axes).figure
+
+    def _repr_html_(self) -> str:
+        said = [f"<p>{html.escape(line)}</p>" for line in str(self).splitlines() if line]
+        return "\n".join(said) + ("" if self.table is None else _table(self.table))
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        if shown := self._repr_html_():
+            display(HTML(shown))
+        self.plot()  # Jupyter shows a figure that a cell has drawn when the cell ends
+
+
+def _table(table: Any) -> str:
+    style = table if hasattr(table, "to_html") and not isinstance(table, pd.DataFrame) else table.style
+    return style.to_html()
+
+
+def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+    """Decorate a function that answers a question: where it raises a RetrainLabError, the Finding says why.
+
+    One question that these images cannot answer must not stop the others.
+    """
+
+    def decorate(function: Callable[..., Finding]) -> Callable[..., Finding]:
+        @wraps(function)
+        def ask(*arguments: Any, **named: Any) -> Finding:
+            try:
+                return function(*arguments, **named)
+            except RetrainLabError as error:
+                return Finding(question, str(error), told=False)
+
+        return ask
+
+    return decorate
