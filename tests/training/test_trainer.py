@@ -127,9 +127,9 @@ def test_choose_takes_the_lowest_validation_cross_entropy():
     stack = QUICK.vary(weight_decay=[0.0, 0.3])
     _, history = trainer.train(features, labels, split, stack)
     table = trainer.table(stack, history)
-    assert trainer.choose(history) == table["validation cross_entropy"].idxmin()
+    assert trainer.select(history) == table["validation cross_entropy"].idxmin()
     assert table.columns[0] == "weight_decay" and len(table.columns) == 5
-    assert trainer.choose(history[history["split"] == "train"]) == 0
+    assert trainer.select(history[history["split"] == "train"]) == 0
 
 
 def test_watch_sees_every_evaluation():
@@ -180,7 +180,7 @@ def test_training_from_a_cooled_head_begins_as_from_the_uncooled_one(hidden, tem
     features, labels, split = blobs()
     settings = heads.HeadSettings(200, hidden_units=hidden)
     (earlier,), _ = trainer.train(features, labels, split, [settings])
-    cooled = earlier.cooled(temperature / 2).cooled(2)
+    cooled = earlier.calibrated(temperature / 2).calibrated(2)
     assert cooled.temperature == pytest.approx(temperature)
     assert cooled.logits(features) == pytest.approx(earlier.logits(features) / temperature, rel=1e-4, abs=1e-4)
     plain, again = (trainer.train(features, labels, split, [settings], start=head)[1] for head in (earlier, cooled))

@@ -74,7 +74,7 @@ class Head:
         kernel: float32 [dim or hidden_units, labels].
         bias: float32 [labels].
         hidden: None, or the hidden layer's (kernel float32 [dim, hidden_units], bias float32 [hidden_units]).
-        temperature: what the last layer has been divided by since it was trained; see `cooled`.
+        temperature: what the last layer has been divided by since it was trained; see `calibrated`.
     """
 
     labels: list[str]
@@ -90,7 +90,7 @@ class Head:
             features = np.maximum(features @ self.hidden[0] + self.hidden[1], 0)
         return (features @ self.kernel + self.bias).astype(np.float32)
 
-    def cooled(self, temperature: float) -> "Head":
+    def calibrated(self, temperature: float) -> "Head":
         """Divide the logits by a temperature above 0 (`evaluation.temperature`): same answers, other probabilities.
 
         It is a copy whose last layer is divided, so every export carries it; training starts from the layer as it was.

@@ -22,8 +22,15 @@ _LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
 _DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
 _STEPS_AT_ONCE = 100  # between two looks at the progress bar
 # Heads of one stack share their batches and the shape of their weights, so they must agree in these.
-SHARED = ("how_many_training_steps", "train_batch_size", "optimizer", "standardize", "class_weight",
-          "hidden_units", "dropout")  # fmt: skip
+SHARED = (
+    "how_many_training_steps",
+    "train_batch_size",
+    "optimizer",
+    "standardize",
+    "class_weight",
+    "hidden_units",
+    "dropout",
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,8 @@ def train(
         eval_step_interval: steps between evaluations, or the steps to evaluate at; there is always an evaluation
             before the first step and one after the last.
         watch: called at every evaluation with the stack's first head.
-        start: a trained head to start from, as it was before it was `cooled`, for the labels that it knows; None starts
-            from chance.
+        start: a trained head to start from, as it was before it was `calibrated`, for the labels that it knows;
+            None starts from chance.
 
     Returns:
         (heads, history): history has the columns member (0 .. len(stack) - 1), step, split (train or validation),
@@ -79,109 +86,33 @@ def train(
     Raises:
         RetrainLabError: no training image, settings that cannot share a stack, or training that diverges.
     """
-    tf = tensorflow()
-    first = stack[0]
-    for settings in stack[1:]:
-        for name in SHARED:
-            if getattr(settings, name) != getattr(first, name):
-                raise RetrainLabError(f"The settings of one stack differ in {name}. Expected the same for all of them.")
-    steps = first.how_many_training_steps
-    if isinstance(eval_step_interval, int):
-        if eval_step_interval < 1:
-            raise RetrainLabError(f"eval_step_interval is {eval_step_interval}. Expected a whole number from 1 up.")
-        eval_step_interval = range(0, steps, eval_step_interval)
-    stops = sorted({step for step in eval_step_interval if 0 < step < steps} | {steps})
-    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
-    names = names.tolist()
-    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
-    own = splits == ("distorted" if (splits == "distorted").any() else "train")  # [stack, n]
-    if not own.any(axis=1).all():
-        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
-    pool = np.flatnonzero(own.any(axis=0))  # rows that some head trains on
-    mean, deviation = _scaling(features[pool], first.standardize)
-    scaled = (features - mean) / deviation
-
-    size, count = len(stack), len(names)
-    network = Network(stack, scaled.shape[1], count)
+    first, steps = stack[0], stack[0].how_many_training_steps
+    _check(stack)
+    stops = _stops(eval_step_interval, steps)
+    data = _prepare(features, labels, split, stack)
+    network = Network(stack, features.shape[1], len(data.names))
     if start is not None:
-        network.begin_from(start.cooled(1 / start.temperature), names, mean, deviation)
-    matrix, targets = tf.constant(scaled, tf.float32), tf.constant(classes, tf.int32)
-    # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The heads
-    # share no weights, so the gradients of all of them come out of one pass.
-    chances = _chances(classes[pool], first.class_weight)
-    shares = own[:, pool] @ chances
-    weights = tf.constant((own / shares[:, None]).T, tf.float32)  # [n, stack]
-    smoothing = tf.constant([s.label_smoothing for s in stack], tf.float32)[None, :, None]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
-    def advance(batches: Any, step: Any) -> None:  # batches: int32 [steps, batch]
-        for number in tf.range(tf.shape(batches)[0]):
-            rows = batches[number]
-            with tf.GradientTape() as tape:
-                logits = network.logits(tf.gather(matrix, rows), step + number)  # [batch, stack, labels]
-            truth = tf.one_hot(tf.gather(targets, rows), count)[:, None, :]
-            truth = truth * (1 - smoothing) + smoothing / count
-            # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
-            errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None] / first.train_batch_size
-            network.update(tape, logits, errors, step + number + 1)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
-    def judge(rows: Any) -> Any:
-        logits = network.logits(tf.gather(matrix, rows), None)
-        truth = tf.broadcast_to(tf.gather(targets, rows)[:, None], tf.shape(logits)[:2])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
-        return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
-
-    seen = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
-    at_once = max(1, _LOGITS_AT_ONCE // (size * count))
-    parts = [tf.constant(seen[i : i + at_once], tf.int32) for i in range(0, len(seen), at_once)]
-    inside = {name: splits[:, seen] == name for name in ("train", "validation")}  # [stack, seen]
-    history: list[dict[str, Any]] = []
-
-    def evaluate(step: int) -> None:
-        hits, losses, logits = (np.concatenate(part) for part in zip(*map(judge, parts), strict=True))  # [seen, stack]
-        sound = losses < _DIVERGED  # False for NaN, too
-        if not sound.all():
-            bad = stack[int(np.flatnonzero(~sound.all(axis=0))[0])]
-            lower = " or weight_decay" if bad.weight_decay * bad.learning_rate > 1 else ""
-            raise RetrainLabError(
-                f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
-                f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
-                f"{bad.weight_decay:g}. Lower it{lower}."
-            )
-        for member in range(size):
-            for name, mine in inside.items():
-                if mine[member].any():
-                    figures = {
-                        "accuracy": hits[mine[member], member].mean(),
-                        "cross_entropy": losses[mine[member], member].mean(dtype=np.float64),
-                    }
-                    history.append({"member": member, "step": step, "split": name} | figures)
-        if watch is not None:
-            present = {row["split"]: row for row in history if row["step"] == step and row["member"] == 0}
-            metrics = {n: {k: float(row[k]) for k in ("accuracy", "cross_entropy")} for n, row in present.items()}
-            right = np.zeros((len(features), size), bool)
-            right[seen] = hits
-            first_logits = {n: logits[inside[n][0]] for n in present}
-            watch(Snapshot(step, network.head(0, stack[0], names, mean, deviation), metrics, first_logits, right))
-
+        network.begin_from(start.calibrated(1 / start.temperature), data.names, data.mean, data.deviation)
+    matrix, targets = tensorflow().constant(data.scaled), tensorflow().constant(data.classes, "int32")
+    advance = _learning(network, data, stack, matrix, targets)
+    judging = _Judging(network, data, stack, _judge(network, matrix, targets), watch)
     random = np.random.default_rng(first.seed)
-    evaluate(0)
+    judging.at(0)
     done = 0
     with tqdm(total=steps, desc="retrain", unit=" steps", leave=False, disable=None) as bar:
         for stop in stops:
             while done < stop:
                 block = min(_STEPS_AT_ONCE, stop - done)
-                batches = pool[random.choice(len(pool), (block, first.train_batch_size), p=chances)]
-                advance(tf.constant(batches, tf.int32), tf.constant(done))
+                drawn = random.choice(len(data.pool), (block, first.train_batch_size), p=data.chances)
+                advance(data.pool[drawn].astype(np.int32), np.int32(done))
                 done += block
                 bar.update(block)
-            evaluate(done)
-    heads = [network.head(member, settings, names, mean, deviation) for member, settings in enumerate(stack)]
-    return heads, pd.DataFrame(history)
+            judging.at(done)
+    heads = [network.head(member, own, data.names, data.mean, data.deviation) for member, own in enumerate(stack)]
+    return heads, pd.DataFrame(judging.history)
 
 
-def choose(history: pd.DataFrame) -> int:
+def select(history: pd.DataFrame) -> int:
     """Pick the member of a stack with the lowest last validation cross-entropy; without validation images, the first.
 
     Cross-entropy, not accuracy: on a few hundred images it tells settings apart where accuracies are equal.
@@ -200,6 +131,57 @@ def table(stack: Sequence[HeadSettings], history: pd.DataFrame) -> pd.DataFrame:
     return varying.join(figures)
 
 
+# --------------------------------------------------------------------------------------------- before the first step
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a stack learns from and is judged by.
+
+    scaled: float32 [n, dim]; classes: int [n]; names: of the classes; splits: [stack, n]; own: bool [stack, n], what
+    each head learns from; pool: int, the rows that some head learns from; chances: of each of them to be drawn; mean,
+    deviation: float32 [dim], what the features were scaled by.
+    """
+
+    scaled: np.ndarray
+    classes: np.ndarray
+    names: list[str]
+    splits: np.ndarray
+    own: np.ndarray
+    pool: np.ndarray
+    chances: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def _check(stack: Sequence[HeadSettings]) -> None:
+    for name in SHARED:
+        if len({getattr(settings, name) for settings in stack}) > 1:
+            raise RetrainLabError(f"The settings of one stack differ in {name}. Expected the same for all of them.")
+
+
+def _stops(interval: int | Sequence[int], steps: int) -> list[int]:
+    """The steps after the first at which heads are judged, ascending; the last is always one."""
+    if isinstance(interval, int):
+        if interval < 1:
+            raise RetrainLabError(f"eval_step_interval is {interval}. Expected a whole number from 1 up.")
+        interval = range(0, steps, interval)
+    return sorted({step for step in interval if 0 < step < steps} | {steps})
+
+
+def _prepare(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> _Data:
+    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
+    own = splits == ("distorted" if (splits == "distorted").any() else "train")
+    if not own.any(axis=1).all():
+        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
+    pool = np.flatnonzero(own.any(axis=0))
+    mean, deviation = _scaling(features[pool], stack[0].standardize)
+    scaled = ((features - mean) / deviation).astype(np.float32, copy=False)
+    chances = _chances(classes[pool], stack[0].class_weight)
+    return _Data(scaled, classes, names.tolist(), splits, own, pool, chances, mean, deviation)
+
+
 def _scaling(features: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and deviation, float32 [dim] each, that features are scaled by; constant ones are left alone."""
     if not standardize:
@@ -214,3 +196,103 @@ def _chances(classes: np.ndarray, class_weight: str) -> np.ndarray:
         counts = np.bincount(classes)
         return 1.0 / counts[classes] / (counts > 0).sum()
     return np.full(len(classes), 1.0 / len(classes))
+
+
+# --------------------------------------------------------------------------------------------- in TensorFlow
+
+
+def _learning(network: Network, data: _Data, stack: Sequence[HeadSettings], matrix: Any, targets: Any) -> Any:
+    """Compile the steps of a stack: a function of batches, int32 [steps, batch], and of how many were done before."""
+    tf = tensorflow()
+    count, size = len(data.names), stack[0].train_batch_size
+    # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The heads
+    # share no weights, so the gradients of all of them come out of one pass.
+    shares = data.own[:, data.pool] @ data.chances
+    weights = tf.constant((data.own / shares[:, None]).T, tf.float32)  # [n, stack]
+    smoothing = tf.constant([settings.label_smoothing for settings in stack], tf.float32)[None, :, None]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
+    def advance(batches: Any, step: Any) -> None:
+        for number in tf.range(tf.shape(batches)[0]):
+            rows = batches[number]
+            with tf.GradientTape() as tape:
+                logits = network.logits(tf.gather(matrix, rows), step + number)  # [batch, stack, labels]
+            truth = tf.one_hot(tf.gather(targets, rows), count)[:, None, :]
+            truth = truth * (1 - smoothing) + smoothing / count
+            # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
+            errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None] / size
+            network.update(tape, logits, errors, step + number + 1)
+
+    return advance
+
+
+def _judge(network: Network, matrix: Any, targets: Any) -> Any:
+    """Compile what judges rows, int32 [n]: hits, losses [n, stack], and the logits of the first head [n, labels]."""
+    tf = tensorflow()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def judge(rows: Any) -> Any:
+        logits = network.logits(tf.gather(matrix, rows), None)
+        truth = tf.broadcast_to(tf.gather(targets, rows)[:, None], tf.shape(logits)[:2])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+        return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
+
+    return judge
+
+
+class _Judging:
+    """Judges a stack on the whole of its train and validation splits, and keeps the history."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: _Data,
+        stack: Sequence[HeadSettings],
+        judge: Any,
+        watch: Callable[[Snapshot], None] | None,
+    ) -> None:
+        self.history: list[dict[str, Any]] = []
+        self._network, self._data, self._stack, self._judge, self._watch = network, data, stack, judge, watch
+        seen = np.flatnonzero(((data.splits == "train") | (data.splits == "validation")).any(axis=0))
+        at_once = max(1, _LOGITS_AT_ONCE // (len(stack) * len(data.names)))
+        self._seen = seen
+        self._parts = [seen[begin : begin + at_once].astype(np.int32) for begin in range(0, len(seen), at_once)]
+        self._inside = {name: data.splits[:, seen] == name for name in ("train", "validation")}  # [stack, seen]
+
+    def at(self, step: int) -> None:
+        """Judge all heads as they stand after so many steps."""
+        parts = zip(*map(self._judge, self._parts), strict=True)
+        hits, losses, logits = (np.concatenate(part) for part in parts)  # [seen, stack]
+        self._check(step, losses)
+        now = [
+            {"member": member, "step": step, "split": name}
+            | {"accuracy": hits[mine[member], member].mean()}
+            | {"cross_entropy": losses[mine[member], member].mean(dtype=np.float64)}
+            for member in range(len(self._stack))
+            for name, mine in self._inside.items()
+            if mine[member].any()
+        ]
+        self.history += now
+        if self._watch is not None:
+            self._watch(self._snapshot(step, now, hits, logits))
+
+    def _check(self, step: int, losses: np.ndarray) -> None:
+        sound = (losses < _DIVERGED).all(axis=0)  # False for NaN, too
+        if sound.all():
+            return
+        bad = self._stack[int(np.flatnonzero(~sound)[0])]
+        lower = " or weight_decay" if bad.weight_decay * bad.learning_rate > 1 else ""
+        raise RetrainLabError(
+            f"Training diverged before step {step}: learning_rate {bad.learning_rate:g} is too large for these "
+            f"features with optimizer {bad.optimizer}, standardize {bad.standardize}, weight_decay "
+            f"{bad.weight_decay:g}. Lower it{lower}."
+        )
+
+    def _snapshot(self, step: int, now: list[dict[str, Any]], hits: np.ndarray, logits: np.ndarray) -> Snapshot:
+        data = self._data
+        first = {row["split"]: row for row in now if row["member"] == 0}
+        metrics = {name: {key: float(row[key]) for key in ("accuracy", "cross_entropy")} for name, row in first.items()}
+        right = np.zeros((data.splits.shape[1], len(self._stack)), bool)
+        right[self._seen] = hits
+        head = self._network.head(0, self._stack[0], data.names, data.mean, data.deviation)
+        return Snapshot(step, head, metrics, {name: logits[self._inside[name][0]] for name in first}, right)

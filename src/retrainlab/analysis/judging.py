@@ -1,0 +1,104 @@
+"""How good is a classifier on images that took no part in making it? All splits together, and label by label."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import plots
+from ..errors import RetrainLabError
+from ..evaluation import calibration, intervals, scores
+from ..evaluation.finding import Finding, finding
+from ..images.decoding import read_many
+
+_MISTAKES, _SIDE = 12, 165  # how many are shown, and their size in pixels
+
+
+def judged(predicted: pd.DataFrame) -> pd.DataFrame:
+    """Keep the test images of a predictions table, or, if there are none, the validation images."""
+    test = predicted[predicted["split"] == "test"]
+    return test if len(test) else predicted[predicted["split"] == "validation"]
+
+
+@finding("How good it is")
+def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
+    """Accuracy of the three splits, beside what others published for the same images.
+
+    Args:
+        metrics: as of `scores.summarise`.
+        card: what is known of a public dataset; empty for folders of one's own.
+    """
+    said = []
+    if "published" in card:
+        said.append(f"Published for these images ({card['protocol']}):")
+        said += [f"{method}: {accuracy:.2%}" for method, accuracy in card["published"].items()]
+    if card:
+        said.append(f"Images: {card['licence']}. Cite: {'; '.join(card['cite'])}")
+    if "caveat" in card:
+        said.append(f"Mind: {card['caveat']}")
+    table = scores.accuracy_table(dict(metrics)).style.format(precision=3)
+    draw = plots.accuracies
+    return Finding("How good it is", "\n".join(said), table=table, draw=lambda: draw(metrics, card.get("published")))
+
+
+@finding("How each label does")
+def per_label(rows: pd.DataFrame, labels: list[str]) -> Finding:
+    """Accuracy label by label. `rows`: of the predictions table, as of `judged`."""
+    table = scores.per_label(_some(rows), labels)
+    return Finding("How each label does", draw=lambda: plots.per_label(table))
+
+
+@finding("What is confused with what")
+def confusion(rows: pd.DataFrame, labels: list[str]) -> Finding:
+    """The confusion matrix. `rows`: as of `judged`."""
+    counts = scores.confusion(_some(rows), labels)
+    return Finding("What is confused with what", draw=lambda: plots.confusion(counts))
+
+
+@finding("Which mistakes were made")
+def mistakes(rows: pd.DataFrame, image_dir: Path) -> Finding:
+    """The mistakes of the greatest confidence, as pictures. `rows`: as of `judged`."""
+    question = "Which mistakes were made"
+    wrong = _some(rows)[rows["label"] != rows["predicted"]].nlargest(_MISTAKES, "probability")
+    if wrong.empty:
+        return Finding(question, f"There is no mistake among these {len(rows):,} images.")
+    pictures = read_many([image_dir / path for path in wrong["path"]], (_SIDE, _SIDE))
+    return Finding(question, draw=lambda: plots.mistakes(wrong, pictures))
+
+
+@finding("How honest its probabilities are")
+def reliability(rows: pd.DataFrame, labels: list[str], temperature: float) -> Finding:
+    """Stated probability against accuracy, and the expected calibration error before and after temperature scaling."""
+    table = calibration.reliability(_some(rows))
+    before = scores.predictions(rows, np.stack(list(rows["logits"])) * temperature, labels)
+    was, error = (100 * calibration.expected_calibration_error(each) for each in (before, rows))
+    said = (
+        f"Expected calibration error: stated probability and accuracy differ by {error:.1f} points "
+        f"({was:.1f} before temperature scaling)."
+    )
+    numbers = {"expected_calibration_error": error / 100}
+    return Finding("How honest its probabilities are", said, numbers=numbers, draw=lambda: plots.reliability(table))
+
+
+def temperature(value: float) -> Finding:
+    """What calibrating on validation did: below 1 the layer was not sure enough, above 1 too sure."""
+    said = "the layer was too sure." if value > 1 else "it was not too sure."
+    return Finding("How sure it is", f"Temperature {value:.2f}: {said}", numbers={"temperature": value})
+
+
+def conclude(metrics: Mapping[str, Any], rows: pd.DataFrame, labels: list[str]) -> Finding:
+    """Test accuracy, what it hides, and the gap, in three sentences. `rows`: as of `judged`."""
+    said = [
+        f"Test accuracy {intervals.percent(metrics['test'])}.",
+        scores.baseline(rows, labels) if len(rows) else "",
+        f"Train minus validation accuracy: {intervals.points(metrics['gap'])}.",
+    ]
+    return Finding("What was found", "\n".join(filter(None, said)), numbers={"gap": metrics["gap"]})
+
+
+def _some(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        raise RetrainLabError("There are neither test nor validation images.")
+    return rows

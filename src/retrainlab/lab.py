@@ -1,0 +1,283 @@
+"""The few objects that notebooks, `retrainlab sweep` and the pages stand on.
+
+A Lab is a run and its images; it gives Features; a Study on them chooses settings; training makes a Classifier, which
+the Lab keeps and exports. Nobody else writes the sequence find, scan, split, decide, resolve, extract, load.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import project
+from .backbones import registry
+from .bottlenecks import features as loaded
+from .bottlenecks import loading
+from .bottlenecks.features import Features
+from .datasets import catalogue
+from .evaluation import calibration, intervals, scores
+from .evaluation.finding import Finding
+from .images import overview, relabeling, scanning, splitting
+from .images.decoding import read_many
+from .images.distortions import Distortion
+from .runs.run_folder import Run, open_run
+from .training.heads import Head, HeadSettings
+from .training.study import Study, study
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A run and the images that it works on.
+
+    Attributes:
+        run: its folder under reports_dir.
+        image_dir: the folder that the images' paths count from.
+        images: the images table with its splits, labelled as it was decided.
+        given: the same as the folders label it.
+        decisions: what a person decided about labels in doubt, as of `relabeling.read`.
+        start_from: the run whose head training starts from, "" for none.
+        percentages: testing_percentage and validation_percentage.
+        seconds: what finding the images took.
+    """
+
+    run: Run
+    image_dir: Path
+    images: pd.DataFrame
+    given: pd.DataFrame
+    decisions: pd.DataFrame
+    start_from: str
+    percentages: dict[str, float]
+    seconds: float
+
+    @classmethod
+    def open(
+        cls,
+        run: str,
+        image_dir: str,
+        testing_percentage: float,
+        validation_percentage: float,
+        labels_from: str = "",
+        reports_dir: str | Path = "reports",
+        start_from: str = "",
+    ) -> "Lab":
+        """Find, scan and split the images, and apply the decisions on labels; the run keeps what it has until `begin`.
+
+        Args:
+            image_dir: a folder, or the name of a known dataset.
+            labels_from: the run whose decisions count beside this run's own.
+
+        Raises:
+            RetrainLabError: the folder, the split or the decisions are not what they must be; or the head to start from
+                has learnt from images that are to validate or test here.
+        """
+        out, folder = open_run(reports_dir, run), catalogue.locate(image_dir)
+        decisions, began = out.decisions(labels_from), time.perf_counter()
+        given = scanning.load(folder, testing_percentage, validation_percentage, known=out.known_images(folder))
+        images = relabeling.apply(given, decisions)
+        seconds = round(time.perf_counter() - began, 2)
+        if start_from:
+            splitting.check_unseen(images, out.other(start_from).learnt(), start_from)
+        percentages = {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
+        return cls(out, folder, images, given, decisions, start_from, percentages, seconds)
+
+    @classmethod
+    def reopen(cls, run: str, reports_dir: str | Path = "reports") -> "Lab":
+        """Open a trained run with the images that it was trained on.
+
+        Raises:
+            RetrainLabError: it was not trained yet.
+        """
+        out = open_run(reports_dir, run)
+        out.trained()
+        info, images = out.info(), out.read_table("images")
+        return cls(out, Path(info["dataset"]["image_dir"]), images, images, out.decisions(), "", {}, 0.0)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json says of a trained run."""
+        return self.run.trained()
+
+    @property
+    def settings(self) -> HeadSettings:
+        """How the head of a trained run was trained."""
+        return HeadSettings(**self.run.info()["settings"])
+
+    @property
+    def notes(self) -> str:
+        """What a person should know of the images before trusting figures made from them, a line each."""
+        return "\n".join([*overview.notes(self.images), *relabeling.notes(self.given, self.decisions)])
+
+    def begin(self) -> None:
+        """Take these images for the run's own; figures that it had from others, or from other labels, go."""
+        self.run.begin(self.images, self.image_dir, overview.digest(self.images))
+
+    def features(
+        self,
+        tfhub_module: str,
+        image_size: int = 0,
+        bottleneck_dir: str | Path = "~/.cache/retrainlab",
+        distortion: Distortion | None = None,
+        variants: int = 8,
+    ) -> Features:
+        """Resolve a backbone and load the bottlenecks of all usable images; those that are missing are computed.
+
+        Raises:
+            RetrainLabError: the backbone, the cache or the distortion is not what it must be.
+        """
+        backbone = registry.resolve(project.module(tfhub_module), project.place(bottleneck_dir), image_size)
+        return loaded.load(backbone, self.image_dir, self.images, distortion, variants, image_size)
+
+    def features_again(self, bottleneck_dir: str | Path) -> Features:
+        """The features that a trained run's head was trained on, but for distortions."""
+        used = self.run.info()["backbone"]
+        return self.features(used["handle"], used["image_size"], bottleneck_dir)
+
+    def record(self, features: Features) -> None:
+        """Write the backbone, and what was extracted, to run.json."""
+        self.run.record(
+            backbone=_backbone(features),
+            extraction=str(features.extractions[0]),
+            seconds={"bottlenecks": features.seconds},
+        )
+
+    def study(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
+        """Begin a training: choose a weight decay on validation; see `training.study`.
+
+        Until here the run kept what it had; from now on it is of these images.
+        """
+        start = load_start(self.run, self.start_from, features)
+        self.begin()
+        self.run.record(backbone=_backbone(features) | {"milliseconds": features.backbone.milliseconds()})
+        return study(features, settings, weight_decay, start)
+
+    def train(self, study: Study, eval_step_interval: int) -> "Classifier":
+        """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation."""
+        from .runs.summaries import TrainingLogs
+
+        steps = study.settings.how_many_training_steps
+        with self.run.stage("retrain"), TrainingLogs(self.run.new_logs(), steps) as logs:
+            head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
+        return Classifier.of(study.features, head, history, study.stack)
+
+    def keep(self, classifier: "Classifier", **more: Any) -> None:
+        """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
+
+        Args:
+            more: further keys of metrics.json.
+        """
+        info, features, head = self.run.info(), classifier.features, classifier.head
+        learnt_from = asdict(features.distortion) | {
+            "distortion_variants": features.variants,
+            "weight_decay": [settings.weight_decay for settings in classifier.candidates],
+            "start_from": self.start_from,
+            "image_size": features.image_size,
+        }
+        trained_with = info["versions"] | {"commit": info["commit"]}
+        self.run.record(settings=asdict(head.settings), learnt_from=learnt_from, trained_with=trained_with)
+        self.run.write_table("history", classifier.history)
+        self.run.write_table("predictions", classifier.predicted)
+        trained = {
+            "labels": head.labels,
+            "backbone": features.backbone.handle,
+            "steps": head.settings.how_many_training_steps,
+            "temperature": head.temperature,
+            "seconds": info["seconds"],
+        }
+        self.run.write_metrics(trained | classifier.metrics | more)
+
+    def export(self, classifier: "Classifier", final_tensor_name: str, int8: bool = False, seed: int = 0) -> Finding:
+        """Write a classifier in every format to the run's model folder; the Finding tells how large they are.
+
+        Args:
+            int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
+        """
+        from .export import exporting
+
+        features = classifier.features
+        learnt = features.table[features.table["split"] == "train"]
+        before = self.run.other(self.start_from).learnt() if self.start_from else set()
+        examples = learnt.iloc[overview.sample(learnt["label"], 500 if int8 else 0, seed)]
+        pixels = read_many([self.image_dir / path for path in examples["path"]], features.backbone.image_size)
+        sizes = exporting.export(
+            self.run.model,
+            features.backbone,
+            classifier.head,
+            final_tensor_name,
+            pixels if int8 else None,
+            before | set(learnt["sha256"]),
+        )
+        table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
+        return Finding("What was exported", numbers=sizes, table=table)
+
+    def log(self, classifier: "Classifier", rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0) -> None:
+        """Write for TensorBoard what came of a training: settings, graph, projector, curves of `rows`, figures."""
+        from .runs.summaries import ResultLogs
+
+        features, head, metrics = classifier.features, classifier.head, classifier.metrics
+        some = overview.sample(classifier.predicted["label"], 2000, seed)
+        points, _ = loading.principal_components(features.matrix[some], 100)
+        shown = classifier.predicted.iloc[some]
+        with ResultLogs(self.run.logs, head.settings.how_many_training_steps) as logs:
+            logs.settings(self.run.name, self.hyperparameters(classifier), metrics)
+            test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
+            logs.text("verdict", f"Test accuracy {test}; train minus validation accuracy {gap}.")
+            logs.graph(self.run.model / "output_graph.pb")
+            logs.projector(points, shown, read_many([self.image_dir / path for path in shown["path"]]))
+            logs.pr_curves(rows, head.labels)
+            logs.findings(figures, "see 03_retrain")
+
+    def hyperparameters(self, classifier: "Classifier") -> dict[str, Any]:
+        """Everything that was set for a training, by name, for TensorBoard's HParams page."""
+        features = classifier.features
+        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name} | self.percentages
+        return tried | asdict(features.distortion) | asdict(classifier.head.settings)
+
+
+def load_start(run: Run, start_from: str, features: Features) -> Head | None:
+    """Load the head of another run, to start from; None where `start_from` is empty."""
+    if not start_from:
+        return None
+    from .export.exporting import load_head
+
+    return load_head(run.other(start_from).model, features.backbone)
+
+
+def _backbone(features: Features) -> dict[str, Any]:
+    backbone = features.backbone
+    return {"handle": backbone.handle, "digest": backbone.digest, "image_size": features.image_size}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained and calibrated head on its backbone, and what it says of every image.
+
+    Attributes:
+        features: of the images that it was trained and measured on.
+        head: calibrated: its logits are divided by the temperature that fits validation best.
+        history: step, split, accuracy, cross_entropy.
+        candidates: the settings among which validation chose.
+        predicted: the predictions table of all images, as of `scores.predictions`.
+        metrics: as of `scores.summarise`.
+    """
+
+    features: Features
+    head: Head
+    history: pd.DataFrame
+    candidates: list[HeadSettings]
+    predicted: pd.DataFrame
+    metrics: dict[str, Any]
+
+    @classmethod
+    def of(cls, features: Features, head: Head, history: pd.DataFrame, candidates: list[HeadSettings]) -> "Classifier":
+        """Calibrate a head on the validation images, and let it predict all images."""
+        table = features.table
+        held = (table["split"] == "validation").to_numpy()
+        classes = pd.Index(head.labels).get_indexer(table["label"])
+        logits = head.logits(features.matrix)
+        head = head.calibrated(calibration.temperature(logits[held], classes[held]))
+        predicted = scores.predictions(table, head.logits(features.matrix), head.labels)
+        return cls(features, head, history, candidates, predicted, scores.summarise(predicted, head.labels))
