@@ -18,7 +18,7 @@ from .backbones import registry
 from .bottlenecks import features as loaded
 from .bottlenecks import loading
 from .bottlenecks.features import Features
-from .datasets import catalogue
+from .datasets import fetching
 from .evaluation import calibration, intervals, scores
 from .evaluation.finding import Finding
 from .images import overview, relabeling, scanning, splitting
@@ -74,7 +74,7 @@ class Lab:
             RetrainLabError: the folder, the split or the decisions are not what they must be; or the head to start from
                 has learnt from images that are to validate or test here.
         """
-        out, folder = open_run(reports_dir, run), catalogue.locate(image_dir)
+        out, folder = open_run(reports_dir, run), fetching.locate(image_dir)
         decisions, began = out.decisions(labels_from), time.perf_counter()
         given = scanning.load(folder, testing_percentage, validation_percentage, known=out.known_images(folder))
         images = relabeling.apply(given, decisions)

@@ -284,12 +284,12 @@ def fetch(name: str | None, to: Path | None) -> None:
     The images of elpv come with the project; stanford-dogs is 757 MiB to fetch, flower-photos 218 MiB. An interrupted
     download goes on when this is run again.
     """
-    from ..datasets import catalogue
+    from ..datasets import catalogue, fetching
 
     if name is None:
         raise RetrainLabError(f"Name the dataset to fetch. Expected one of: {', '.join(catalogue.DATASETS)}.")
-    folder = catalogue.fetch(name, None if to is None else _place(to))
-    card = catalogue.card(folder)
+    folder = fetching.fetch(name, None if to is None else _place(to))
+    card = fetching.card(folder)
     click.echo(f"{card['title']}: {card['images']:,} images in {folder}")
     click.echo(f"Licence: {card['licence']}. Please cite:")
     for citation in card["cite"]:

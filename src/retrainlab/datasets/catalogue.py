@@ -1,9 +1,6 @@
-"""Named public datasets -> folders of labelled images, each with a card that says where it comes from."""
+"""What public data sets there are: for each its card, where it is on the network, and how it becomes label folders."""
 
-import contextlib
-import json
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,12 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from .. import project
 from ..errors import RetrainLabError
-from .downloads import Source, download, unpack
-from .matlab import read_cell_texts
-
-_CARD = "dataset.json"
+from .downloads import Source
 
 
 @dataclass(frozen=True)
@@ -32,9 +25,6 @@ class Dataset:
     card: dict[str, Any]
     arrange: Callable[..., None]
     sources: tuple[Source, ...] = ()
-
-
-# --------------------------------------------------------------------------------------------- the datasets
 
 
 def _arrange_elpv(folder: Path) -> None:
@@ -60,7 +50,7 @@ def _arrange_dogs(folder: Path, lists: Path, images: Path) -> None:
     top = _member(images, "Images")
     for synset, breed in readable_breeds(path.name for path in top.iterdir() if path.is_dir()).items():
         (top / synset).replace(folder / breed)
-    there = {path.name: path.relative_to(folder).as_posix() for path in _images(folder)}
+    there = {path.name: path.relative_to(folder).as_posix() for path in image_files(folder)}
     listed = []
     for split in ("train", "test"):
         for path in read_cell_texts(_member(lists, f"{split}_list.mat"), "file_list"):
@@ -97,6 +87,32 @@ def _member(unpacked: Path, name: str) -> Path:
         top = ", ".join(sorted(path.name for path in unpacked.iterdir())[:5]) or "nothing"
         raise RetrainLabError(f"The archive {unpacked.name} has {top} at its top. Expected '{name}'; has it changed?")
     return unpacked / name
+
+
+def read_cell_texts(file: Path, variable: str) -> list[str]:
+    """Read a cell array of texts from a MATLAB file (MATLAB 5 to 7, compressed or not).
+
+    Raises:
+        RetrainLabError: the file is damaged or of another format, or has no such variable.
+    """
+    from scipy.io import loadmat
+
+    problem = f"it holds no cell array '{variable}'"
+    try:
+        cells = loadmat(file, variable_names=[variable]).get(variable)
+        if cells is not None and cells.dtype == object:
+            return ["".join(cell) for cell in cells.ravel(order="F")]
+    except Exception as error:  # SciPy raises nearly anything on damaged files
+        problem = f"{type(error).__name__}: {error}"
+    raise RetrainLabError(
+        f"'{file.name}' cannot be read ({problem}). Expected a MATLAB 5 file with the cell array '{variable}' of texts."
+    )
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images in the label folders of a dataset."""
+    found = folder.glob("*/*")
+    return [path for path in found if path.suffix.lower() in (".jpg", ".png") and not path.name.startswith(".")]
 
 
 # Sizes and digests of the archives: TensorFlow Datasets, url_checksums/stanford_dogs.txt and tf_flowers.txt.
@@ -173,92 +189,3 @@ DATASETS = {
         ),
     ),
 }
-
-
-# --------------------------------------------------------------------------------------------- fetching
-
-
-def fetch(name: str, to: Path | str | None = None) -> Path:
-    """Prepare a public dataset as a folder of label folders; do nothing where it is already there.
-
-    Args:
-        name: one of `DATASETS`.
-        to: the folder to make; None = `data/<name>` in the project.
-
-    Raises:
-        RetrainLabError: an unknown name, or any reason of `prepare`.
-    """
-    if name not in DATASETS:
-        raise RetrainLabError(f"No dataset '{name}'. Expected one of: {', '.join(DATASETS)}.")
-    return prepare(name, DATASETS[name], project.place(Path("data", name) if to is None else to))
-
-
-def prepare(name: str, dataset: Dataset, folder: Path) -> Path:
-    """Download, unpack, arrange and count a dataset; the folder appears only once it is whole.
-
-    Archives lie in `.downloads/<name>` beside the folder until then, so that nothing is fetched twice.
-
-    Raises:
-        RetrainLabError: a folder that holds something else or cannot be written; a download or an archive that fails,
-            see `downloads`; another number of images or labels than expected.
-    """
-    if card(folder).get("name") == name:
-        return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RetrainLabError(f"'{folder}' exists and is not the dataset '{name}'. Remove it or choose another folder.")
-    downloads = folder.parent / ".downloads" / name
-    try:
-        archives = [download(source, downloads) for source in dataset.sources]
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # made aside and renamed, so that an interrupted fetch leaves nothing half done
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as aside:
-            unpacked = [Path(aside, archive.name) for archive in archives]
-            for archive, into in zip(archives, unpacked, strict=True):
-                unpack(archive, into)
-            made = Path(aside, "made")
-            made.mkdir()
-            dataset.arrange(made, *unpacked)
-            _verify(name, dataset, made, downloads)
-            text = json.dumps({"name": name} | dataset.card, indent=1, ensure_ascii=False)
-            (made / _CARD).write_text(text + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rmdir()
-            made.replace(folder)
-        shutil.rmtree(downloads, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not there, or another dataset's archives are in it
-            downloads.parent.rmdir()
-    except OSError as error:
-        reason = error.strerror or error
-        raise RetrainLabError(f"The dataset '{name}' cannot be written to '{folder}': {reason}.") from error
-    return folder
-
-
-def _verify(name: str, dataset: Dataset, made: Path, downloads: Path) -> None:
-    images = _images(made)
-    found = len(images), len({path.parent for path in images})
-    if found != (dataset.card["images"], dataset.card["labels"]):
-        raise RetrainLabError(
-            f"The dataset '{name}' turned out to have {found[0]:,} images of {found[1]} labels. Expected "
-            f"{dataset.card['images']:,} of {dataset.card['labels']}; see what is in '{downloads}'."
-        )
-
-
-def _images(folder: Path) -> list[Path]:
-    found = folder.glob("*/*")
-    return [path for path in found if path.suffix.lower() in (".jpg", ".png") and not path.name.startswith(".")]
-
-
-def locate(image_dir: str | Path) -> Path:
-    """Turn the parameter image_dir into a folder: a dataset's name fetches it, anything else is a path."""
-    if str(image_dir) in DATASETS and not project.place(image_dir).is_dir():
-        return fetch(str(image_dir))
-    return project.place(image_dir)
-
-
-def card(image_dir: Path | str) -> dict[str, Any]:
-    """Read what is known of a dataset (`dataset.json` in its folder); empty for folders of one's own."""
-    try:
-        found = json.loads((Path(image_dir) / _CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and found.get("name") in DATASETS else {}  # others have such files, too
