@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
 
+from retrainlab import plots
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.export import exporting
 from retrainlab.images import decoding, overview
 from retrainlab.pages import board
-from retrainlab.plots import drawing
 from retrainlab.runs import summaries
 from retrainlab.training import heads, trainer
 
@@ -43,7 +43,7 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
                 [trained["photos"] / path for path in predicted["path"].iloc[some]], (16, 16)
             )
             logs.projector(features[some], predicted.iloc[some], thumbnails)
-            logs.figure("confusion", drawing.confusion(scores.confusion(predicted, head.labels)).figure, "whole")
+            logs.figure("confusion", plots.confusion(scores.confusion(predicted, head.labels)).figure, "whole")
     return metrics
 
 

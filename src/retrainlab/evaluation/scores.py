@@ -106,6 +106,11 @@ def confusion(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return counts.reindex(index=labels, columns=labels, fill_value=0)
 
 
+def mistakes(predicted: pd.DataFrame, most: int = 12) -> pd.DataFrame:
+    """Pick the rows of the most confident mistakes, the surest first."""
+    return predicted[predicted["label"] != predicted["predicted"]].nlargest(most, "probability")
+
+
 def top_k_accuracy(predicted: pd.DataFrame, labels: list[str], k: int = 5) -> float:
     """Share of images whose own label is among the k most probable ones; NaN without images."""
     if predicted.empty:

@@ -42,17 +42,17 @@ def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None)
         raise RetrainLabError(why_unreadable(error)) from error
 
 
-def read_many(paths: Sequence[Path], size: tuple[int, int] = (48, 48)) -> np.ndarray:
-    """Read images in one size, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
+def read_many(sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    """Read images as `read_pixels` does, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
 
-    def read(path: Path) -> np.ndarray:
+    def read(source: Path | str | bytes) -> np.ndarray:
         try:
-            return read_pixels(path, size)
+            return read_pixels(source, size)
         except RetrainLabError:
             return np.full((*size, 3), 128, np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, *size, 3)
+        return np.array(list(pool.map(read, sources)), np.uint8).reshape(-1, *size, 3)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

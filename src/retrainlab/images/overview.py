@@ -49,6 +49,15 @@ def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:
     return np.sort(turn.sort_values(kind="stable").index[:most])
 
 
+def examples(images: pd.DataFrame, most_labels: int = 12, seed: int = 0) -> pd.DataFrame:
+    """Draw a few images of each label to look at, by `seed`; of the most common labels where there are many."""
+    good = images[images["problem"].isna()]
+    labels = good["label"].value_counts().index[:most_labels]
+    each = -(-12 // len(labels))
+    drawn = good[good["label"].isin(labels)].sample(frac=1, random_state=seed).groupby("label").head(each)
+    return drawn.sort_values("label", kind="stable")
+
+
 def digest(images: pd.DataFrame) -> str:
     """Identify what a run was made from, names, contents and split: 64 hex digits."""
     good = images[images["problem"].isna()]

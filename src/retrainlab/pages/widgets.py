@@ -11,11 +11,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from PIL import Image
 
+from .. import plots
 from ..errors import RetrainLabError
 from ..images import relabeling, scanning
-from ..images.decoding import read_pixels
+from ..images.decoding import read_many, read_pixels
 from ..labeling import labelers
-from ..plots import drawing
 
 
 def label_uploads(labeler: labelers.Labeler, top: int = 5) -> ipywidgets.Widget:
@@ -31,7 +31,8 @@ def label_uploads(labeler: labelers.Labeler, top: int = 5) -> ipywidgets.Widget:
             for name, problem in problems.items():
                 print(f"{name}: {problem}.")
             if len(table):
-                drawing.label_bars(table, photos)
+                pictures = read_many(list(photos.values()), (160, 160))
+                plots.label_bars(table, dict(zip(photos, pictures, strict=True)))
                 plt.show()
 
     button.observe(label, "value")

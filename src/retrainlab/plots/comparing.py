@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from .drawing import COLOURS, MARKERS, PALETTE, axes_of, short
+from .style import COLOURS, MARKERS, PALETTE, axes_of, short
 
 
 def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:

@@ -2,6 +2,7 @@
 
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +11,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, PercentFormatter, StrMethodFormatter
 
-from ..analysis.learning_curve import DataCurve, Fit
 from ..images.decoding import read_many
-from .drawing import COLOURS, LINES, MARKERS, axes_of, gallery, short
+from .pictures import gallery
+from .style import COLOURS, LINES, MARKERS, axes_of, short
+
+if TYPE_CHECKING:  # an analysis draws its figures from here
+    from ..analysis.learning_curve import DataCurve, Fit
 
 _SHOWN = 0.12  # of the accuracies of settings, from the best one down
 
@@ -101,7 +105,8 @@ def suspects(table: pd.DataFrame, image_dir: Path, most: int = 12) -> np.ndarray
         f"{short(Path(r.path).name, 26)}\n{short(r.label, 26)}\n→ {short(r.suggested, 24)}?" for r in shown.itertuples()
     ]
     title = "Labels in doubt" + (f", the {most} likeliest of {len(table):,}" if len(table) > most else "")
-    return gallery([image_dir / path for path in shown["path"]], captions, title, columns=4, side=2.4)
+    pictures = read_many([image_dir / path for path in shown["path"]], (240, 240))
+    return gallery(pictures, captions, title, columns=4, side=2.4)
 
 
 def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax: Axes | None = None) -> Axes:
@@ -135,7 +140,7 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
     return ax
 
 
-def data_curve(curve: DataCurve, fit: Fit, ax: Axes | None = None) -> Axes:
+def data_curve(curve: "DataCurve", fit: "Fit", ax: Axes | None = None) -> Axes:
     """Accuracy against training images: what was measured, the power law, and its prediction for twice as many."""
     ax = axes_of(ax, 8, 3.6)
     ax.plot(curve.sizes, np.nanmean(curve.train_accuracy, axis=1), LINES["train"], marker="o", color=COLOURS["train"],

@@ -1,0 +1,76 @@
+"""The look that all figures share.
+
+Training is blue and solid, validation orange and dashed, test green, in every figure. The colours are seaborn's
+colour-blind safe ones.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+PALETTE = sns.color_palette("colorblind")
+COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}
+LINES = {"train": "-", "validation": "--"}
+MARKERS = "osD^vP*X"  # so that dots can be told apart without their colours, too
+UNITS = {"accuracy": "accuracy", "cross_entropy": "cross-entropy (nats)"}
+_FONTS = (  # in the order in which Matplotlib looks for a sign
+    "DejaVu Sans, Noto Sans, Noto Sans CJK SC, Noto Sans CJK JP, WenQuanYi Zen Hei, Hiragino Sans GB, PingFang SC, "
+    "Microsoft YaHei, Malgun Gothic, Arial Unicode MS, Noto Sans Arabic, Noto Sans Devanagari"
+)
+
+
+def style() -> None:
+    """Set the look of every figure, and crisp pictures in notebooks; call it once, next to the imports."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update({"figure.figsize": (8, 4), "figure.dpi": 96, "figure.constrained_layout.use": True})
+    plt.rcParams.update({"axes.titlesize": "medium", "axes.titlelocation": "left", "axes.formatter.useoffset": False})
+    plt.rcParams.update({"savefig.facecolor": "white", "text.parse_math": False, "font.family": _fonts()})
+    set_matplotlib_formats("retina")
+    # a label in a script that no font here has shows as boxes; saying so for every sign would bury the figure
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+
+
+def _fonts() -> list[str]:
+    """Fonts that are here, so that labels in most scripts are shown."""
+    from matplotlib import font_manager
+
+    listed = {font.fname for font in font_manager.fontManager.ttflist}
+    for file in set(font_manager.findSystemFonts()) - listed:  # Matplotlib's list is older than these
+        with contextlib.suppress(RuntimeError, OSError):  # bitmap fonts and the like
+            font_manager.fontManager.addfont(file)
+    here = set(font_manager.get_font_names())
+    return [font for font in _FONTS.split(", ") if font in here]
+
+
+def axes_of(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
+    """Return `ax`, or the Axes of a new figure of this size in inches."""
+    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+
+
+def short(label: str, most: int = 28) -> str:
+    """Shorten a label for an axis, and keep control characters off it."""
+    shown = " ".join(str(label).split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def some_rows(table: pd.DataFrame, most: int = 40) -> tuple[pd.DataFrame, str]:
+    """Keep both ends of a sorted table of labels; the second value says so for a title."""
+    if len(table) <= most:  # more than that cannot be told apart on one axis
+        return table, ""
+    half = most // 2
+    return pd.concat([table.head(half), table.tail(half)]), f" (first and last {half} of {len(table)} labels)"
+
+
+def name_rows(ax: Axes, names: Iterable[str], above: float = 0.6) -> None:
+    """Name the rows of a figure from the top down, without lines between them; `above`: room over the first one."""
+    names = list(names)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -above)
+    ax.grid(axis="y", visible=False)
