@@ -14,7 +14,7 @@ import pandas as pd
 from retrainlab.backbones import registry
 from retrainlab.backbones.runtimes import tensorflow
 from retrainlab.bottlenecks import caching, extracting
-from retrainlab.datasets import catalogue
+from retrainlab.datasets import fetching
 from retrainlab.images.decoding import read_pixels
 
 BLOCK, BLOCKS = 100, 4
@@ -22,7 +22,7 @@ BLOCK, BLOCKS = 100, 4
 
 def main() -> None:
     tf = tensorflow()
-    folder = catalogue.locate("elpv")
+    folder = fetching.locate("elpv")
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))[: BLOCK * (BLOCKS + 1)]
     table = pd.DataFrame({"path": paths, "sha256": paths, "problem": None})
     with tempfile.TemporaryDirectory() as cache_dir:

@@ -81,7 +81,7 @@ def test_a_cut_off_part_is_no_obstacle(fresh, folder):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_interrupted_work_is_kept(fresh, folder, error, monkeypatch):
-    count, real = iter(range(1000)), caching.read_pixels
+    count, real = iter(range(1000)), extracting.read_pixels
 
     def interrupted(*arguments):
         if next(count) == 15:
@@ -168,5 +168,7 @@ def test_principal_components_known_answer():
     points, share = loading.principal_components(features)
     assert abs(np.corrcoef(points[:, 0], features[:, 0])[0, 1]) > 0.99
     assert points.std(axis=0) == pytest.approx([10, 3], rel=0.1) and share > 0.99
+    again, _ = loading.principal_components(features[::-1])
+    assert again[::-1] == pytest.approx(points, abs=1e-3)  # signs are no matter of chance
     same, share = loading.principal_components(np.ones((5, 3), np.float32))
     assert (same == 0).all() and share == 0

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .caching import Cache
 
 _ROWS_A_PART = 2048
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
+_Key = tuple[str, int]  # sha256 of an image file, and what the cache calls a variant of it
 
 
 @dataclass(frozen=True)
@@ -66,63 +68,81 @@ def extract(
         variants: with a distortion, how many variants of each image, 1 to 255.
         threads: how many; None = one a core.
     """
-    root, size = Path(image_dir), backbone.image_size
-    if distortion is not None and variants < 1:
-        raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
-    good = images[images["problem"].isna()].drop_duplicates("sha256")
-    numbers = (
-        {0: 0} if distortion is None else {number: distortion.variant(number) for number in range(1, variants + 1)}
-    )
-    wanted = [
-        (path, digest, number) for path, digest in zip(good["path"], good["sha256"], strict=True) for number in numbers
-    ]
-    missing = [job for job in wanted if (job[1], numbers[job[2]]) not in cache]
-    problems: dict[str, str] = {}
-    kept: list[tuple[tuple[str, int], np.ndarray]] = []  # not written yet
-    computed, started = 0, time.perf_counter()
+    wanted = _wanted(images, distortion, variants)
+    missing = {key: source for key, source in wanted.items() if key not in cache}
 
-    def one(path: str, digest: str, number: int) -> np.ndarray:
-        try:
-            data = (root / path).read_bytes()
-        except OSError as error:
-            raise RetrainLabError(f"the file cannot be read any more: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != digest:  # the cache must never hold it under another file's name
-            raise RetrainLabError("the file has changed since it was scanned; run again")
+    def bottleneck(sha256: str, path: str, number: int) -> np.ndarray:
+        data = _content(Path(image_dir, path), sha256)
         if distortion is None:
-            pixels = read_pixels(data, size)
+            pixels = read_pixels(data, backbone.image_size)
         else:
-            drawn = distortion.draw(size, digest, number)
-            pixels = apply(read_pixels(data, drawn.resized), drawn, size)
+            drawn = distortion.draw(backbone.image_size, sha256, number)
+            pixels = apply(read_pixels(data, drawn.resized), drawn, backbone.image_size)
         return backbone.bottlenecks(pixels[None])[0]
 
-    def flush() -> None:
-        nonlocal computed
-        if kept:
-            cache.add([key for key, _ in kept], np.stack([row for _, row in kept]))
-            computed += len(kept)
-            kept.clear()
-
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
-    jobs: dict[Future[np.ndarray], tuple[str, str, int]] = {}
-    try:
-        jobs.update((pool.submit(one, *job), job) for job in missing)
-        written = time.perf_counter()
-        bar = tqdm(as_completed(jobs), "bottlenecks", len(jobs), unit=" images", leave=False, disable=None)
-        for job in bar:
-            path, digest, number = jobs.pop(job)
-            try:
-                kept.append(((digest, numbers[number]), job.result()))
-            except RetrainLabError as error:
-                problems[path] = str(error)
-            if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
-                flush()
-                written = time.perf_counter()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for job, (_, digest, number) in jobs.items():  # finished before the work was ended, not collected yet
-            if not job.cancelled() and job.exception() is None:
-                kept.append(((digest, numbers[number]), job.result()))
-        flush()
+    started = time.perf_counter()
+    computed, problems = _compute(missing, bottleneck, cache, threads)
     seconds = time.perf_counter() - started
     what = "images" if distortion is None else "distorted images"
     return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
+
+
+def _wanted(images: pd.DataFrame, distortion: Distortion | None, variants: int) -> dict[_Key, tuple[str, int]]:
+    """List the bottlenecks that there should be: key -> path, number of the variant (0 for the image as it is)."""
+    if distortion is None:
+        numbers = {0: 0}
+    elif variants < 1:
+        raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
+    else:
+        numbers = {number: distortion.variant(number) for number in range(1, variants + 1)}
+    good = images[images["problem"].isna()].drop_duplicates("sha256")
+    files = zip(good["sha256"], good["path"], strict=True)
+    return {(sha256, variant): (path, number) for sha256, path in files for number, variant in numbers.items()}
+
+
+def _content(file: Path, sha256: str) -> bytes:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise RetrainLabError(f"the file cannot be read any more: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != sha256:  # the cache must never hold it under another file's name
+        raise RetrainLabError("the file has changed since it was scanned; run again")
+    return data
+
+
+def _compute(
+    missing: dict[_Key, tuple[str, int]],
+    bottleneck: Callable[[str, str, int], np.ndarray],
+    cache: Cache,
+    threads: int | None,
+) -> tuple[int, dict[str, str]]:
+    """Compute on threads, and write what comes of it: how many there are, and what went wrong, by path."""
+    kept: dict[_Key, np.ndarray] = {}  # not written yet
+    problems: dict[str, str] = {}
+    running: dict[Future[np.ndarray], _Key] = {}
+    computed, written = 0, time.perf_counter()
+
+    def write() -> None:
+        nonlocal computed, written
+        cache.add(list(kept), np.array(list(kept.values())))
+        computed, written = computed + len(kept), time.perf_counter()
+        kept.clear()
+
+    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    try:
+        running.update((pool.submit(bottleneck, key[0], *source), key) for key, source in missing.items())
+        done = tqdm(as_completed(running), "bottlenecks", len(running), unit=" images", leave=False, disable=None)
+        for job in done:
+            key = running.pop(job)
+            try:
+                kept[key] = job.result()
+            except RetrainLabError as error:
+                problems[missing[key][0]] = str(error)
+            if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
+                write()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        finished = {key: job for job, key in running.items() if not job.cancelled() and job.exception() is None}
+        kept.update((key, job.result()) for key, job in finished.items())  # beside the one that ended the work
+        write()
+    return computed, problems

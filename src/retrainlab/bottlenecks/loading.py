@@ -41,7 +41,6 @@ def audit(cache: Cache, images: pd.DataFrame) -> pd.DataFrame:
     Dead features are those that are the same for every image: they carry nothing.
     """
     features, table = load(cache, images)
-    lengths = np.linalg.norm(features, axis=1)
     facts: dict[str, object] = {
         "images with a bottleneck": len(table),
         "images without": int(images["problem"].isna().sum()) - len(table),
@@ -50,22 +49,32 @@ def audit(cache: Cache, images: pd.DataFrame) -> pd.DataFrame:
         "damaged parts set aside": len(cache.damaged),
         "numbers a bottleneck": cache.dim,
         "values that are not finite": int((~np.isfinite(features)).sum()),
-        "dead features": int((features.std(axis=0) == 0).sum()) if len(table) else 0,
-        "length of a bottleneck, median": f"{np.median(lengths):.2f}" if len(table) else "",
-        "length of a bottleneck, smallest and largest": f"{lengths.min():.2f} to {lengths.max():.2f}"
-        if len(table)
-        else "",
     }
+    if len(table):
+        lengths = np.linalg.norm(features, axis=1)
+        facts |= {
+            "dead features": int((features.std(axis=0) == 0).sum()),
+            "length of a bottleneck, median": f"{np.median(lengths):.2f}",
+            "length of a bottleneck, smallest and largest": f"{lengths.min():.2f} to {lengths.max():.2f}",
+        }
     return pd.DataFrame({"value": [str(value) for value in facts.values()]}, index=pd.Index(facts, name="quantity"))
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, float]:
     """Project bottlenecks onto the directions in which they differ most (principal component analysis).
 
+    A direction points to where its largest weight is positive.
+
     Returns:
         (points, share): float32 [n, count], and the share of the whole variance that they carry, 0 to 1.
     """
+    from scipy.linalg import eigh
+
     centred = features - features.mean(axis=0, keepdims=True)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    share = float(variances[-count:].sum() / max(variances.sum(), 1e-12))
-    return centred @ directions[:, ::-1][:, :count], share
+    scatter = centred.T @ centred
+    # at 20,580 x 2,048, scikit-learn's PCA takes 1.5 times as long (arpack), and a second more to be imported
+    variances, directions = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
+    directions = directions[:, ::-1]
+    largest = np.abs(directions).argmax(axis=0)
+    directions = directions * np.sign(directions[largest, range(count)])
+    return centred @ directions, float(variances.sum() / max(np.trace(scatter), 1e-12))
