@@ -1,15 +1,40 @@
-"""Where things are: the project's root, from which the relative paths of notebooks count."""
+"""Where things are: the root from which relative paths count, the notebooks, and the named data sets."""
 
+import os
 from pathlib import Path
+
+_FIRST = "01_explore.ipynb"
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """Find the project: the nearest folder, from the current one upwards, with the notebooks; else this checkout."""
+    """Find the project: the nearest folder, from the current one upwards, that holds notebooks/; else the current one.
+
+    Within a folder of notebooks of another name it is the folder that this lies in; within a run's, two above it.
+    """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        if (folder / "notebooks" / "01_explore.ipynb").exists():
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / _FIRST).exists():
             return folder
-    return here
+    if not (here / _FIRST).exists():
+        return here
+    return here.parents[1] if (here / "run.json").exists() else here.parent
+
+
+def notebooks() -> Path:
+    """Find the folder of the notebooks to run: the project's own, else those that come with the package."""
+    own = root() / "notebooks"
+    return own if (own / _FIRST).exists() else carried()
+
+
+def carried() -> Path:
+    """Find the notebooks of this version: a wheel carries them; else it runs from the checkout that they lie in."""
+    return _PACKAGE.parents[1] / "notebooks" if checkout() else _PACKAGE / "notebooks"
+
+
+def checkout() -> Path | None:
+    """Find the git checkout that this code lies in; None if it was installed from a wheel."""
+    return None if (_PACKAGE / "notebooks").is_dir() else _PACKAGE.parents[1]
 
 
 def place(path: str | Path) -> Path:
@@ -18,6 +43,17 @@ def place(path: str | Path) -> Path:
     So a notebook finds the same files whether it runs from the root (papermill) or from notebooks/ (JupyterLab).
     """
     return root() / Path(path).expanduser()
+
+
+def dataset(name: str) -> Path:
+    """Tell the folder of a named data set: in data/ of a project with notebooks of its own, else in the user's cache.
+
+    A project that cannot be written, and does not have the data set yet, uses the cache as well.
+    """
+    own = root() / "data" / name
+    if notebooks().parent == root() and (own.is_dir() or os.access(root(), os.W_OK)):
+        return own
+    return Path.home() / ".cache" / "retrainlab" / "datasets" / name
 
 
 def module(handle: str) -> str:

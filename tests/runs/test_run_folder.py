@@ -3,7 +3,6 @@ import json
 import pandas as pd
 import pytest
 
-from retrainlab import project
 from retrainlab.errors import RetrainLabError
 from retrainlab.runs import listing, run_folder
 
@@ -112,30 +111,12 @@ def test_the_list_of_runs_passes_over_what_it_cannot_read(tmp_path):
     assert pd.isna(row["test"]) and row["test n"] == 0
 
 
-def test_relative_paths_count_from_the_project_wherever_a_notebook_runs(tmp_path, monkeypatch):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
-    for here in (tmp_path, tmp_path / "notebooks"):
-        monkeypatch.chdir(here)
-        assert project.place("reports") == tmp_path / "reports"
-        assert project.place("/absolute").as_posix() == "/absolute"
-
-
 def test_some_images_are_test_images(tmp_path):
     run = run_folder.open_run(tmp_path, "one")
     table = pd.DataFrame({"path": ["a", "b", "c"], "split": ["train", "test", "test"], "problem": [None, None, "bad"]})
     run.write_table("images", table)
     run.record(dataset={"image_dir": "/images"})
     assert [path.as_posix() for path in listing.some_images(run)] == ["/images/b"]
-
-
-def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "01_explore.ipynb").touch()
-    (tmp_path / "modules" / "net").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert project.module("modules/net") == str(tmp_path / "modules" / "net")
-    assert project.module("efficientnet_lite0") == "efficientnet_lite0"
 
 
 def test_figures_belong_to_the_recorded_labels(tmp_path):
@@ -152,9 +133,8 @@ def test_figures_belong_to_the_recorded_labels(tmp_path):
 
 def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(tmp_path):
     run = run_folder.open_run(tmp_path, "one")
-    run.write_table("images", pd.DataFrame({"path": ["a", "b"], "sha256": ["1", "2"]}))
-    run.write_table("predictions", pd.DataFrame({"path": ["a", "b"], "split": ["train", "test"]}))
-    assert run.learnt() == {"1"}  # an export of an earlier version
+    with pytest.raises(RetrainLabError, match=r"one/model' holds no head to start from"):
+        run.learnt()
     run.model.mkdir()
     (run.model / "learnt.txt").write_text("1\n3\n")
     run.write_table("images", pd.DataFrame({"path": ["renamed"], "sha256": ["1"]}))

@@ -1,7 +1,9 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from retrainlab.errors import RetrainLabError
+from retrainlab.evaluation.finding import Finding
 from retrainlab.runs import run_folder, summaries
 from retrainlab.training import heads, trainer
 
@@ -71,3 +73,17 @@ def test_logs_that_cannot_be_written_name_the_folder_and_no_parameter(tmp_path):
     with pytest.raises(RetrainLabError, match=r"logs/train' cannot be written: .*\. Make it writable") as error:
         summaries.TrainingLogs(tmp_path / "logs", 10)
     assert "reports_dir" not in str(error.value)
+
+
+def test_findings_that_have_a_figure_are_written_as_images_and_leave_none_open(tmp_path):
+    findings = {
+        "gap": Finding("The gap", draw=lambda: plt.subplots(2, 2)[1]),
+        "words": Finding("What is said"),
+        "nothing": Finding("What stopping earlier would win", "There are too few images.", told=False),
+    }
+    with summaries.ResultLogs(tmp_path, 7) as logs:
+        logs.findings(findings, "see 04_overfitting")
+    events = read(tmp_path)
+    assert events.Tags()["tensors"] == ["gap"] and plt.get_fignums() == []
+    (event,) = events.Tensors("gap")
+    assert event.step == 7 and event.tensor_proto.string_val[2].startswith(b"\x89PNG")

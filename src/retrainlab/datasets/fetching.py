@@ -20,14 +20,14 @@ def fetch(name: str, to: Path | str | None = None) -> Path:
 
     Args:
         name: one of `DATASETS`.
-        to: the folder to make; None = `data/<name>` in the project.
+        to: the folder to make; None = where `project.dataset` says.
 
     Raises:
         RetrainLabError: an unknown name, or any reason of `prepare`.
     """
     if name not in DATASETS:
         raise RetrainLabError(f"No dataset '{name}'. Expected one of: {', '.join(DATASETS)}.")
-    return prepare(name, DATASETS[name], project.place(Path("data", name) if to is None else to))
+    return prepare(name, DATASETS[name], project.dataset(name) if to is None else project.place(to))
 
 
 def prepare(name: str, dataset: Dataset, folder: Path) -> Path:

@@ -7,7 +7,12 @@ import pandas as pd
 
 from .. import project
 from ..errors import RetrainLabError
+from ..evaluation.scores import SPLITS
 from .run_folder import Run
+
+_OF_A_RUN = ["run", "backbone", "images", "labels", "steps", "settings", "sweep", "updated"]
+_FIGURES = [f"{split}{part}" for split in SPLITS for part in ("", " low", " high", " n")]
+_COLUMNS = [*_OF_A_RUN, *_FIGURES, "gap", "gap low", "gap high", "verdict", "sentence", "advice"]
 
 
 def some_images(run: Run, seed: int = 0, count: int = 4) -> list[Path]:
@@ -15,46 +20,48 @@ def some_images(run: Run, seed: int = 0, count: int = 4) -> list[Path]:
     images, folder = run.read_table("images"), run.info()["dataset"]["image_dir"]
     good = images[images["problem"].isna()]
     test = good[good["split"] == "test"]
-    drawn = (test if len(test) else good).pipe(lambda rows: rows.sample(min(count, len(rows)), random_state=seed))
-    return [Path(folder, path) for path in drawn["path"]]
+    rows = test if len(test) else good
+    return [Path(folder, path) for path in rows["path"].sample(min(count, len(rows)), random_state=seed)]
 
 
 def list_runs(reports_dir: str | Path) -> pd.DataFrame:
-    """List the runs that were trained, the latest first.
+    """List the runs that were trained, the latest first; index `run`, columns as the keys of `read_runs`."""
+    return pd.DataFrame(read_runs(reports_dir), columns=_COLUMNS).set_index("run")
+
+
+def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
+    """Read what the runs that were trained say of themselves, the latest first.
 
     Returns:
-        Index `run`; columns backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light
-        run of, None for none), updated, and for each split
-        of train, validation, test: `<split>`, `<split> low`, `<split> high`, `<split> n`; then gap, gap low, gap high,
-        and the verdict of 04_overfitting with its sentence and advice (list), None where that has not run.
+        For each: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light run of, None
+        for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`, `<split> high`,
+        `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence and advice (list
+        of dictionaries). What is not known is None.
     """
-    rows = []
-    for file in sorted(project.place(reports_dir).glob("*/metrics.json")):
-        run = Run(file.parent)
+    found = []
+    for file in project.place(reports_dir).glob("*/metrics.json"):
         try:
-            metrics, info = run.metrics(), run.info()
-            row: dict[str, Any] = {
-                "run": run.name,
-                "backbone": metrics["backbone"],
-                "images": info.get("dataset", {}).get("image_dir"),
-                "labels": len(metrics["labels"]),
-                "steps": metrics["steps"],
-                "settings": info.get("settings", {}),
-                "sweep": None if run.model.exists() else info.get("sweep", {}).get("name"),
-                "updated": info.get("updated"),
-            }
-            for name in ("train", "validation", "test"):
-                low, high = metrics[name]["interval"] or (None, None)
-                row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
-                row[f"{name} n"] = metrics[name]["n"]
-            low, high = metrics["gap"]["interval"] or (None, None)
-            row |= {"gap": metrics["gap"]["accuracy"], "gap low": low, "gap high": high}
-            judged = metrics.get("overfitting", {})
-            rows.append(row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")})
+            found.append(_read(Run(file.parent)))
         except (RetrainLabError, KeyError, TypeError, OSError):
             continue  # not one of ours, or of another version; the others still count
-    columns = ["run", "backbone", "images", "labels", "steps", "settings", "sweep", "updated"]
-    for name in ("train", "validation", "test"):
-        columns += [name, f"{name} low", f"{name} high", f"{name} n"]
-    table = pd.DataFrame(rows, columns=[*columns, "gap", "gap low", "gap high", "verdict", "sentence", "advice"])
-    return table.sort_values(["updated", "run"], ascending=[False, True]).set_index("run")
+    return sorted(sorted(found, key=lambda row: row["run"]), key=lambda row: row["updated"] or "", reverse=True)
+
+
+def _read(run: Run) -> dict[str, Any]:
+    metrics, info = run.metrics(), run.info()
+    row = {
+        "run": run.name,
+        "backbone": metrics["backbone"],
+        "images": info.get("dataset", {}).get("image_dir"),
+        "labels": len(metrics["labels"]),
+        "steps": metrics["steps"],
+        "settings": info.get("settings", {}),
+        "sweep": None if run.model.exists() else info.get("sweep", {}).get("name"),
+        "updated": info.get("updated"),
+    }
+    for name in (*SPLITS, "gap"):
+        low, high = metrics[name]["interval"] or (None, None)
+        row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
+    judged = metrics.get("overfitting", {})
+    row |= {f"{split} n": metrics[split]["n"] for split in SPLITS}
+    return row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")}

@@ -1,6 +1,5 @@
-"""The run folder, `reports/<run>/`: its paths, tables and metrics; and the list of all runs."""
+"""The run folder, `reports/<run>/`: its paths, tables and metrics."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -54,9 +53,8 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
-        aside = self.folder / f".{name}.parquet.{os.getpid()}"
-        table.to_parquet(aside)
-        aside.replace(self.folder / f"{name}.parquet")
+        with _whole(self.folder / f"{name}.parquet") as aside:
+            table.to_parquet(aside)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read `<name>.parquet`.
@@ -65,7 +63,7 @@ class Run:
             RetrainLabError: it is not there yet, or damaged; the message says which notebook writes it.
         """
         file = self.folder / f"{name}.parquet"
-        source = {"images": "01_explore", "history": "03_retrain", "predictions": "03_retrain"}.get(name, "03_retrain")
+        source = "01_explore" if name == "images" else "03_retrain"
         try:
             return pd.read_parquet(file)
         except FileNotFoundError:
@@ -162,13 +160,15 @@ class Run:
     def learnt(self) -> set[str]:
         """The sha256 of the images that this run's head has learnt from, as `export.export` wrote them.
 
-        Exports of earlier versions did not: for those, of the images that the run still has under the same name.
+        Raises:
+            RetrainLabError: no head was exported; a light run of a sweep has none.
         """
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return set((self.model / "learnt.txt").read_text(encoding="utf-8").split())
-        predicted, images = self.read_table("predictions"), self.read_table("images")
-        paths = predicted.loc[predicted["split"] == "train", "path"]
-        return set(images.loc[images["path"].isin(paths), "sha256"])
+        except OSError as error:
+            raise RetrainLabError(
+                f"'{self.model}' holds no head to start from ({error}). Expected a run that 03_retrain has exported."
+            ) from error
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
@@ -201,17 +201,21 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _write_json(file: Path, values: dict[str, Any]) -> None:
+    with _whole(file) as aside:
+        aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """Give a path to write to, beside the file that it then replaces."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    yield aside
     aside.replace(file)
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merged[key] | value if both else value
-    return merged
+    both = {key for key, value in new.items() if isinstance(value, dict) and isinstance(old.get(key), dict)}
+    return old | new | {key: old[key] | new[key] for key in both}
 
 
 def open_run(reports_dir: str | Path, run: str) -> Run:
@@ -224,10 +228,9 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
         raise RetrainLabError(
             f"The run name {run!r} cannot be a folder's. Expected letters, digits, space, '_', '-', '.'."
         )
-    folder = project.place(reports_dir) / run
-    opened = Run(folder)
-    with writing(f"The reports folder '{folder}'", "Set reports_dir to one that can."):
-        folder.mkdir(parents=True, exist_ok=True)
+    opened = Run(project.place(reports_dir) / run)
+    with writing(f"The reports folder '{opened.folder}'", "Set reports_dir to one that can."):
+        opened.folder.mkdir(parents=True, exist_ok=True)
         opened.record(
             run=run,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -239,7 +242,11 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
 
 
 def _commit() -> str | None:
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    """Tell which commit runs; None for an installed package, which may lie in a repository of another project."""
+    folder = project.checkout()
+    if folder is None:
+        return None
+    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -4,10 +4,12 @@
 written twice.
 """
 
+import csv
 import io
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 
 from ..backbones.runtimes import tensorflow
 from ..errors import writing
+from ..evaluation.finding import Finding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _HISTOGRAMS = 10  # about so many a training: they are large, and change slowly
 _MOST_CURVES = 30  # labels with a precision-recall curve
 _LARGEST_CONSTANT = 1024  # bytes of a constant that the graph keeps: its weights are in the model, not in the logs
+_STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"mean": np.mean, "stddev": np.std, "max": np.max, "min": np.min}
 RESULTS = {
     "results/train_accuracy": "train accuracy",
     "results/validation_accuracy": "validation accuracy",
@@ -33,27 +37,16 @@ RESULTS = {
 }
 
 
-class _Logs:
+class _Logs(ExitStack):
     """Event files that are closed at the end of a `with` block."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        tf = tensorflow()
-        self._writers = {}
-        for name, folder in folders.items():
-            with writing(f"The logs folder '{folder}'", "Make it writable, or have the logs written elsewhere."):
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / ".written").touch()
-                (folder / ".written").unlink()
-                self._writers[name] = tf.summary.create_file_writer(str(folder))
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for writer in self._writers.values():
-            writer.close()
+    def _writer(self, folder: Path) -> Any:
+        with writing(f"The logs folder '{folder}'", "Make it writable, or have the logs written elsewhere."):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # TensorFlow would say so later, and in its own words
+            writer = tensorflow().summary.create_file_writer(str(folder))
+        self.callback(writer.close)
+        return writer
 
 
 class TrainingLogs(_Logs):
@@ -65,7 +58,8 @@ class TrainingLogs(_Logs):
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
-        super().__init__({split: folder / split for split in ("train", "validation")})
+        super().__init__()
+        self._writers = {split: self._writer(folder / split) for split in ("train", "validation")}
         self._steps, self._next_histograms = steps, 0
 
     def __call__(self, snapshot: "Snapshot") -> None:
@@ -84,25 +78,19 @@ class TrainingLogs(_Logs):
                     tf.summary.histogram("activations", tf.nn.softmax(logits))
         with self._writers["train"].as_default(step):
             for name, values in (("weights", head.kernel), ("biases", head.bias)):
-                for statistic, value in _statistics(values).items():
-                    tf.summary.scalar(f"final_retrain_ops/{name}/summaries/{statistic}", value)
+                for statistic, of in _STATISTICS.items():
+                    tf.summary.scalar(f"final_retrain_ops/{name}/summaries/{statistic}", of(values))
                 if histograms:
                     tf.summary.histogram(f"final_retrain_ops/{name}/summaries/histogram", values)
-
-
-def _statistics(values: np.ndarray) -> dict[str, Any]:
-    return {"mean": values.mean(), "stddev": values.std(), "max": values.max(), "min": values.min()}
 
 
 class ResultLogs(_Logs):
     """Writes what came of a training, one method a TensorBoard page. `step` is the last step of the training."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        super().__init__({"results": folder})
+        super().__init__()
         self._folder, self._step = folder, step
-
-    def _writing(self) -> Any:
-        return self._writers["results"].as_default(self._step)
+        self.enter_context(self._writer(folder).as_default(step))
 
     def settings(self, run: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """Write a run's settings and results, so that the HParams page can compare all runs; and as text.
@@ -116,28 +104,35 @@ class ResultLogs(_Logs):
 
         tf = tensorflow()
         found = {tag: metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"] for tag in RESULTS}
-        with self._writing():
-            shown = [hp.Metric(tag, display_name=name) for tag, name in RESULTS.items()]
-            hp.hparams_config([hp.HParam(name) for name in settings], shown)
-            hp.hparams(dict(settings), trial_id=run)
-            for tag, value in found.items():
-                if value is not None:
-                    tf.summary.scalar(tag, value)
-            rows = [f"| {_markdown(name)} | {_markdown(value)} |" for name, value in settings.items()]
-            tf.summary.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
+        shown = [hp.Metric(tag, display_name=name) for tag, name in RESULTS.items()]
+        hp.hparams_config([hp.HParam(name) for name in settings], shown)
+        hp.hparams(dict(settings), trial_id=run)
+        for tag, value in found.items():
+            if value is not None:
+                tf.summary.scalar(tag, value)
+        rows = [f"| {_markdown(name)} | {_markdown(value)} |" for name, value in settings.items()]
+        self.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
 
     def text(self, tag: str, markdown: str) -> None:
         """Write a text, in Markdown."""
-        with self._writing():
-            tensorflow().summary.text(tag, markdown)
+        tensorflow().summary.text(tag, markdown)
 
     def figure(self, tag: str, figure: "Figure", description: str) -> None:
         """Write a figure as an image."""
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=150)
         pixels = np.asarray(Image.open(png).convert("RGB"))
-        with self._writing():
-            tensorflow().summary.image(tag, pixels[None], description=description)
+        tensorflow().summary.image(tag, pixels[None], description=description)
+
+    def findings(self, findings: Mapping[str, Finding], description: str) -> None:
+        """Write the figures of findings as images, by tag; a finding that has none writes nothing."""
+        import matplotlib.pyplot as plt
+
+        for tag, found in findings.items():
+            figure = found.plot()
+            if figure is not None:
+                self.figure(tag, figure, description)
+                plt.close(figure)  # a notebook shows what is left open
 
     def graph(self, frozen_graph: Path) -> None:
         """Write the graph of what was trained and exported, without its weights."""
@@ -146,8 +141,7 @@ class ResultLogs(_Logs):
         for node in definition.node:
             if node.op == "Const" and len(node.attr["value"].tensor.tensor_content) > _LARGEST_CONSTANT:
                 node.attr["value"].tensor.tensor_content = b""
-        with self._writing():
-            tf.summary.graph(definition)
+        tf.summary.graph(definition)
 
     def pr_curves(self, predicted: pd.DataFrame, labels: list[str]) -> None:
         """Write precision-recall curves, one a label, of the labels with the lowest accuracy (at most 30).
@@ -162,11 +156,10 @@ class ResultLogs(_Logs):
         probabilities = tf.nn.softmax(np.array(list(predicted["logits"]), np.float32).reshape(-1, len(labels))).numpy()
         hits = predicted["label"] == predicted["predicted"]
         worst = hits.groupby(predicted["label"]).mean().sort_values(kind="stable").index[:_MOST_CURVES]
-        with self._writing():
-            for label in worst:
-                own = (predicted["label"] == label).to_numpy()
-                curve = summary.pb(_line(label), own, probabilities[:, labels.index(label)])
-                tf.summary.experimental.write_raw_pb(curve.SerializeToString(), self._step)
+        for label in worst:
+            own = (predicted["label"] == label).to_numpy()
+            curve = summary.pb(_line(label), own, probabilities[:, labels.index(label)])
+            tf.summary.experimental.write_raw_pb(curve.SerializeToString(), self._step)
 
     def projector(self, points: np.ndarray, table: pd.DataFrame, thumbnails: np.ndarray) -> None:
         """Write points for the embedding projector, with labels and pictures.
@@ -181,8 +174,8 @@ class ResultLogs(_Logs):
         folder = self._folder
         np.savetxt(folder / "bottlenecks.tsv", points, fmt="%.5g", delimiter="\t")
         columns = ["label", "split", "predicted", "path"]
-        rows = ["\t".join(columns), *("\t".join(map(_line, row)) for row in table[columns].to_numpy())]
-        (folder / "bottlenecks_metadata.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        metadata = table[columns].map(_line)
+        metadata.to_csv(folder / "bottlenecks_metadata.tsv", sep="\t", index=False, quoting=csv.QUOTE_NONE)
         across = int(np.ceil(np.sqrt(len(thumbnails))))
         side = thumbnails.shape[1]
         sheet = np.full((across, across, side, side, 3), 255, np.uint8)

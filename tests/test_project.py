@@ -1,0 +1,80 @@
+"""From which folder paths count, which notebooks run, and where named data sets go."""
+
+import os
+
+import pytest
+
+from retrainlab import project
+
+HOME = ".cache/retrainlab/datasets"
+
+
+def make_notebooks(folder):
+    folder.mkdir(parents=True)
+    (folder / "01_explore.ipynb").touch()
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """The package as a wheel leaves it: beside its modules lie the notebooks."""
+    package = tmp_path / "site-packages" / "retrainlab"
+    make_notebooks(package / "notebooks")
+    monkeypatch.setattr(project, "_PACKAGE", package)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return package
+
+
+def test_relative_paths_count_from_the_project_wherever_a_notebook_runs(tmp_path, monkeypatch):
+    make_notebooks(tmp_path / "notebooks")
+    for here in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(here)
+        assert project.place("reports") == tmp_path / "reports"
+        assert project.place("/absolute").as_posix() == "/absolute"
+
+
+def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
+    make_notebooks(tmp_path / "notebooks")
+    (tmp_path / "modules" / "net").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert project.module("modules/net") == str(tmp_path / "modules" / "net")
+    assert project.module("efficientnet_lite0") == "efficientnet_lite0"
+
+
+def test_an_empty_folder_is_a_project_and_runs_the_notebooks_of_the_package(tmp_path, installed, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert project.root() == tmp_path / "empty" and project.notebooks() == installed / "notebooks"
+    assert project.checkout() is None
+    assert project.dataset("elpv") == tmp_path / HOME / "elpv"
+
+
+def test_notebooks_of_another_name_report_beside_their_folder(tmp_path, installed, monkeypatch):
+    for folder in ("mine", "reports/demo"):
+        make_notebooks(tmp_path / "work" / folder)
+    (tmp_path / "work" / "reports" / "demo" / "run.json").touch()
+    for here in ("work", "work/mine", "work/reports/demo"):
+        monkeypatch.chdir(tmp_path / here)
+        assert project.place("reports") == tmp_path / "work" / "reports"
+        assert project.dataset("elpv") == tmp_path / HOME / "elpv"
+
+
+def test_a_project_with_notebooks_uses_them_and_keeps_its_data(tmp_path, installed, monkeypatch):
+    make_notebooks(tmp_path / "work" / "notebooks")
+    monkeypatch.chdir(tmp_path / "work")
+    assert project.notebooks() == tmp_path / "work" / "notebooks" and project.carried() == installed / "notebooks"
+    assert project.dataset("elpv") == tmp_path / "work" / "data" / "elpv"
+
+
+def test_a_project_that_cannot_be_written_reads_its_data_and_fetches_to_the_cache(tmp_path, installed, monkeypatch):
+    make_notebooks(tmp_path / "work" / "notebooks")
+    (tmp_path / "work" / "data" / "elpv").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert project.dataset("elpv") == tmp_path / "work" / "data" / "elpv"
+    assert project.dataset("stanford-dogs") == tmp_path / HOME / "stanford-dogs"
+
+
+def test_a_checkout_carries_its_notebooks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (project.checkout() / "pyproject.toml").exists()
+    assert project.notebooks() == project.carried() == project.checkout() / "notebooks"
