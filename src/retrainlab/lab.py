@@ -15,6 +15,7 @@ import pandas as pd
 
 from . import project
 from .backbones import registry
+from .backbones.registry import Backbone
 from .bottlenecks import features as loaded
 from .bottlenecks import loading
 from .bottlenecks.features import Features
@@ -149,10 +150,21 @@ class Lab:
 
         Until here the run kept what it had; from now on it is of these images.
         """
-        start = load_start(self.run, self.start_from, features)
+        start = self.start(features.backbone)
         self.begin()
-        self.run.record(backbone=_backbone(features) | {"milliseconds": features.backbone.milliseconds()})
         return study(features, settings, weight_decay, start)
+
+    def start(self, backbone: Backbone) -> Head | None:
+        """Load the head that training starts from; None for chance.
+
+        Raises:
+            RetrainLabError: it stands on another backbone, or is gone.
+        """
+        if not self.start_from:
+            return None
+        from .export.exporting import load_head
+
+        return load_head(self.run.other(self.start_from).model, backbone)
 
     def train(self, study: Study, eval_step_interval: int) -> "Classifier":
         """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation."""
@@ -177,7 +189,10 @@ class Lab:
             "image_size": features.image_size,
         }
         trained_with = info["versions"] | {"commit": info["commit"]}
-        self.run.record(settings=asdict(head.settings), learnt_from=learnt_from, trained_with=trained_with)
+        backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        self.run.record(
+            backbone=backbone, settings=asdict(head.settings), learnt_from=learnt_from, trained_with=trained_with
+        )
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
         trained = {
@@ -235,15 +250,6 @@ class Lab:
         features = classifier.features
         tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name} | self.percentages
         return tried | asdict(features.distortion) | asdict(classifier.head.settings)
-
-
-def load_start(run: Run, start_from: str, features: Features) -> Head | None:
-    """Load the head of another run, to start from; None where `start_from` is empty."""
-    if not start_from:
-        return None
-    from .export.exporting import load_head
-
-    return load_head(run.other(start_from).model, features.backbone)
 
 
 def _backbone(features: Features) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
         said.append(f"Images: {card['licence']}. Cite: {'; '.join(card['cite'])}")
     if "caveat" in card:
         said.append(f"Mind: {card['caveat']}")
-    table = scores.accuracy_table(dict(metrics)).style.format(precision=3)
+    table = scores.accuracy_table(metrics).style.format(precision=3)
     draw = plots.accuracies
     return Finding("How good it is", "\n".join(said), table=table, draw=lambda: draw(metrics, card.get("published")))
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..backbones.registry import Backbone
-from ..images.distortions import Distortion
+from ..evaluation.finding import Finding
+from ..images.distortions import Distortion, examples
 from . import caching, loading
 from .caching import Cache
 from .extracting import Extraction, extract
@@ -61,6 +62,26 @@ class Features:
         """Keep the rows for which `keep(table)`, bool [n], is true."""
         kept = np.asarray(keep(self.table), bool)
         return replace(self, matrix=self.matrix[kept], table=self.table[kept].reset_index(drop=True))
+
+    def show_distortions(self) -> Finding:
+        """Show what the distortions make of the first training image, exactly as the backbone gets it."""
+        question = "What the distortions do"
+        if not self.distortion.active:
+            return Finding(question, "No distortion is on.")
+        path, sha256 = self.table.loc[self.table["split"] == "train", ["path", "sha256"]].iloc[0]
+        pictures = examples(self.image_dir / path, self.backbone.image_size, self.distortion, sha256, self.variants)
+
+        def draw() -> Any:
+            from .. import plots
+
+            return plots.distorted(pictures, Path(path).name)
+
+        return Finding(question, str(self.extractions[-1]), draw=draw)
+
+    @cached_property
+    def milliseconds(self) -> float:
+        """What an image costs on one core, without reading it; measured once."""
+        return self.backbone.milliseconds()
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,18 @@ import numpy as np
 import pandas as pd
 
 from ..backbones import registry
+from ..backbones.registry import Backbone
 from ..backbones.runtimes import quiet, tensorflow
-from ..bottlenecks import caching, extracting, loading
+from ..bottlenecks import features as loaded
+from ..bottlenecks.features import Features
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
 from ..export import exporting
-from ..images import distortions, overview, scanning
+from ..images import overview, scanning
+from ..images.distortions import Distortion
 from ..runs import summaries
-from ..training import heads, trainer
+from ..training import trainer
+from ..training.heads import Head, HeadSettings
 from .flags import Flags
 
 log = logging.getLogger("retrainlab")
@@ -45,13 +50,31 @@ def retrain(flags: Flags) -> dict[str, Any]:
     Raises:
         RetrainLabError: a flag, a file or the module is wrong. Bottlenecks that were computed stay in the cache.
     """
-    settings = heads.HeadSettings(
-        flags.how_many_training_steps, flags.learning_rate, flags.train_batch_size,
-        standardize=False, class_weight="balanced", seed=_SEED,
-    )  # fmt: skip
-    distortion = distortions.Distortion(
-        flags.flip_left_right, flags.random_crop, flags.random_scale, flags.random_brightness
+    settings = HeadSettings(
+        flags.how_many_training_steps,
+        flags.learning_rate,
+        flags.train_batch_size,
+        standardize=False,
+        class_weight="balanced",
+        seed=_SEED,
     )
+    features = _features(flags)
+    backbone_graph = exporting.freeze(features.backbone)
+    exporting.check_name(backbone_graph, flags.final_tensor_name)
+    logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
+    matrix, learn = features.learning
+    with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
+        watch = _watch(flags, logs, backbone_graph)
+        (head,), _ = trainer.train(matrix, learn["label"], learn["split"], [settings], _evaluations(flags), watch)
+    predicted = scores.predictions(features.table, head.logits(features.matrix), head.labels)
+    metrics = scores.summarise(predicted, head.labels)
+    _say(flags, predicted, metrics)
+    _write(flags, features.backbone, backbone_graph, head, logs_dir)
+    return metrics
+
+
+def _features(flags: Flags) -> Features:
+    """Find the images, make room for what will be written, and load the bottlenecks, saying what is left out."""
     root = Path(flags.image_dir).expanduser()
     table = scanning.load(root, flags.testing_percentage, flags.validation_percentage)
     _make_room(flags)  # now, not after an hour of work
@@ -60,34 +83,23 @@ def retrain(flags: Flags) -> dict[str, Any]:
     bad = table[table["problem"].notna()]
     _name(dict(zip(bad["path"], bad["problem"], strict=True)))
     backbone = registry.resolve(flags.tfhub_module, flags.bottleneck_dir, flags.image_size)
-    backbone_graph = exporting.freeze(backbone)
-    exporting.check_name(backbone_graph, flags.final_tensor_name)
-    cache = caching.open_cache(backbone)
-    extraction = extracting.extract(backbone, cache, root, table)
-    log.info(extraction)
-    _name(extraction.problems)
-    features, known = loading.load(cache, table)
-    known = _drawn(_drawn(known, "validation", flags.validation_batch_size), "test", flags.test_batch_size)
-    learn_features, learn = features, known
-    if distortion.active:
-        train = known[known["split"] == "train"]
-        log.info(extracting.extract(backbone, cache, root, train, distortion, flags.distortion_variants))
-        learn_features, learn = loading.with_variants(cache, features, known, distortion, flags.distortion_variants)
-    logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
-    with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
-        (head,), _ = trainer.train(
-            learn_features, learn["label"], learn["split"], [settings], _evaluations(flags),
-            watch=_watch(flags, logs, backbone_graph),
-        )  # fmt: skip
-    predicted = scores.predictions(known, head.logits(features), head.labels)
-    metrics = scores.summarise(predicted, head.labels)
-    _say(flags, predicted, metrics)
+    distortion = Distortion(flags.flip_left_right, flags.random_crop, flags.random_scale, flags.random_brightness)
+    features = loaded.load(backbone, root, table, distortion, flags.distortion_variants, flags.image_size)
+    for done in features.extractions:
+        log.info(done)
+    _name(features.extractions[0].problems)
+    known = _drawn(features.table, "validation", flags.validation_batch_size)
+    return replace(features, table=_drawn(known, "test", flags.test_batch_size))
+
+
+def _write(flags: Flags, backbone: Backbone, backbone_graph: Any, head: Head, logs_dir: Path) -> None:
+    """Write what was trained, in retrain.py's files."""
     graph, labels = Path(flags.output_graph).expanduser(), Path(flags.output_labels).expanduser()
     with _writing(graph, "output_graph"):
         _write_graph(graph, backbone_graph, head, flags.final_tensor_name)
     with _writing(labels, "output_labels"):
         exporting.write_labels(labels, head.labels)
-    with summaries.ResultLogs(logs_dir / "train", settings.how_many_training_steps) as results:
+    with summaries.ResultLogs(logs_dir / "train", flags.how_many_training_steps) as results:
         results.graph(graph)
     if flags.saved_model_dir:
         folder = Path(flags.saved_model_dir).expanduser()
@@ -95,7 +107,6 @@ def retrain(flags: Flags) -> dict[str, Any]:
             exporting.write_saved_model(folder, backbone, head, flags.final_tensor_name)
     _write_checkpoint(Path(flags.checkpoint_path).expanduser(), head)
     log.info("Wrote %s and %s", graph, labels)
-    return metrics
 
 
 def _evaluations(flags: Flags) -> list[int]:
@@ -226,7 +237,7 @@ def _set_aside(logs: Path) -> Path:
     return logs
 
 
-def _write_graph(file: Path, backbone_graph: Any, head: heads.Head, final_tensor_name: str) -> None:
+def _write_graph(file: Path, backbone_graph: Any, head: Head, final_tensor_name: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         aside.write_bytes(exporting.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
@@ -235,7 +246,7 @@ def _write_graph(file: Path, backbone_graph: Any, head: heads.Head, final_tensor
         aside.unlink(missing_ok=True)
 
 
-def _write_checkpoint(prefix: Path, head: heads.Head) -> None:
+def _write_checkpoint(prefix: Path, head: Head) -> None:
     """Write the layer under the names of its variables in retrain.py, for `tf.train.load_checkpoint` or a Saver."""
     tf = tensorflow()
     names = ["final_retrain_ops/weights/final_weights", "final_retrain_ops/biases/final_biases"]

@@ -1,6 +1,6 @@
 """The predictions table and what it comes to: accuracy by split and by label, confusion. Pure functions on tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
     return figures
 
 
-def accuracy_table(figures: dict[str, Any]) -> pd.DataFrame:
+def accuracy_table(figures: Mapping[str, Any]) -> pd.DataFrame:
     """Lay out what `summarise` returned: one row a split, columns n, accuracy, low, high, cross_entropy."""
     rows = {}
     for name in SPLITS:

@@ -17,6 +17,7 @@ from ..backbones.runtimes import tensorflow
 from ..errors import RetrainLabError
 from .heads import Head, HeadSettings
 from .network import Network
+from .problem import Problem, pose
 
 _LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
 _DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
@@ -89,7 +90,7 @@ def train(
     first, steps = stack[0], stack[0].how_many_training_steps
     _check(stack)
     stops = _stops(eval_step_interval, steps)
-    data = _prepare(features, labels, split, stack)
+    data = pose(features, labels, split, stack)
     network = Network(stack, features.shape[1], len(data.names))
     if start is not None:
         network.begin_from(start.calibrated(1 / start.temperature), data.names, data.mean, data.deviation)
@@ -131,29 +132,6 @@ def table(stack: Sequence[HeadSettings], history: pd.DataFrame) -> pd.DataFrame:
     return varying.join(figures)
 
 
-# --------------------------------------------------------------------------------------------- before the first step
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What a stack learns from and is judged by.
-
-    scaled: float32 [n, dim]; classes: int [n]; names: of the classes; splits: [stack, n]; own: bool [stack, n], what
-    each head learns from; pool: int, the rows that some head learns from; chances: of each of them to be drawn; mean,
-    deviation: float32 [dim], what the features were scaled by.
-    """
-
-    scaled: np.ndarray
-    classes: np.ndarray
-    names: list[str]
-    splits: np.ndarray
-    own: np.ndarray
-    pool: np.ndarray
-    chances: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-
-
 def _check(stack: Sequence[HeadSettings]) -> None:
     for name in SHARED:
         if len({getattr(settings, name) for settings in stack}) > 1:
@@ -169,39 +147,10 @@ def _stops(interval: int | Sequence[int], steps: int) -> list[int]:
     return sorted({step for step in interval if 0 < step < steps} | {steps})
 
 
-def _prepare(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> _Data:
-    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
-    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
-    own = splits == ("distorted" if (splits == "distorted").any() else "train")
-    if not own.any(axis=1).all():
-        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
-    pool = np.flatnonzero(own.any(axis=0))
-    mean, deviation = _scaling(features[pool], stack[0].standardize)
-    scaled = ((features - mean) / deviation).astype(np.float32, copy=False)
-    chances = _chances(classes[pool], stack[0].class_weight)
-    return _Data(scaled, classes, names.tolist(), splits, own, pool, chances, mean, deviation)
-
-
-def _scaling(features: np.ndarray, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and deviation, float32 [dim] each, that features are scaled by; constant ones are left alone."""
-    if not standardize:
-        return np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
-    deviation = features.std(axis=0)
-    return features.mean(axis=0), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
-
-
-def _chances(classes: np.ndarray, class_weight: str) -> np.ndarray:
-    """Return the chance of each training image to be drawn, float64 [len(classes)], summing to 1."""
-    if class_weight == "balanced":
-        counts = np.bincount(classes)
-        return 1.0 / counts[classes] / (counts > 0).sum()
-    return np.full(len(classes), 1.0 / len(classes))
-
-
 # --------------------------------------------------------------------------------------------- in TensorFlow
 
 
-def _learning(network: Network, data: _Data, stack: Sequence[HeadSettings], matrix: Any, targets: Any) -> Any:
+def _learning(network: Network, data: Problem, stack: Sequence[HeadSettings], matrix: Any, targets: Any) -> Any:
     """Compile the steps of a stack: a function of batches, int32 [steps, batch], and of how many were done before."""
     tf = tensorflow()
     count, size = len(data.names), stack[0].train_batch_size
@@ -246,7 +195,7 @@ class _Judging:
     def __init__(
         self,
         network: Network,
-        data: _Data,
+        data: Problem,
         stack: Sequence[HeadSettings],
         judge: Any,
         watch: Callable[[Snapshot], None] | None,
