@@ -18,11 +18,12 @@ lab: .venv/ready  ## open JupyterLab on the notebooks
 tensorboard: .venv/ready  ## show the logs of all runs under reports/ in TensorBoard
 	$(BIN)/retrainlab tensorboard
 
-lint: .venv/ready  ## check style, types and that notebooks carry no outputs
+lint: .venv/ready  ## check style, types, the plan of the house, and that notebooks carry no outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/python docs/house.py --check
 
 bench: .venv/ready  ## run the benchmarks; each prints a ratio taken side by side
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -1,8 +1,14 @@
 """Retrain Lab: transfer learning of image classifiers, with cached bottlenecks and honest numbers.
 
-The modules, in the order in which data flows through them: images, backbones, bottlenecks, heads, evaluation,
-overfitting, export, labeling; around them runs (the run folder), summaries (TensorBoard), plots, datasets, reports
-and cli.
+A room for each kind of part, in the order in which data flows. A room may import those above it, never those below;
+its docstring says which of them it needs, what it takes and what it gives.
+
+    ground       errors project
+    foundations  evaluation plots
+    rooms        images datasets backbones bottlenecks training analysis comparison export labeling runs pages
+    doors        lab cli
+
+The ground is everybody's. `docs/house.py` reads this list, holds every import to it, and draws the plan in the README.
 """
 
 __version__ = "0.1.0"

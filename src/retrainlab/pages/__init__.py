@@ -1,1 +1,7 @@
-"""To be said."""
+"""Notebooks -> reports and index; the board; buttons.
+
+Takes: the notebooks and their parameters; run folders.
+Gives: executed notebooks and pages that need nothing else, index.html, TensorBoard as command, tile and cell, and what
+    a person can press in a notebook.
+May use: the foundations, images, labeling, runs.
+"""
