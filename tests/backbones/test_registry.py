@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import save_module
 
+from retrainlab import backbones
 from retrainlab.backbones import registry
 from retrainlab.errors import RetrainLabError
 
@@ -24,8 +25,6 @@ def test_a_backbone_knows_its_size_and_agrees_with_tensorflow(module, backbone):
 
 
 def test_the_digest_is_of_the_content_not_of_the_place(module, backbone, tmp_path):
-    import shutil
-
     for name in ("elsewhere", "later"):
         moved = shutil.copytree(module, tmp_path / name)
         found = registry.resolve(str(moved), tmp_path / "cache")
@@ -71,6 +70,28 @@ def test_errors_are_sentences(tmp_path):
         registry.resolve(str(tmp_path / "images"), tmp_path / "cache")
     with pytest.raises(RetrainLabError, match="does not take images of 20 x 20 pixels"):
         registry.resolve(str(save_module(tmp_path / "tiny")), tmp_path / "cache", image_size=20)
+
+
+def test_a_new_kind_of_handle_is_one_new_file(tmp_path, module, monkeypatch):
+    (tmp_path / "aliases.py").write_text(
+        "from pathlib import Path\n"
+        "from retrainlab.backbones.kinds import Kind\n"
+        "from retrainlab.backbones.modules import digest\n"
+        f"place = Path({str(module)!r})\n"
+        "KIND = Kind(1, ('an alias (alias:NAME)',), lambda handle: handle.startswith('alias:'),\n"
+        "            lambda handle: digest(place), lambda handle, folder: place)\n"
+    )
+    monkeypatch.setattr(backbones, "__path__", [*backbones.__path__, str(tmp_path)])
+    registry._kinds.cache_clear()
+    try:
+        assert registry.resolve("alias:tiny", tmp_path / "cache").dim == 24
+        with pytest.raises(
+            RetrainLabError, match=r"Expected one of .*, an alias \(alias:NAME\), the address of .*, or a K"
+        ):
+            registry.resolve("alien", tmp_path / "cache")
+    finally:
+        sys.modules.pop("retrainlab.backbones.aliases", None)
+        registry._kinds.cache_clear()
 
 
 def test_a_cache_whose_place_is_taken_by_a_file(tmp_path, module):
@@ -235,6 +256,18 @@ def test_a_damaged_backbone_is_converted_again(tmp_path, module, file, kept):
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     assert np.array_equal(again.bottlenecks(pixels), first.bottlenecks(pixels))
     assert (first.folder / file).read_bytes() == whole[file]
+
+
+def test_an_embedded_network_that_was_damaged_is_built_again(tmp_path):
+    whole = registry.resolve("efficientnet_lite0", tmp_path)
+    for damaged in (whole.module / "saved_model.pb", whole.folder / "backbone.tflite"):
+        damaged.write_bytes(b"nonsense")
+    with pytest.raises(RetrainLabError, match="may be damaged or incomplete"):
+        registry.resolve("efficientnet_lite0", tmp_path)
+    pixels = np.zeros((1, 224, 224, 3), np.uint8)
+    assert np.array_equal(
+        registry.resolve("efficientnet_lite0", tmp_path).bottlenecks(pixels), whole.bottlenecks(pixels)
+    )
 
 
 def test_a_file_where_a_backbones_folder_should_be(tmp_path, module, backbone):

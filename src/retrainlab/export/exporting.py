@@ -19,7 +19,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..backbones.registry import Backbone, load_module
+from ..backbones.backbone import Backbone
+from ..backbones.modules import load_module
 from ..backbones.runtimes import litert, quiet, tensorflow
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax

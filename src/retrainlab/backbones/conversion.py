@@ -1,0 +1,100 @@
+"""A SavedModel -> the LiteRT network that computes bottlenecks, checked against TensorFlow."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RetrainLabError
+from . import published
+from .backbone import NETWORK, Backbone, record
+from .modules import load_module, own_size
+from .runtimes import litert, quiet, tensorflow
+
+_TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
+
+
+def convert(handle: str, digest: str, module: Path, folder: Path, asked_size: int) -> Backbone:
+    """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked.
+
+    Args:
+        handle, digest: what the record says of the backbone.
+        module: folder of the SavedModel.
+        folder: where to write.
+        asked_size: pixels a side; 0 for what the module, or its name, says.
+
+    Raises:
+        RetrainLabError: no image feature vector, not of this size, or not to be converted; see also `load_module`.
+    """
+    function, loaded = load_module(module)
+    own = own_size(loaded)
+    size = (asked_size, asked_size) if asked_size else own or _named_size(handle)
+    probe = np.random.default_rng(0).random((1, *size, 3), np.float32)
+    concrete, expected = _traced(handle, function, probe, own)
+    aside = folder / f"{NETWORK}.{os.getpid()}"
+    aside.write_bytes(_converted(handle, concrete, loaded))
+    apart = np.abs(expected - litert(aside)(probe)).max()
+    if not apart <= _TOLERANCE * max(1.0, np.abs(expected).max()):  # nor if it is nan
+        aside.unlink()
+        raise RetrainLabError(
+            f"The module {handle} gives other features in LiteRT than in TensorFlow (they differ by up to "
+            f"{apart:.2g}). It cannot be used."
+        )
+    aside.replace(folder / NETWORK)
+    backbone = Backbone(handle, digest, size, expected.shape[1], module, folder)
+    record(backbone, asked_size)
+    return backbone
+
+
+def _named_size(handle: str) -> tuple[int, int]:
+    side = published.image_size(handle)
+    if side is None:
+        raise RetrainLabError(f"The module {handle} takes images of any size. Say which to use: set image_size.")
+    return side, side
+
+
+def _traced(handle: str, function: Any, probe: np.ndarray, own: tuple[int, int] | None) -> tuple[Any, np.ndarray]:
+    """Trace a module for images of the shape of `probe`: (concrete function, what it gives for `probe`)."""
+    tf = tensorflow()
+    height, width = size = probe.shape[1:3]
+    try:
+        # without autograph, which would change what an error says
+        traced = tf.function(function, [tf.TensorSpec(probe.shape, tf.float32)], autograph=False)
+        concrete = traced.get_concrete_function()
+        found = concrete(tf.constant(probe)).numpy()
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        if own and own != size:
+            reason = f", but of {own[0]} x {own[1]}. Set image_size to 0, and it gets those."
+        elif isinstance(error, tf.errors.OpError):  # it speaks of the nodes of a graph
+            reason = ". Set image_size to a size that it takes."
+        else:
+            reason = f": {str(error).strip().splitlines()[0]}"
+        raise RetrainLabError(
+            f"The module {handle} does not take images of {height} x {width} pixels{reason}"
+        ) from error
+    if found.ndim != 2:
+        raise RetrainLabError(
+            f"The module {handle} returns an array of shape {found.shape}. Expected an image feature vector, "
+            "[images, numbers]."
+        )
+    if not np.isfinite(found).all():
+        raise RetrainLabError(
+            f"The module {handle} returns numbers that are not finite (inf or nan) for an image of random pixels. "
+            "It cannot be used."
+        )
+    return concrete, found
+
+
+def _converted(handle: str, function: Any, module: Any) -> bytes:
+    converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([function], module)
+    try:
+        with quiet():
+            return converter.convert()
+    except Exception as error:  # the converter's own error has no public name
+        operations = re.findall(r"^(?:TF Select|Custom) ops: (.+)", str(error), re.MULTILINE)
+        reason = f"it uses {', '.join(operations)}" if operations else str(error).strip().splitlines()[0]
+        raise RetrainLabError(
+            f"The module {handle} cannot be run by LiteRT, which computes the bottlenecks: {reason}. Use another one."
+        ) from error

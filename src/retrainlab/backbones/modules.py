@@ -1,0 +1,110 @@
+"""A SavedModel of TF Hub's formats -> a function from images to vectors, or what is wrong with it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..errors import RetrainLabError
+from .runtimes import tensorflow, tensorflow_hub, without_wildcards
+
+
+class DamagedModule(RetrainLabError):
+    """A module that TensorFlow cannot load: a sound one, of whatever kind, is not worth fetching again."""
+
+
+def digest(module: Path) -> str:
+    """Identify the content of a SavedModel's folder: 64 hex digits.
+
+    Raises:
+        RetrainLabError: it is the folder of something else.
+    """
+    if not (module / "saved_model.pb").exists():
+        raise RetrainLabError(
+            f"'{module}' is no SavedModel: it holds no saved_model.pb. Expected a TF Hub module's folder."
+        )
+    found = hashlib.sha256()
+    for file in sorted(path for path in module.rglob("*") if path.is_file()):
+        found.update(file.relative_to(module).as_posix().encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
+
+
+def load_module(module: Path) -> tuple[Any, Any]:
+    """Load a TF1- or TF2-format image feature vector module with TensorFlow.
+
+    Returns:
+        (function, module): the function maps float32 [n, h, w, 3] in [0, 1] to float32 [n, dim]; the module must be
+        kept alive as long as the function is used, since it owns the variables.
+
+    Raises:
+        RetrainLabError: the module maps no images to vectors; DamagedModule where it cannot be loaded at all.
+    """
+    tf = tensorflow()
+    try:
+        with without_wildcards(module) as place:
+            loaded = tensorflow_hub().load(str(place))
+    except (OSError, ValueError, RuntimeError, IndexError, tf.errors.OpError) as error:
+        raise DamagedModule(
+            f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
+            "incomplete; fetch it again."
+        ) from error
+    is_no_vector = f"The module in '{module}' is no image feature vector"
+    functions = _functions(loaded)
+    if not functions:
+        raise RetrainLabError(
+            f"{is_no_vector}: it can neither be called nor has it the signature `default` from `images` to `default`. "
+            f"It has: {', '.join(_signatures(loaded)) or 'no signature'}."
+        )
+    taken = [spec for function in functions for spec in _inputs(function)]
+    if not any(map(_takes_images, taken)):
+        what = ", ".join(dict.fromkeys(f"{spec.dtype.name} {spec.shape}" for spec in taken))
+        raise RetrainLabError(
+            f"{is_no_vector}: it takes {what or 'nothing'}. Expected one that takes float32 [images, height, width, 3]."
+        )
+
+    def features(images: Any) -> Any:
+        found = loaded(images) if callable(loaded) else functions[0](images=images)["default"]
+        if not isinstance(found, tf.Tensor):
+            named = f" of {', '.join(sorted(map(str, found)))}" if isinstance(found, dict) else ""
+            raise RetrainLabError(
+                f"{is_no_vector}: it returns a {type(found).__name__}{named}. Expected one array, [images, numbers]."
+            )
+        return found
+
+    return features, loaded
+
+
+def own_size(loaded: Any) -> tuple[int, int] | None:
+    """Tell the (height, width) that a module says it takes; None where it takes any size, or does not say."""
+    for function in (*_functions(loaded), *_signatures(loaded).values()):
+        for spec in _inputs(function):
+            if _takes_images(spec) and spec.shape.rank == 4 and spec.shape[1] and spec.shape[2]:
+                return int(spec.shape[1]), int(spec.shape[2])
+    return None
+
+
+def _signatures(loaded: Any) -> dict[str, Any]:
+    return dict(getattr(loaded, "signatures", {}))
+
+
+def _functions(loaded: Any) -> list[Any]:
+    """List what `load_module` has a choice of: the traces of a callable module, or the TF1 signature."""
+    if callable(loaded):
+        return list(getattr(loaded.__call__, "concrete_functions", [loaded.__call__]))
+    signature = _signatures(loaded).get("default")
+    if signature is None:
+        return []
+    takes, gives = signature.structured_input_signature[1], signature.structured_outputs
+    return [signature] if "images" in takes and "default" in gives else []
+
+
+def _inputs(function: Any) -> list[Any]:
+    """List the tensors that a function takes: dtype and shape."""
+    tf = tensorflow()
+    return [s for s in tf.nest.flatten(function.structured_input_signature) if isinstance(s, tf.TensorSpec)]
+
+
+def _takes_images(spec: Any) -> bool:
+    shape = spec.shape
+    return spec.dtype.name == "float32" and (shape.rank is None or (shape.rank == 4 and shape[3] in (None, 3)))
