@@ -7,7 +7,7 @@ from conftest import make_folder, make_image
 from PIL import Image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import overview, scanning, splitting
+from retrainlab.images import overview, scanning
 
 
 def save(image: Image.Image, path, **options):
@@ -108,25 +108,6 @@ def test_a_repaired_file_is_looked_at_again(tmp_path):
     first = scanning.scan(tmp_path)
     first.loc[0, "problem"] = "the file may not be read: permission denied"
     assert scanning.scan(tmp_path, first)["problem"].isna().all()
-
-
-def test_the_digest_tells_contents_and_splits_apart(many):
-    table = splitting.split(many)
-    assert overview.digest(table) == overview.digest(table.sample(frac=1, random_state=0))
-    assert overview.digest(table) != overview.digest(splitting.split(many, 20, 10))
-    assert overview.digest(table) != overview.digest(table.iloc[1:])
-
-
-def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
-    many.loc[:4, "problem"] = "the file is empty"
-    table = splitting.split(many)
-    paths = many["path"][:5].tolist()
-    assert overview.notes(table)[0] == (
-        f"5 of {len(many)} files are left out. {paths[0]}: the file is empty. {paths[1]}: the file is empty. "
-        f"{paths[2]}: the file is empty. And 2 more."
-    )
-    assert overview.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
-    assert overview.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
 
 
 def test_files_that_changed_places_are_looked_at_again(tmp_path):

@@ -72,6 +72,7 @@ def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarr
 
     centred = features - features.mean(axis=0, keepdims=True)
     scatter = centred.T @ centred
+    count = min(count, len(scatter))
     # at 20,580 x 2,048, scikit-learn's PCA takes 1.5 times as long (arpack), and a second more to be imported
     variances, directions = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
     directions = directions[:, ::-1]

@@ -12,6 +12,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import RetrainLabError
 
+_WHY = {
+    UnidentifiedImageError: "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
+    FileNotFoundError: "the file does not exist",
+    IsADirectoryError: "a folder, not an image file",
+    PermissionError: "the file may not be read: permission denied",
+    Image.DecompressionBombError: "the image has too many pixels to be read safely",
+}
+
 
 def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image file, whatever its format, as upright RGB.
@@ -75,16 +83,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def why_unreadable(error: Exception) -> str:
     """Say in words a person can act on why Pillow, or the disk, gave up on a file."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
-    if isinstance(error, FileNotFoundError):
-        return "the file does not exist"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not an image file"
-    if isinstance(error, PermissionError):
-        return "the file may not be read: permission denied"
-    if isinstance(error, Image.DecompressionBombError):
-        return "the image has too many pixels to be read safely"
+    for kind, why in _WHY.items():
+        if isinstance(error, kind):
+            return why
     if "truncated" in str(error).lower():
         return "the image file is cut short (truncated)"
     return f"the image file is damaged ({str(error) or type(error).__name__})"

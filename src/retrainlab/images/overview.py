@@ -1,14 +1,64 @@
-"""What a split images table says: counts by label, notes for people, a sample of it, its digest."""
+"""What a split images table says: Findings and notes for people, a sample of it, its digest."""
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .splitting import SPLITS
+from ..evaluation.finding import Finding
+from ..evaluation.scores import SPLITS
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
+
+
+def usable(images: pd.DataFrame, *notes: str) -> Finding:
+    """Count the images of a split table that can be used, by label and split.
+
+    Args:
+        notes: what else there is to say, as of `notes`.
+    """
+    counts = counts_by_label(images)
+
+    def draw() -> Any:
+        from .. import plots
+
+        return plots.image_counts(counts)
+
+    said = f"{counts['total'].sum():,} images of {len(counts):,} labels can be used."
+    numbers = {"images": int(counts["total"].sum()), "labels": len(counts)}
+    return Finding("How many images there are", "\n".join([said, *notes]).strip(), numbers=numbers, draw=draw)
+
+
+def left_out(images: pd.DataFrame, most: int = 50) -> Finding:
+    """List the files that take no part in anything, and why."""
+    bad = images.loc[images["problem"].notna(), ["path", "problem"]]
+    question = "What is left out"
+    if bad.empty:
+        return Finding(question, "Every image file can be used.")
+    return Finding(question, f"{len(bad)} of {len(images)} files are left out.", table=_listed(bad.head(most)))
+
+
+def copies(images: pd.DataFrame, most: int = 30) -> Finding:
+    """List the files that are byte-identical copies of one another."""
+    same = _copies(images).sort_values("sha256")
+    question = "Which files are copies"
+    if same.empty:
+        return Finding(question, "No file is a copy of another.")
+    return Finding(question, "\n".join(_of_copies(same)), table=_listed(same[["path", "label", "split"]].head(most)))
+
+
+def found(images: pd.DataFrame) -> Finding:
+    """Sum up an images table: how much there is, and the accuracy that any classifier must beat."""
+    total, left, same = counts_by_label(images)["total"], images["problem"].notna().sum(), len(_copies(images))
+    sentence = (
+        f"{total.sum():,} images, {left:,} files left out, {same:,} copies.\n"
+        f"Always answering '{total.idxmax()}' would be right for {total.max() / total.sum():.1%} of the images: beat "
+        "that."
+    )
+    numbers = {"images": int(total.sum()), "left_out": int(left), "copies": same}
+    return Finding("What there is to learn from", sentence, numbers=numbers)
 
 
 def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
@@ -17,14 +67,13 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     Args:
         named: how many of the files that are left out to name, each with its problem.
     """
-    good = images[images["problem"].isna()]
     counts = counts_by_label(images)
     said = []
     bad = images[images["problem"].notna()]
     if len(bad):
         why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
         more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
-        said.append(f"{len(bad)} of {len(images)} files are left out.{''.join(why)}{more}")
+        said.append(f"{left_out(images)}{''.join(why)}{more}")
     small = list(counts.index[counts["total"] < _SMALL_LABEL])
     if small:
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
@@ -32,14 +81,31 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
         without = list(counts.index[counts[name] == 0])
         if without:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
-    copies = good["sha256"].duplicated(keep=False)
-    if copies.any():
-        apart = good[copies].groupby("sha256")["split"].nunique().max() > 1
-        together = "splits.csv puts some into different splits" if apart else "copies share a split"
-        said.append(f"{copies.sum()} files are byte-identical copies of one another; {together}.")
-        if good[copies].groupby("sha256")["label"].agg(set).str.len().max() > 1:
-            said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")
+    return said + _of_copies(_copies(images))
+
+
+def _have(labels: Sequence[str]) -> str:
+    shown = ", ".join(f"'{label}'" for label in labels[:3]) + (", ..." if len(labels) > 3 else "")
+    return f"{len(labels)} labels ({shown}) have" if len(labels) > 1 else f"The label {shown} has"
+
+
+def _copies(images: pd.DataFrame) -> pd.DataFrame:
+    return images[images["problem"].isna() & images["sha256"].duplicated(keep=False)]
+
+
+def _of_copies(same: pd.DataFrame) -> list[str]:
+    if same.empty:
+        return []
+    kinds = same.groupby("sha256")[["split", "label"]].nunique().max()
+    together = "splits.csv puts some into different splits" if kinds["split"] > 1 else "copies share a split"
+    said = [f"{len(same)} files are byte-identical copies of one another; {together}."]
+    if kinds["label"] > 1:
+        said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")
     return said
+
+
+def _listed(table: pd.DataFrame) -> Any:
+    return table.style.format(escape="html").hide()
 
 
 def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:
@@ -63,11 +129,6 @@ def digest(images: pd.DataFrame) -> str:
     good = images[images["problem"].isna()]
     lines = [" ".join(row) for row in zip(good["sha256"], good["split"], good["path"], strict=True)]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def _have(labels: Sequence[str]) -> str:
-    shown = ", ".join(f"'{label}'" for label in labels[:3]) + (", ..." if len(labels) > 3 else "")
-    return f"{len(labels)} labels ({shown}) have" if len(labels) > 1 else f"The label {shown} has"
 
 
 def counts_by_label(images: pd.DataFrame) -> pd.DataFrame:

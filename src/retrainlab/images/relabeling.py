@@ -62,7 +62,11 @@ def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> Non
     """
     earlier = read(folder)
     row = pd.DataFrame([[path, given_label(path), label or "", sha256]], columns=_COLUMNS)
-    _write(Path(folder, DECISIONS), pd.concat([earlier[earlier["path"] != path], row]))
+    file = Path(folder, DECISIONS)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with writing(f"{file}", "Choose a reports_dir that can be written."):
+        pd.concat([earlier[earlier["path"] != path], row]).to_csv(aside, index=False)
+        aside.replace(file)
 
 
 def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -135,10 +139,3 @@ def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
 
 def _some(names: Sequence[str]) -> str:
     return f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-
-
-def _write(file: Path, table: pd.DataFrame) -> None:
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with writing(f"{file}", "Choose a reports_dir that can be written."):
-        table.to_csv(aside, index=False)
-        aside.replace(file)

@@ -51,44 +51,29 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
             f"Image folder '{root}' {'is a file' if root.exists() else 'does not exist'}. Expected a folder that "
             "holds one folder of images a label; set image_dir."
         )
-    found = sorted(_files(root))
-    rows = dict.fromkeys(path for path, _ in found)
-    remembered = (
-        {}
-        if known is None
-        else {
-            (row["path"], row["bytes"], row["modified"]): row
-            for row in known.to_dict("records")
-            if row["problem"] is None  # what could not be read may have been repaired without a trace
-        }
-    )
-    unseen = []
-    for path, stat in found:
-        record = remembered.get((path, stat.st_size, _modified(stat)))
-        if record is None:
-            unseen.append((path, stat))
-        else:
-            rows[path] = record | {"label": given_label(path)}  # a person may have decided otherwise
+    files = dict(sorted(_files(root)))
+    rows = {} if known is None else _remembered(known, files)
+    unseen = {path: stat for path, stat in files.items() if path not in rows}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looked = pool.map(lambda item: _look(root, *item), unseen)
-        for (path, _), row in zip(
-            unseen, tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None), strict=True
-        ):
-            rows[path] = row
-    table = pd.DataFrame([row for row in rows.values() if row], columns=COLUMNS)
-    table["split"] = None
-    for column in ("width", "height"):
-        table[column] = table[column].astype("Int32")
-    for column in (
-        "label",
-        "split",
-        "sha256",
-        "format",
-        "problem",
-    ):  # None, not NaN, also where all are missing
+        looked = pool.map(lambda item: _look(root, *item), unseen.items())
+        bar = tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None)
+        rows.update((path, row) for path, row in zip(unseen, bar, strict=True) if row)
+    table = pd.DataFrame([rows[path] for path in files if path in rows], columns=COLUMNS)
+    table = table.assign(split=None).astype({"width": "Int32", "height": "Int32"})
+    for column in ("label", "split", "sha256", "format", "problem"):  # None, not NaN, also where all are missing
         table[column] = table[column].astype(object).where(table[column].notna(), None)
     _check(root, table)
     return table
+
+
+def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[str, dict]:
+    """Take over the rows of files that have not changed; what could not be read may have been repaired."""
+    rows = {}
+    for row in known[known["problem"].isna()].to_dict("records"):
+        path, stat = row["path"], files.get(row["path"])
+        if stat and (row["bytes"], row["modified"]) == (stat.st_size, _modified(stat)):
+            rows[path] = row | {"label": given_label(path)}  # a person may have decided otherwise
+    return rows
 
 
 def given_label(path: str) -> str:
@@ -128,19 +113,15 @@ def _modified(stat: os.stat_result) -> int:
 
 
 def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
+    """Decode a file, and say what the images table says of it; None if it neither is an image nor claims to be."""
     row: dict = dict.fromkeys(COLUMNS)
-    row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
-    row["label"] = given_label(path)
+    row |= {"path": path, "label": given_label(path), "bytes": stat.st_size, "modified": _modified(stat)}
     try:
         path.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        label = given_label(shown)
-        return row | {
-            "path": shown,
-            "label": label,
-            "problem": "its name is not valid UTF-8; rename the file or folder",
-        }
+        problem = "its name is not valid UTF-8; rename the file or folder"
+        return row | {"path": shown, "label": given_label(shown), "problem": problem}
     suffix = PurePosixPath(path).suffix.lower()
     try:
         if not stat.st_size:

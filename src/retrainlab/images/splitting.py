@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-
-SPLITS = ("train", "validation", "test")
+from ..evaluation.scores import SPLITS
 
 # retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
 _MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
@@ -30,7 +29,7 @@ def split(
     files share a split, and every label keeps at least one training image.
 
     Args:
-        images: the table of `images.scan`.
+        images: the table of `scanning.scan`.
         testing_percentage, validation_percentage: 0 up to less than 100 together.
         listed: what `read_splits` read; wins where it names a file. If it names most images and none for validation,
             `validation_percentage` of its training images become that.
@@ -39,8 +38,30 @@ def split(
         A copy with the column `split` filled; None where the image has a problem.
 
     Raises:
-        RetrainLabError: a percentage is below 0, or they leave no training image.
+        RetrainLabError: a percentage is below 0, they leave no training image, or `listed` names an unknown file.
     """
+    _check_percentages(testing_percentage, validation_percentage)
+    table = images.copy()
+    good = table[table["problem"].isna()]
+    group = groups(good)
+    percentage = group.map(_percentage)
+    below = [percentage < validation_percentage, percentage < validation_percentage + testing_percentage]
+    chosen = pd.Series(np.select(below, ["validation", "test"], "train"), good.index, dtype=object)
+    fixed = pd.Series(None, good.index, dtype=object)
+    if listed is not None:
+        fixed = _named(images, listed, group)
+        if not (listed["split"] == "validation").any() and fixed.notna().mean() > 0.5:
+            fixed = fixed.mask((fixed == "train") & below[0], "validation")
+    chosen = fixed.where(fixed.notna(), chosen)
+    for label, rows in good[fixed.isna()].groupby("label", sort=True):
+        if not (chosen[good["label"] == label] == "train").any():
+            # the image that the hash puts nearest to the training split, and those that must stay with it
+            chosen[group == group[percentage[rows.index].idxmax()]] = "train"
+    table["split"] = chosen.reindex(table.index).astype(object).where(lambda column: column.notna(), None)
+    return table
+
+
+def _check_percentages(testing_percentage: float, validation_percentage: float) -> None:
     for name, value in (("testing_percentage", testing_percentage), ("validation_percentage", validation_percentage)):
         if not value >= 0:
             raise RetrainLabError(f"{name} is {value:g}. Expected a number from 0 to less than 100.")
@@ -49,39 +70,18 @@ def split(
             f"testing_percentage {testing_percentage:g} and validation_percentage {validation_percentage:g} leave no "
             "training image. Expected two numbers from 0 up that add up to less than 100."
         )
-    table = images.copy()
-    good = table[table["problem"].isna()]
-    group = groups(good)
-    percentage = group.map(_percentage)
-    chosen = pd.Series(
-        np.select(
-            [percentage < validation_percentage, percentage < validation_percentage + testing_percentage],
-            ["validation", "test"],
-            "train",
-        ),
-        good.index,
-        dtype=object,
-    )
-    if listed is not None:
-        unknown = sorted(set(listed["path"]) - set(images["path"]))
-        if unknown:
-            raise RetrainLabError(
-                f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
-                "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
-            )
-        named = good["path"].map(listed.set_index("path")["split"])
-        named = named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
-        if not (listed["split"] == "validation").any() and named.notna().mean() > 0.5:
-            named = named.mask((named == "train") & (percentage < validation_percentage), "validation")
-        chosen = named.where(named.notna(), chosen)
-    fixed = named.notna() if listed is not None else pd.Series(False, good.index)
-    for _, rows in good[~fixed].groupby("label", sort=True):
-        if not (chosen[good["label"] == rows["label"].iloc[0]] == "train").any():
-            # the image that the hash puts nearest to the training split, and those that must stay with it
-            nearest = percentage[rows.index].idxmax()
-            chosen[group == group[nearest]] = "train"
-    table["split"] = chosen.reindex(table.index).astype(object).where(lambda column: column.notna(), None)
-    return table
+
+
+def _named(images: pd.DataFrame, listed: pd.DataFrame, group: pd.Series) -> pd.Series:
+    """Look up the split that `listed` gives to each usable image; None where it gives none."""
+    unknown = sorted(set(listed["path"]) - set(images["path"]))
+    if unknown:
+        raise RetrainLabError(
+            f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
+            "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
+        )
+    named = images.loc[group.index, "path"].map(listed.set_index("path")["split"])
+    return named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
 
 
 def groups(images: pd.DataFrame) -> pd.Series:

@@ -1,0 +1,73 @@
+"""What is said of an images table."""
+
+import shutil
+
+from conftest import make_folder
+
+from retrainlab.images import overview, scanning, splitting
+
+
+def test_the_digest_tells_contents_and_splits_apart(many):
+    table = splitting.split(many)
+    assert overview.digest(table) == overview.digest(table.sample(frac=1, random_state=0))
+    assert overview.digest(table) != overview.digest(splitting.split(many, 20, 10))
+    assert overview.digest(table) != overview.digest(table.iloc[1:])
+
+
+def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
+    many.loc[:4, "problem"] = "the file is empty"
+    table = splitting.split(many)
+    paths = many["path"][:5].tolist()
+    assert overview.notes(table)[0] == (
+        f"5 of {len(many)} files are left out. {paths[0]}: the file is empty. {paths[1]}: the file is empty. "
+        f"{paths[2]}: the file is empty. And 2 more."
+    )
+    assert overview.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
+    assert overview.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
+
+
+def test_every_usable_image_is_counted_and_shown(many):
+    many.loc[:4, "problem"] = "the file is empty"
+    told = overview.usable(splitting.split(many), "A note.", "Another.")
+    assert str(told).splitlines() == ["1,995 images of 2 labels can be used.", "A note.", "Another."]
+    assert told.numbers == {"images": 1995, "labels": 2}
+    bars = told.plot().axes[0].patches
+    assert sum(bar.get_width() for bar in bars) == 1995
+    assert str(overview.usable(splitting.split(many), "")) == "1,995 images of 2 labels can be used."
+
+
+def test_what_is_left_out_is_listed_with_its_reason(many):
+    assert str(overview.left_out(many)) == "Every image file can be used."
+    many.loc[:4, "problem"] = "the file is <empty>"
+    told = overview.left_out(many, most=2)
+    assert str(told) == f"5 of {len(many)} files are left out."
+    shown = told._repr_html_()
+    assert shown.count("the file is &lt;empty&gt;") == 2 and many["path"][0] in shown
+
+
+def test_copies_are_listed_pair_by_pair(tmp_path):
+    make_folder(tmp_path, {"a": 4, "b": 4}, ("png",))
+    assert str(overview.copies(scanning.load(tmp_path))) == "No file is a copy of another."
+    shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
+    shutil.copy(tmp_path / "a" / "image 001.png", tmp_path / "b" / "stranger.png")
+    table = scanning.load(tmp_path)
+    told = overview.copies(table)
+    assert str(told).splitlines() == [
+        "4 files are byte-identical copies of one another; copies share a split.",
+        "Some copies carry different labels; at least one of each such pair is labelled wrongly.",
+    ]
+    assert overview.notes(table)[-2:] == str(told).splitlines()
+    pairs = {frozenset(told.table.data["path"][place : place + 2]) for place in (0, 2)}
+    assert pairs == {frozenset({"a/image 000.png", "a/twin.png"}), frozenset({"a/image 001.png", "b/stranger.png"})}
+
+
+def test_what_any_classifier_must_beat(many):
+    table = splitting.split(many.drop(index=range(500)))
+    table.loc[500:509, "problem"] = "the file is empty"
+    table.loc[[600, 601], "sha256"] = "the same"
+    told = overview.found(table)
+    assert told.numbers == {"images": 1490, "left_out": 10, "copies": 2}
+    assert str(told).splitlines() == [
+        "1,490 images, 10 files left out, 2 copies.",
+        "Always answering 'b' would be right for 67.1% of the images: beat that.",
+    ]
