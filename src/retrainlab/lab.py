@@ -162,7 +162,7 @@ class Lab:
         """
         if not self.start_from:
             return None
-        from .export.exporting import load_head
+        from .export.head_files import load_head
 
         return load_head(self.run.other(self.start_from).model, backbone)
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.export import exporting
+from retrainlab.export import exporting, head_files, quantization
 from retrainlab.images.decoding import read_pixels
 from retrainlab.labeling import labelers
 from retrainlab.training import heads, trainer
@@ -111,24 +111,24 @@ def test_a_layer_is_corrected_for_features_that_are_shifted_and_shrunk():
     wanted = random.normal(2, 1, (300, 20)).astype(np.float32)
     found = wanted * random.uniform(0.5, 1, 20) + random.uniform(-1, 1, 20)
     kernel, bias = random.normal(size=(20, 3)), random.normal(size=3)
-    new, shifted = exporting._corrected(kernel, bias, found, wanted)
+    new, shifted = quantization._corrected(kernel, bias, found, wanted)
     assert found @ new + shifted == pytest.approx(wanted @ kernel + bias, abs=0.02)
 
 
 def test_the_head_is_read_back(exported, backbone, tmp_path):
     folder, head, _ = exported
-    again = exporting.load_head(folder, backbone)
+    again = head_files.load_head(folder, backbone)
     assert again.labels == head.labels and again.settings == head.settings
     assert np.array_equal(again.kernel, head.kernel) and (again.hidden is None) == (head.hidden is None)
     with pytest.raises(RetrainLabError, match="no head to start from"):
-        exporting.load_head(tmp_path, backbone)
+        head_files.load_head(tmp_path, backbone)
 
 
 def test_a_cooled_head_is_read_back_with_its_temperature(exported, backbone, trained, tmp_path):
     _, head, _ = exported
     folder = tmp_path / "model"
-    exporting.export(folder, backbone, head.cooled(0.14))
-    again = exporting.load_head(folder, backbone)
+    exporting.export(folder, backbone, head.calibrated(0.14))
+    again = head_files.load_head(folder, backbone)
     assert again.temperature == pytest.approx(0.14)
     features, table = trained["features"], trained["table"]
     assert again.logits(features) == pytest.approx(head.logits(features) / 0.14, rel=1e-4, abs=1e-3)
@@ -139,21 +139,12 @@ def test_a_cooled_head_is_read_back_with_its_temperature(exported, backbone, tra
     assert began[1] == pytest.approx(began[0], abs=1e-4)
 
 
-def test_a_head_exported_before_temperatures_were_kept_has_temperature_1(exported, backbone, tmp_path):
-    folder, head, _ = exported
-    (tmp_path / "contract.json").write_text((folder / "contract.json").read_text())
-    with np.load(folder / "head.npz") as arrays:
-        np.savez(tmp_path / "head.npz", **{name: arrays[name] for name in arrays if name != "temperature"})
-    again = exporting.load_head(tmp_path, backbone)
-    assert again.temperature == 1 and np.array_equal(again.kernel, head.kernel)
-
-
 def test_a_head_that_was_cut_off(exported, backbone, tmp_path):
     shutil.copytree(exported[0], tmp_path / "model")
     content = (tmp_path / "model" / "head.npz").read_bytes()
     (tmp_path / "model" / "head.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(RetrainLabError, match="holds no head to start from"):
-        exporting.load_head(tmp_path / "model", backbone)
+        head_files.load_head(tmp_path / "model", backbone)
 
 
 @pytest.mark.parametrize("place", [".", "link"])

@@ -232,18 +232,11 @@ def test_a_contract_that_was_changed(model):
         "{}",
         json.dumps(stated | {"input_range": [1, 1]}),
         json.dumps(stated | {"channels": "HSV"}),
+        json.dumps(stated | {"reference": []}),
     ):
         (model / "contract.json").write_text(text)
         with pytest.raises(RetrainLabError, match=r"contract.json' is not what an export writes"):
             labelers.load(model)
-
-
-def test_exports_from_before_there_were_reference_images_are_read(model, image):
-    stated = json.loads((model / "contract.json").read_text())
-    del stated["reference"], stated["files"]
-    (model / "contract.json").write_text(json.dumps(stated))
-    assert labelers.label(labelers.load(model), [image])[0]["label"][0] == "green"
-    assert labelers.load(model / "model_int8.tflite").labels == ["blue", "green", "red"]
 
 
 # --------------------------------------------------------------------------------------------- label_image.py's part
@@ -405,15 +398,3 @@ def test_an_own_graph_read_at_other_nodes_is_taken_at_the_callers_word(exported)
     logits = labeler.probabilities(np.full((32, 32, 3), 100, np.uint8))
     chances = labelers.load(exported).probabilities(np.full((32, 32, 3), 100, np.uint8))
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(chances, abs=1e-5)
-
-
-def test_images_are_decoded_in_order_and_not_far_ahead():
-    begun = []
-
-    def double(number):
-        begun.append(number)
-        return 2 * number
-
-    for number, doubled in enumerate(labelers._ahead(double, range(100), most=5)):
-        assert doubled == 2 * number and len(begun) <= number + 5
-    assert len(begun) == 100 and list(labelers._ahead(double, [])) == []

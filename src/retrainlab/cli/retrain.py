@@ -26,7 +26,7 @@ from ..bottlenecks import features as loaded
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
-from ..export import exporting
+from ..export import exporting, formats
 from ..images import overview, scanning
 from ..images.distortions import Distortion
 from ..runs import summaries
@@ -59,8 +59,8 @@ def retrain(flags: Flags) -> dict[str, Any]:
         seed=_SEED,
     )
     features = _features(flags)
-    backbone_graph = exporting.freeze(features.backbone)
-    exporting.check_name(backbone_graph, flags.final_tensor_name)
+    backbone_graph = formats.freeze(features.backbone)
+    formats.check_name(backbone_graph, flags.final_tensor_name)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
     matrix, learn = features.learning
     with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
@@ -240,7 +240,7 @@ def _set_aside(logs: Path) -> Path:
 def _write_graph(file: Path, backbone_graph: Any, head: Head, final_tensor_name: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        aside.write_bytes(exporting.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
+        aside.write_bytes(formats.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)

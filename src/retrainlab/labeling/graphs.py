@@ -55,41 +55,19 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
         RetrainLabError: the file is no frozen graph, has no such node, or several that fit: they are listed.
     """
     tf = tensorflow()
-    graph = tf.Graph()
-    definition = _parse(file)
-    with graph.as_default():
-        try:
-            tf.import_graph_def(definition, name="")
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {_reason(error)}") from error
-    operations = graph.get_operations()
-    output = (
-        _named(file, graph, output_layer, "output") if output_layer else _only(file, _outputs(operations), "output")
-    )
+    graph = _imported(file)
+    output = _find(file, graph, output_layer, _outputs(graph.get_operations()), "output")
     needed = _needed(output.op)
     if variables := [op.name for op in needed if op.type in _VARIABLES]:
         raise RetrainLabError(
             f"'{file}' is not frozen: it still has variables, such as '{variables[0]}'. Expected a graph in which they "
             "are constants, as retrain.py's --output_graph writes it."
         )
-    fed = _named(file, graph, input_layer, "input") if input_layer else _only(file, _inputs(needed), "input")
-    fed_name = fed.op.name
+    fed = _find(file, graph, input_layer, _inputs(needed), "input")
+    name = fed.op.name
     if fed.dtype == tf.string:  # a whole file: it is decoded here, since Pillow reads more formats than the graph
         fed = _decoded(file, fed)
-    rank = fed.shape.rank
-    decoded = fed.dtype == tf.uint8 and rank in (None, 3)
-    floats = fed.dtype.is_floating and rank in (None, 4)
-    if not (decoded or floats) or (rank and fed.shape[-1] not in (3, None)):
-        raise RetrainLabError(
-            f"The node '{fed_name}' of '{file}' takes {fed.dtype.name} of shape {_shape(fed)}. Expected float32 of "
-            "shape [?, height, width, 3]. Name another node with --input_layer."
-        )
-    others = [op.name for op in _needed(output.op, fed.op) if op is not fed.op and op.type in _MUST_BE_FED]
-    if others:
-        raise RetrainLabError(
-            f"'{file}' needs more than images: the output '{output.op.name}' also depends on {', '.join(others)}. "
-            "Choose other nodes with --input_layer and --output_layer, or freeze the graph without those."
-        )
+    _check_input(file, name, fed, output)
     # One image at a time is no work for a GPU, and the CPU's numbers are those that the export was checked with.
     session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}))
 
@@ -99,11 +77,39 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
                 return session.run(output, {fed: images}).astype(np.float32).reshape(-1)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise RetrainLabError(
-                f"'{file}' cannot be run from '{fed_name}' to '{output.op.name}': {_reason(error)}"
+                f"'{file}' cannot be run from '{name}' to '{output.op.name}': {_reason(error)}"
             ) from error
 
-    size = (fed.shape[1], fed.shape[2]) if rank == 4 else (None, None)
-    return Graph(fed_name, output.op.name, size, decoded, run)
+    size = (fed.shape[1], fed.shape[2]) if fed.shape.rank == 4 else (None, None)
+    return Graph(name, output.op.name, size, fed.dtype == tf.uint8, run)
+
+
+def _imported(file: Path) -> Any:
+    tf = tensorflow()
+    graph, definition = tf.Graph(), _parse(file)
+    with graph.as_default():
+        try:
+            tf.import_graph_def(definition, name="")
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {_reason(error)}") from error
+    return graph
+
+
+def _check_input(file: Path, name: str, fed: Any, output: Any) -> None:
+    """Refuse a tensor that takes no images, be they decoded or not, or that the output does not depend on alone."""
+    rank, decoded = fed.shape.rank, fed.dtype.name == "uint8"
+    fits = rank in (None, 3) if decoded else fed.dtype.is_floating and rank in (None, 4)
+    if not fits or (rank and fed.shape[-1] not in (3, None)):
+        raise RetrainLabError(
+            f"The node '{name}' of '{file}' takes {fed.dtype.name} of shape {_shape(fed)}. Expected float32 of "
+            "shape [?, height, width, 3]. Name another node with --input_layer."
+        )
+    others = [op.name for op in _needed(output.op, fed.op) if op is not fed.op and op.type in _MUST_BE_FED]
+    if others:
+        raise RetrainLabError(
+            f"'{file}' needs more than images: the output '{output.op.name}' also depends on {', '.join(others)}. "
+            "Choose other nodes with --input_layer and --output_layer, or freeze the graph without those."
+        )
 
 
 def _parse(file: Path) -> Any:
@@ -130,8 +136,26 @@ def _parse(file: Path) -> Any:
     )
 
 
-def _named(file: Path, graph: Any, name: str, what: str) -> Any:
-    """Find a tensor by the name that a person gave: `import/NAME:0` is what label_image.py's own code calls NAME."""
+def _find(file: Path, graph: Any, name: str | None, candidates: list[Any], what: str) -> Any:
+    """Find a tensor by the name that a person gave, or else the only one that fits as input or output."""
+    if name:
+        return _named(file, graph, name, candidates, what)
+    if len(candidates) == 1:
+        return candidates[0].outputs[0]
+    if candidates:
+        listed = ", ".join(f"'{op.name}' {_shape(op.outputs[0])}" for op in sorted(candidates, key=lambda op: op.name))
+        raise RetrainLabError(
+            f"'{file}' has several nodes that fit as {what}: {listed}. Say which: --{what}_layer NAME."
+        )
+    expected = "a placeholder of images, [?, height, width, 3]," if what == "input" else "a softmax"
+    raise RetrainLabError(
+        f"'{file}' has no node that fits as {what}. Expected {expected}; if another node serves, name it with "
+        f"--{what}_layer."
+    )
+
+
+def _named(file: Path, graph: Any, name: str, candidates: list[Any], what: str) -> Any:
+    """Find a tensor by name: `import/NAME:0` is what label_image.py's own code calls NAME."""
     operations = {op.name: op for op in graph.get_operations()}
     node, _, index = name.partition(":")
     if node not in operations:
@@ -140,9 +164,9 @@ def _named(file: Path, graph: Any, name: str, what: str) -> Any:
         return operations[node].outputs[int(index or 0)]
     near = difflib.get_close_matches(node, operations, 1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    likely = (_inputs if what == "input" else _outputs)(operations.values())
+    likely = ", ".join(op.name for op in candidates) or "none"
     raise RetrainLabError(
-        f"'{file}' has no {what} node '{name}'.{hint} Its candidates: {', '.join(op.name for op in likely) or 'none'}. "
+        f"'{file}' has no {what} node '{name}'.{hint} Its candidates: {likely}. "
         f"Give one of them as --{what}_layer, or leave the flag out."
     )
 
@@ -185,21 +209,6 @@ def _inputs(operations: Iterable[Any]) -> list[Any]:
     images = [op for op in floats if op.outputs[0].shape.rank == 4 and op.outputs[0].shape[-1] in (3, None)]
     files = [op for op in placeholders if any(user.type in _DECODERS for user in op.outputs[0].consumers())]
     return images + files or [op for op in floats if op.outputs[0].shape.rank is None]
-
-
-def _only(file: Path, candidates: list[Any], what: str) -> Any:
-    if len(candidates) == 1:
-        return candidates[0].outputs[0]
-    if candidates:
-        listed = ", ".join(f"'{op.name}' {_shape(op.outputs[0])}" for op in sorted(candidates, key=lambda op: op.name))
-        raise RetrainLabError(
-            f"'{file}' has several nodes that fit as {what}: {listed}. Say which: --{what}_layer NAME."
-        )
-    expected = "a placeholder of images, [?, height, width, 3]," if what == "input" else "a softmax"
-    raise RetrainLabError(
-        f"'{file}' has no node that fits as {what}. Expected {expected}; if another node serves, name it with "
-        f"--{what}_layer."
-    )
 
 
 def _decoded(file: Path, contents: Any) -> Any:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RetrainLabError
-from ..export import contracts as contracts
+from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
 from . import graphs
-from .labelers import Labeler, read_labels, same_size
+from .checking import check, same_size
+from .labelers import Labeler, read_labels
 
 _SIDE = 299  # pixels, label_image.py's default, for graphs that take any size
 
@@ -49,43 +50,53 @@ def load(
     network = graphs.read(file, input_layer, output_layer)
     contract = _own_contract(file, network)
     names = _graph_labels(file, labels, contract)
-    usual = Preprocessing(128, 128) if network.input == "Mul" else Preprocessing(0, 255)
-    stated = contract.preprocessing if contract else usual
-    how = _scaling(stated, input_mean, input_std)
-    height, width = input_height or network.size[0] or _SIDE, input_width or network.size[1] or _SIDE
-    size = None if network.decoded else (height, width)
-    if size:
+    how = _scaling(network, contract, input_mean, input_std)
+    height, width = input_height or network.size[0], input_width or network.size[1]
+    size, assumed = (height or _SIDE, width or _SIDE), not (network.decoded or (height and width))
+    if not network.decoded:
         same_size(file, network.size, size, "--input_height and --input_width ask for")
+    if contract:
+        check(file, contract, how, network.run)
 
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         return network.run(pixels if network.decoded else how(pixels))
 
+    labeler = Labeler(names, None if network.decoded else size, probabilities)
+    _check_count(file, network, labeler, size, assumed)
     if contract:
-        contracts.check(file, contract, how, network.run)
-    size_assumed = not (network.decoded or ((input_height or network.size[0]) and (input_width or network.size[1])))
-    try:
-        count = len(probabilities(np.full((height, width, 3), 128, np.uint8)))
-    except RetrainLabError as error:
-        hint = f" It was given {height} x {width} pixels: try --input_height and --input_width." if size_assumed else ""
-        raise RetrainLabError(f"{error}{hint}") from error
-    if count != len(names):
-        raise RetrainLabError(
-            f"There are {len(names)} labels, but '{file}' gives {count} probabilities at '{network.output}'. Expected "
-            "one label a line, in class order, in the file that retrain.py's --output_labels wrote for this graph."
-        )
-    if contract:
-        return Labeler(names, size, probabilities)
+        return labeler
+    nodes, scaling = not (input_layer and output_layer), None in (input_mean, input_std)
+    return replace(labeler, note=_note(network, size if assumed else None, how if scaling else None, nodes))
+
+
+def _note(network: graphs.Graph, size: tuple[int, int] | None, how: Preprocessing | None, nodes: bool) -> str:
+    """Say what was found (`nodes`) and what was assumed of size and scaling; None is what was told."""
     note = []
-    if not (input_layer and output_layer):
+    if nodes:
         note.append(f"Images go into '{network.input}', probabilities come from '{network.output}'.")
     if network.decoded:
-        note.append("The graph resizes and scales images itself.")
-    elif size_assumed:
-        note.append(f"Assumed: images of {height} x {width} pixels.")
-    if not network.decoded and (input_mean is None or input_std is None):
-        other = "0 and 255 are" if stated.mean else "128 and 128 are"
+        return " ".join([*note, "The graph resizes and scales images itself."])
+    if size:
+        note.append(f"Assumed: images of {size[0]} x {size[1]} pixels.")
+    if how:
+        other = "0 and 255 are" if _usual(network).mean else "128 and 128 are"
         note.append(f"Assumed: --input_mean {how.mean:g} and --input_std {how.std:g}; {other} the other usual pair.")
-    return Labeler(names, size, probabilities, " ".join(note))
+    return " ".join(note)
+
+
+def _check_count(file: Path, network: graphs.Graph, labeler: Labeler, size: tuple[int, int], assumed: bool) -> None:
+    """Run a grey image: does the graph take it, and does it give as many probabilities as there are labels?"""
+    try:
+        count = len(labeler.probabilities(np.full((*size, 3), 128, np.uint8)))
+    except RetrainLabError as error:
+        hint = f" It was given {size[0]} x {size[1]} pixels: try --input_height and --input_width." if assumed else ""
+        raise RetrainLabError(f"{error}{hint}") from error
+    if count != len(labeler.labels):
+        raise RetrainLabError(
+            f"There are {len(labeler.labels)} labels, but '{file}' gives {count} probabilities at '{network.output}'. "
+            "Expected one label a line, in class order, in the file that retrain.py's --output_labels wrote for this "
+            "graph."
+        )
 
 
 def _own_contract(file: Path, network: graphs.Graph) -> Contract | None:
@@ -98,7 +109,12 @@ def _own_contract(file: Path, network: graphs.Graph) -> Contract | None:
     return contract if known and (network.input, network.output) == (contract.input, contract.output) else None
 
 
-def _scaling(stated: Preprocessing, mean: float | None, std: float | None) -> Preprocessing:
+def _usual(network: graphs.Graph) -> Preprocessing:
+    return Preprocessing(128, 128) if network.input == "Mul" else Preprocessing(0, 255)
+
+
+def _scaling(network: graphs.Graph, contract: Contract | None, mean: float | None, std: float | None) -> Preprocessing:
+    stated = contract.preprocessing if contract else _usual(network)
     chosen = replace(stated, mean=stated.mean if mean is None else mean, std=stated.std if std is None else std)
     if not (math.isfinite(chosen.mean) and math.isfinite(chosen.std) and chosen.std):
         raise RetrainLabError(

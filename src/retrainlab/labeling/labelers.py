@@ -1,10 +1,9 @@
 """Load what `export` wrote and label images with it."""
 
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import timeit
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,13 @@ import pandas as pd
 
 from ..backbones.runtimes import litert, tensorflow, without_wildcards
 from ..errors import RetrainLabError
-from ..export import contracts as contracts
-from ..export.contracts import Contract
+from ..export import contracts
 from ..images.decoding import read_pixels
 from . import graphs
+from .checking import check, same_size
+
+_Size = tuple[int | None, int | None]
+_Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,26 @@ def load(model: Path | str) -> Labeler:
         file = folder / ("model.tflite" if (folder / "model.tflite").exists() else "saved_model.pb")
     if not file.exists():
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
-    size: tuple[int | None, int | None]
-    if file.name == "saved_model.pb":
-        size, run = _saved_model(file)
-    elif file.suffix == ".pb":
-        graph = graphs.read(file, contract.input, contract.output)
-        size, run = graph.size, graph.run
-    elif file.suffix == ".tflite":
-        size, run = _litert(file)
-    else:
-        raise RetrainLabError(f"'{file}' is no model. Expected saved_model.pb, output_graph.pb or model.tflite.")
+    size, run = _network(file, contract)
     same_size(file, size, contract.image_size, "contract.json states")
     _same_labels(folder / "output_labels.txt", contract)
-    contracts.check(file, contract, contract.preprocessing, run)
+    check(file, contract, contract.preprocessing, run)
     return Labeler(contract.labels, contract.image_size, lambda pixels: run(contract.preprocessing(pixels)))
 
 
-def _litert(file: Path) -> tuple[tuple[int, int], Callable[[np.ndarray], np.ndarray]]:
+def _network(file: Path, contract: contracts.Contract) -> tuple[_Size, _Run]:
+    """Open a model file: (height, width) that it takes, and float32 [1, height, width, 3] -> float32 [labels]."""
+    if file.name == "saved_model.pb":
+        return _saved_model(file)
+    if file.suffix == ".pb":
+        graph = graphs.read(file, contract.input, contract.output)
+        return graph.size, graph.run
+    if file.suffix == ".tflite":
+        return _litert(file)
+    raise RetrainLabError(f"'{file}' is no model. Expected saved_model.pb, output_graph.pb or model.tflite.")
+
+
+def _litert(file: Path) -> tuple[_Size, _Run]:
     try:
         network = litert(file)
         from ai_edge_litert.interpreter import Interpreter
@@ -93,7 +98,7 @@ def _litert(file: Path) -> tuple[tuple[int, int], Callable[[np.ndarray], np.ndar
     return (int(shape[1]), int(shape[2])) if len(shape) == 4 else (0, 0), run
 
 
-def _saved_model(file: Path) -> tuple[tuple[int | None, int | None], Callable[[np.ndarray], np.ndarray]]:
+def _saved_model(file: Path) -> tuple[_Size, _Run]:
     tf = tensorflow()
     try:
         with without_wildcards(file.parent) as folder:
@@ -110,16 +115,7 @@ def _saved_model(file: Path) -> tuple[tuple[int | None, int | None], Callable[[n
     return (shape[1], shape[2]), run
 
 
-def same_size(file: Path, own: tuple[int | None, int | None], asked: tuple[int, int], who: str) -> None:
-    """Refuse to feed a network images of another size than it takes; None stands for any."""
-    if any(side is not None and side != other for side, other in zip(own, asked, strict=True)):
-        raise RetrainLabError(
-            f"'{file}' takes images of {own[0] or 'any'} x {own[1] or 'any'} pixels (height x width), but {who} "
-            f"{asked[0]} x {asked[1]}."
-        )
-
-
-def _same_labels(file: Path, contract: Contract) -> None:
+def _same_labels(file: Path, contract: contracts.Contract) -> None:
     """Clients read the labels from output_labels.txt: it must list those of the contract, in their order."""
     if not file.exists():
         return
@@ -164,40 +160,30 @@ def label(
         (table, problems): table has the columns path, rank (from 1), label, probability (0 to 1); problems says in a
         sentence, by path, why an image could not be read. The others are labelled all the same. Paths are as `shown`.
     """
-    rows: list[dict[str, Any]] = []
-    problems: dict[str, str] = {}
-
-    def pixels(name: Path | str) -> np.ndarray | RetrainLabError:
-        try:
-            return read_pixels(images[str(name)] if isinstance(images, Mapping) else name, labeler.image_size)
-        except RetrainLabError as error:
-            return error
-
     once = {shown(name): name for name in images}
-    for path, image in zip(once, _ahead(pixels, once.values()), strict=True):
-        try:
-            if isinstance(image, RetrainLabError):
-                raise image
-            chances = labeler.probabilities(image)
-        except RetrainLabError as error:
-            problems[path] = str(error).rstrip(".")
+    rows: list[tuple[str, int, str, float]] = []
+    problems: dict[str, str] = {}
+    sources = [images[str(name)] if isinstance(images, Mapping) else name for name in once.values()]
+    for path, answer in zip(once, _answers(labeler, sources), strict=True):
+        if isinstance(answer, RetrainLabError):
+            problems[path] = str(answer).rstrip(".")
             continue
-        for rank, winner in enumerate(np.argsort(-chances, kind="stable")[:top], start=1):
-            rows.append({"path": path, "rank": rank, "label": labeler.labels[winner],
-                         "probability": float(chances[winner])})  # fmt: skip
+        for rank, winner in enumerate(np.argsort(-answer, kind="stable")[:top], start=1):
+            rows.append((path, rank, labeler.labels[winner], float(answer[winner])))
     return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), problems
 
 
-def _ahead(function: Callable[[Any], Any], items: Iterable[Any], most: int = 16) -> Iterator[Any]:
-    """Call a function on items by threads, while the caller works on what came out; not further ahead than `most`."""
-    with ThreadPoolExecutor() as pool:
-        waiting: deque[Future[Any]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _answers(labeler: Labeler, sources: Iterable[Path | str | bytes]) -> list[np.ndarray | RetrainLabError]:
+    """Label images by threads: the probabilities of each, float32 [labels], or why there are none."""
+
+    def answer(source: Path | str | bytes) -> np.ndarray | RetrainLabError:
+        try:
+            return labeler.probabilities(read_pixels(source, labeler.image_size))
+        except RetrainLabError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(answer, sources))
 
 
 def shown(path: Path | str) -> str:
@@ -217,19 +203,10 @@ def measure(model: Path, paths: Sequence[Path], own: Sequence[str]) -> tuple[dic
         correct is bool [n].
     """
     labeler = load(model)
-
-    def right(path: Path, label: str) -> bool:
-        try:
-            return labeler.labels[labeler.probabilities(read_pixels(path, labeler.image_size)).argmax()] == label
-        except RetrainLabError:
-            return False
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        correct = np.fromiter(pool.map(right, paths, own), bool, len(paths))
-    grey, seconds = np.full((*(labeler.image_size or (224, 224)), 3), 128, np.uint8), []
-    for _ in range(30):
-        started = time.perf_counter()
-        labeler.probabilities(grey)
-        seconds.append(time.perf_counter() - started)
+    answers = _answers(labeler, paths)
+    found = [None if isinstance(a, RetrainLabError) else labeler.labels[a.argmax()] for a in answers]
+    correct = np.array([mine == label for mine, label in zip(found, own, strict=True)], bool)
+    grey = np.full((*(labeler.image_size or (224, 224)), 3), 128, np.uint8)
+    seconds = timeit.repeat(lambda: labeler.probabilities(grey), number=1, repeat=30)
     facts = {"MB": model.stat().st_size / 1e6, "ms an image": 1000 * np.median(seconds), "accuracy": correct.mean()}
     return facts, correct

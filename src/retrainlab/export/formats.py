@@ -1,0 +1,139 @@
+"""A backbone with a head on it in the formats of TensorFlow and LiteRT.
+
+`module` is everywhere what `load_module` returned for the backbone.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backbones.backbone import Backbone
+from ..backbones.modules import load_module
+from ..backbones.runtimes import quiet, tensorflow
+from ..errors import RetrainLabError
+from ..training.heads import Head
+
+INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
+_FEATURES = "bottleneck"  # node of the frozen backbone that a head goes on
+_SCOPE = "final_retrain_ops"  # of the head's nodes
+
+
+def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
+    """Freeze a backbone into a GraphDef, from `Placeholder` to its bottlenecks; see `with_head`."""
+    tf = tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    features, loaded = module or load_module(backbone.module)
+    spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, INPUT)
+    function = tf.function(lambda images: tf.identity(features(images), _FEATURES), input_signature=[spec])
+    with quiet():
+        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    del loaded  # the variables were needed until here
+    return frozen.graph.as_graph_def()
+
+
+def check_name(backbone_graph: Any, final_tensor_name: str) -> None:
+    """Refuse a name that the output of a graph on this backbone cannot have.
+
+    Raises:
+        RetrainLabError: it is no name, or another node's; TensorFlow does not tell capitals from small letters here.
+    """
+    name = final_tensor_name.lower()
+    taken = name in {node.name.lower() for node in backbone_graph.node} or f"{name}/".startswith(f"{_SCOPE}/")
+    if taken or not re.fullmatch(r"[a-z0-9.][a-z0-9_.-]*(/[a-z0-9_.-]+)*", name):
+        raise RetrainLabError(
+            f"final_tensor_name is {final_tensor_name!r}, which the output of this graph cannot be called. Expected "
+            f"letters, digits, '_', '-', '.' and '/', and not the name of another node, such as {INPUT}."
+        )
+
+
+def with_head(backbone_graph: Any, head: Head, final_tensor_name: str = "final_result") -> Any:
+    """Put a head on a frozen backbone: a GraphDef from `Placeholder` to softmax probabilities `final_tensor_name`.
+
+    Raises:
+        RetrainLabError: the name cannot be used; see `check_name`.
+    """
+    check_name(backbone_graph, final_tensor_name)
+    tf = tensorflow()
+    graph = tf.Graph()
+    with graph.as_default():
+        (x,) = tf.import_graph_def(backbone_graph, name="", return_elements=[f"{_FEATURES}:0"])
+        tf.nn.softmax(_logits(x, _arrays(head)), name=final_tensor_name)
+    return graph.as_graph_def()
+
+
+def save(folder: Path, backbone: Backbone, head: Head, module: tuple[Any, Any]) -> None:
+    """Write a SavedModel; its signatures are those of `exporting.write_saved_model`."""
+    tf = tensorflow()
+    height, width = backbone.image_size
+    features, loaded = module
+    owner = tf.Module()
+    owner.backbone = loaded  # owns the variables that the signatures use
+    owner.head = [tf.Variable(array) for array in _arrays(head)]
+
+    def predict(images: Any) -> Any:
+        return {"prediction": tf.nn.softmax(_logits(features(images), owner.head))}
+
+    def decode(data: Any) -> Any:
+        image = tf.io.decode_image(data, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        resized = tf.image.resize(tf.cast(image, tf.float32), [height, width], antialias=True)
+        return tf.round(resized) / 255.0  # to whole numbers, as the training images were: networks see the difference
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
+    def serve(image: Any) -> Any:
+        return predict(image)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    def serve_bytes(image_bytes: Any) -> Any:
+        return predict(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
+
+    with quiet():
+        tf.saved_model.save(owner, str(folder), {"serving_default": serve, "image_bytes": serve_bytes})
+
+
+def lite(backbone: Backbone, head: Head | None, module: tuple[Any, Any], images: np.ndarray | None = None) -> bytes:
+    """Convert to LiteRT: to probabilities, or without a head to bottlenecks.
+
+    Args:
+        images: uint8 [n, height, width, 3], examples by which the backbone goes to 8 bits; None leaves it in float32.
+            Input, output and the head stay float32: a head's weights differ by factors of thousands between features,
+            which 8 bits cannot hold.
+    """
+    tf = tensorflow()
+    features, loaded = module
+
+    def run(image: Any) -> Any:
+        return features(image) if head is None else tf.nn.softmax(_logits(features(image), _arrays(head)))
+
+    spec = tf.TensorSpec([1, *backbone.image_size, 3], tf.float32, "image")
+    concrete = tf.function(run, input_signature=[spec]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
+    with quiet():
+        if images is None:
+            return converter.convert()
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None].astype(np.float32) / 255] for image in images)
+        # the one way to leave some operations in float32; it has nothing to do with debugging here
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["FULLY_CONNECTED"])
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+        )
+        return debugger.get_nondebug_quantized_model()
+
+
+def _arrays(head: Head) -> tuple[np.ndarray, ...]:
+    return (*(head.hidden or ()), head.kernel, head.bias)
+
+
+def _logits(x: Any, arrays: Sequence[Any]) -> Any:
+    """Put a head on bottlenecks x [n, dim]; `arrays` are those of `_arrays`, or variables of them."""
+    tf = tensorflow()
+    *hidden, kernel, bias = arrays
+    with tf.name_scope(_SCOPE):
+        if hidden:
+            x = tf.nn.relu(x @ hidden[0] + hidden[1])
+        return tf.add(x @ kernel, bias, name="Wx_plus_b/pre_activations")
