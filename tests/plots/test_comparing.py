@@ -3,17 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from figures import inside
 from matplotlib.colors import to_rgb
-from test_drawing import inside
 
-from retrainlab.plots import comparing, drawing
+from retrainlab import plots
+from retrainlab.plots import comparing
+from retrainlab.plots.style import COLOURS, short
 
 LONG = "a run with a very long name, ünïcode and $dollars$ <b>: how_many_training_steps 4000, weight_decay 0.0001"
 
 
 @pytest.fixture(autouse=True)
 def _style():
-    drawing.style()
+    plots.style()
 
 
 def pairs(count: int, reference: str | None = "best") -> pd.DataFrame:
@@ -40,7 +42,7 @@ def test_pairs_fit_and_are_filled_where_beyond_chance(count, wide):
     assert inside(ax.figure)
     drawn = table.head(40)
     beyond = drawn["verdict"].isin(["better", "worse"]).tolist()
-    assert [fill == to_rgb(drawing.COLOURS["validation"]) for fill in fills(ax)] == beyond
+    assert [fill == to_rgb(COLOURS["validation"]) for fill in fills(ax)] == beyond
     assert [fill == to_rgb("white") for fill in fills(ax)] == [not shown for shown in beyond]
     dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
     assert dots == pytest.approx((100 * drawn["difference"]).tolist())
@@ -74,9 +76,9 @@ def test_settings_fit_and_name_their_ends(count, values):
     rows = min(count, 12)
     assert len(ax.get_yticks()) == rows and len(ax.texts) == 2 * rows
     first = table.iloc[0]
-    assert ax.texts[0].get_text() == drawing.short(values[int(np.argmin(first["means"]))], 24)
-    assert ax.texts[1].get_text() == drawing.short(values[int(np.argmax(first["means"]))], 24)
-    assert fills(ax)[0] == to_rgb(drawing.COLOURS["train"])  # blue: it matters
+    assert ax.texts[0].get_text() == short(values[int(np.argmin(first["means"]))], 24)
+    assert ax.texts[1].get_text() == short(values[int(np.argmax(first["means"]))], 24)
+    assert fills(ax)[0] == to_rgb(COLOURS["train"])  # blue: it matters
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -92,10 +94,10 @@ def test_backbones_fit_and_are_filled_where_not_worse(count, wide):
     ax = comparing.accuracy_against_time(table, chosen, 0.02)
     assert inside(ax.figure)
     assert [fill != to_rgb("white") for fill in fills(ax)] == table["not worse"].astype(bool).tolist()
-    orange = [line for line in ax.lines if to_rgb(line.get_color()) == to_rgb(drawing.COLOURS["validation"])]
+    orange = [line for line in ax.lines if to_rgb(line.get_color()) == to_rgb(COLOURS["validation"])]
     assert [line.get_xdata()[0] for line in orange] == [table.loc[chosen, "milliseconds"]]
     said = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert said == ["2 points below the best", *(drawing.short(f"small ({run})", 36) for run in table.index)]
+    assert said == ["2 points below the best", *(short(f"small ({run})", 36) for run in table.index)]
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from retrainlab.errors import RetrainLabError
@@ -17,3 +18,15 @@ from retrainlab.training import heads
 def test_impossible_settings(wrong, said):
     with pytest.raises(RetrainLabError, match=said):
         heads.HeadSettings(**wrong)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_cooled_head_gives_the_same_answers_with_other_probabilities(hidden):
+    random = np.random.default_rng(0)
+    first = (random.normal(0, 1, (6, 4)).astype(np.float32), random.normal(0, 1, 4).astype(np.float32))
+    kernel, bias = random.normal(0, 1, (4, 3)).astype(np.float32), random.normal(0, 1, 3).astype(np.float32)
+    head = heads.Head(["a", "b", "c"], heads.HeadSettings(), kernel, bias, first if hidden else None)
+    features = random.normal(0, 1, (50, 6 if hidden else 4)).astype(np.float32)
+    cooled = head.calibrated(2.5)
+    assert cooled.logits(features) == pytest.approx(head.logits(features) / 2.5, abs=1e-5)
+    assert cooled.kernel.dtype == cooled.bias.dtype == np.float32 and head.kernel is kernel

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from .intervals import wilson_interval
+from .intervals import shares
 
 _COLDEST = 0.05  # bound of the temperature; one over it is the other one
 _PRIOR = 0.5  # standard deviation of log temperature that is expected before any image is seen; see `temperature`
@@ -11,9 +11,9 @@ _PRIOR = 0.5  # standard deviation of log temperature that is expected before an
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits [n, labels] into probabilities, float64 [n, labels]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    powers = np.exp(shifted)
-    return powers / powers.sum(axis=-1, keepdims=True)
+    from scipy import special
+
+    return special.softmax(logits.astype(np.float64), axis=-1)
 
 
 def cross_entropies(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -23,22 +23,23 @@ def cross_entropies(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
         logits: [n, labels].
         classes: int [n], the index of each image's label.
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(classes)), classes]
+    from scipy import special
+
+    logarithms = special.log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(classes)), classes]
+    return np.abs(logarithms)  # they are at most 0; a minus would make -0.0 of those that are
 
 
 def reliability(predicted: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Compare stated probability with accuracy, in `bins` bins of equal width that hold images.
 
     Returns:
-        One row a bin: n, probability (mean), accuracy, low, high (its 95% interval).
+        One row a bin: n, accuracy, low, high (its 95% interval), probability (mean).
     """
-    number = np.minimum((predicted["probability"] * bins).astype(int), bins - 1)
-    rows = []
-    for _, mine in predicted.groupby(number):
-        hits = int((mine["label"] == mine["predicted"]).sum())
-        rows.append((len(mine), mine["probability"].mean(), hits / len(mine), *wilson_interval(hits, len(mine))))
-    return pd.DataFrame(rows, columns=["n", "probability", "accuracy", "low", "high"])
+    # not scikit-learn's calibration_curve: it does not say how many images a bin holds, so there would be no intervals
+    right, number = predicted["label"] == predicted["predicted"], (predicted["probability"] * bins).astype(int)
+    table = pd.DataFrame({"right": right, "probability": predicted["probability"]}).groupby(number.clip(upper=bins - 1))
+    found = shares(table["right"].sum(), table.size()).assign(probability=table["probability"].mean())
+    return found.reset_index(drop=True)
 
 
 def expected_calibration_error(predicted: pd.DataFrame, bins: int = 10) -> float:
@@ -67,22 +68,16 @@ def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     """
     if len(logits) == 0:
         return 1.0
+    from scipy.optimize import minimize_scalar
+
     logits = logits.astype(np.float64)
-    own = logits[np.arange(len(classes)), classes]
 
     def cost(log_scale: float) -> float:
         return float(cross_entropies(logits * np.exp(log_scale), classes).sum() + log_scale**2 / (2 * _PRIOR**2))
 
-    def slope(log_scale: float) -> float:
-        scale = np.exp(log_scale)
-        expected = (softmax(logits * scale) * logits).sum(axis=1)
-        return float(scale * (expected - own).sum() + log_scale / _PRIOR**2)
-
-    # by the logarithm of the scale, 1 / T, there may be more than one valley: look at all, then halve the lowest one
+    # by the logarithm of the scale, 1 / T, there may be more than one valley: look at all, then search the lowest one
     looks = np.linspace(np.log(_COLDEST), -np.log(_COLDEST), 25)
     lowest = int(np.argmin([cost(look) for look in looks]))
-    low, high = looks[max(lowest - 1, 0)], looks[min(lowest + 1, len(looks) - 1)]
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return float(np.exp(-(low + high) / 2))
+    valley = looks[max(lowest - 1, 0)], looks[min(lowest + 1, len(looks) - 1)]
+    found = minimize_scalar(cost, bounds=valley, method="bounded", options={"xatol": 1e-9})
+    return float(np.exp(-found.x))

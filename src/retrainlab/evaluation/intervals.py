@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_Z = 1.959963984540054  # the normal distribution's 97.5% point: intervals hold 95%
-
 
 def wilson_interval(correct: float, n: int) -> tuple[float, float]:
     """95% interval of a proportion, `correct` of `n`; (0, 1) for n = 0.
@@ -17,10 +15,16 @@ def wilson_interval(correct: float, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    p = correct / n
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return (0.0 if correct == 0 else float(centre - half)), (1.0 if correct == n else float(centre + half))
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(correct, n, method="wilson")
+    return (0.0 if correct == 0 else float(low)), (1.0 if correct == n else float(high))  # free of rounding
+
+
+def shares(correct: pd.Series, n: pd.Series) -> pd.DataFrame:
+    """Lay out proportions with their 95% intervals: columns n, accuracy (NaN for n = 0), low, high."""
+    ends = np.array([wilson_interval(*counts) for counts in zip(correct, n, strict=True)]).reshape(-1, 2)
+    return pd.DataFrame({"n": n, "accuracy": correct / n, "low": ends[:, 0], "high": ends[:, 1]})
 
 
 def difference_interval(correct_a: float, n_a: int, correct_b: float, n_b: int) -> tuple[float, float]:
@@ -30,10 +34,9 @@ def difference_interval(correct_a: float, n_a: int, correct_b: float, n_b: int) 
     """
     if n_a == 0 or n_b == 0:
         return -1.0, 1.0
-    (low_a, high_a), (low_b, high_b) = wilson_interval(correct_a, n_a), wilson_interval(correct_b, n_b)
-    a, b = correct_a / n_a, correct_b / n_b
-    low = a - b - np.hypot(a - low_a, high_b - b)
-    high = a - b + np.hypot(high_a - a, b - low_b)
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    low, high = confint_proportions_2indep(correct_a, n_a, correct_b, n_b, method="newcomb")
     return float(low), float(high)
 
 
@@ -53,24 +56,18 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 
     if len(difference) == 0:
         return {"accuracy": None, "interval": None}
     n = len(difference) + 2
-    shares = [((difference == value).sum() + 1) / n for value in (1, -1)]
-    draws = np.random.default_rng(seed).multinomial(n, [*shares, max(0.0, 1 - sum(shares))], 4000)
+    # not scipy.stats.bootstrap: for 656 images it takes 46 ms where counting what was drawn takes 0.9
+    known = [((difference == value).sum() + 1) / n for value in (1, -1)]
+    draws = np.random.default_rng(seed).multinomial(n, [*known, max(0.0, 1 - sum(known))], 4000)
     low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [0.025, 0.975])
     return {"accuracy": float(difference.mean()), "interval": [float(low), float(high)]}
 
 
 def student(freedom: int) -> float:
-    """97.5% point of Student's t; Cornish & Fisher's expansion (Abramowitz & Stegun 26.7.5), 0.2% off at most."""
-    if freedom < 3:
-        return (12.706, 4.303)[freedom - 1]
-    z = _Z
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    """97.5% point of Student's t."""
+    from scipy.special import stdtrit  # what scipy.stats.t calls, without the 0.6 seconds that importing that takes
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def clustered_mean(values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .calibration import cross_entropies, softmax
-from .intervals import accuracy, difference_interval, wilson_interval
+from .intervals import accuracy, difference_interval, shares, wilson_interval
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,32 +43,32 @@ def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
         interval}}. The gap is train minus validation accuracy. A split without images has None for its figures.
     """
     figures: dict[str, Any] = {}
-    correct = {}
+    counts = []
     for name in SPLITS:
         rows = predicted[predicted["split"] == name]
         right = (rows["label"] == rows["predicted"]).to_numpy(bool)
-        correct[name] = int(right.sum()), len(right)
-        classes = pd.Index(labels).get_indexer(rows["label"])
-        losses = cross_entropies(np.stack(list(rows["logits"])), classes) if len(rows) else None
-        figures[name] = accuracy(right) | {"cross_entropy": None if losses is None else float(losses.mean())}
-    known = correct["train"][1] and correct["validation"][1]
+        loss = float(cross_entropies(*_logits(rows, labels)).mean()) if len(rows) else None
+        figures[name] = accuracy(right) | {"cross_entropy": loss}
+        counts.append((int(right.sum()), len(right)))
+    (hits, n), (validation_hits, validation_n), _ = counts
+    known = n and validation_n
     figures["gap"] = {
-        "accuracy": figures["train"]["accuracy"] - figures["validation"]["accuracy"] if known else None,
-        "interval": list(difference_interval(*correct["train"], *correct["validation"])) if known else None,
+        "accuracy": hits / n - validation_hits / validation_n if known else None,
+        "interval": list(difference_interval(hits, n, validation_hits, validation_n)) if known else None,
     }
     return figures
 
 
+def _logits(predicted: pd.DataFrame, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Stack the logits of predictions, [n, labels], and find the class of each image's own label, int [n]."""
+    return np.stack(list(predicted["logits"])), pd.Index(labels).get_indexer(predicted["label"])
+
+
 def accuracy_table(figures: Mapping[str, Any]) -> pd.DataFrame:
     """Lay out what `summarise` returned: one row a split, columns n, accuracy, low, high, cross_entropy."""
-    rows = {}
-    for name in SPLITS:
-        figure = figures[name]
-        low, high = figure["interval"] or (None, None)
-        rows[name] = {"n": figure["n"], "accuracy": figure["accuracy"], "low": low, "high": high,
-                      "cross_entropy": figure["cross_entropy"]}  # fmt: skip
-    table = pd.DataFrame.from_dict(rows, orient="index").astype(float).astype({"n": int})
-    return table.rename_axis("split")
+    table = pd.DataFrame([figures[name] for name in SPLITS], pd.Index(SPLITS, name="split"))
+    table[["low", "high"]] = [interval or (np.nan, np.nan) for interval in table["interval"]]
+    return table[["n", "accuracy", "low", "high", "cross_entropy"]].astype(float).astype({"n": int})
 
 
 def correct(logits: np.ndarray, label: pd.Series, labels: list[str]) -> np.ndarray:
@@ -78,13 +78,8 @@ def correct(logits: np.ndarray, label: pd.Series, labels: list[str]) -> np.ndarr
 
 def per_label(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """Accuracy of each label (its recall) with its 95% interval: columns n, accuracy, low, high; label order."""
-    rows = []
-    for label in labels:
-        mine = predicted[predicted["label"] == label]
-        hits = int((mine["predicted"] == label).sum())
-        low, high = wilson_interval(hits, len(mine))
-        rows.append((len(mine), hits / len(mine) if len(mine) else np.nan, low, high))
-    return pd.DataFrame(rows, index=pd.Index(labels, name="label"), columns=["n", "accuracy", "low", "high"])
+    right = (predicted["label"] == predicted["predicted"]).groupby(predicted["label"])
+    return shares(right.sum().reindex(labels, fill_value=0), right.size().reindex(labels, fill_value=0))
 
 
 def baseline(predicted: pd.DataFrame, labels: list[str]) -> str:
@@ -106,17 +101,12 @@ def confusion(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return counts.reindex(index=labels, columns=labels, fill_value=0)
 
 
-def mistakes(predicted: pd.DataFrame, most: int = 12) -> pd.DataFrame:
-    """Pick the rows of the most confident mistakes, the surest first."""
-    return predicted[predicted["label"] != predicted["predicted"]].nlargest(most, "probability")
-
-
 def top_k_accuracy(predicted: pd.DataFrame, labels: list[str], k: int = 5) -> float:
     """Share of images whose own label is among the k most probable ones; NaN without images."""
     if predicted.empty:
         return float("nan")
-    logits = np.stack(list(predicted["logits"]))
-    classes = pd.Index(labels).get_indexer(predicted["label"])
+    # not scikit-learn's top_k_accuracy_score: it refuses the logits of two labels
+    logits, classes = _logits(predicted, labels)
     own = logits[np.arange(len(classes)), classes][:, None]
     return float(((logits > own).sum(axis=1) < k).mean())
 
