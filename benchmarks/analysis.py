@@ -21,7 +21,7 @@ from retrainlab.backbones import registry
 from retrainlab.backbones.runtimes import tensorflow
 from retrainlab.bottlenecks import caching
 from retrainlab.evaluation import scores
-from retrainlab.pages import reports
+from retrainlab.pages import parameters, reports
 from retrainlab.runs import run_folder
 from retrainlab.training import heads, trainer
 
@@ -75,7 +75,7 @@ def main() -> None:
                           | scores.summarise(predicted, head.labels))  # fmt: skip
         del features, predicted
         minutes = {}
-        known = reports.all_parameters()
+        known = parameters.known()
         for budget in (SMALL, known["budget_minutes"]["default"]):
             began = time.perf_counter()
             values = {"reports_dir": str(root / "reports"), "bottleneck_dir": str(cache_dir), "budget_minutes": budget}

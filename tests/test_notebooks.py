@@ -14,7 +14,7 @@ import pytest
 
 from retrainlab.evaluation import scores
 from retrainlab.labeling import labelers
-from retrainlab.pages import reports
+from retrainlab.pages import parameters, reports
 from retrainlab.runs import listing, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def test_the_parameters_cell_holds_typed_and_explained_literals_only(book):
         assert isinstance(statement, ast.AnnAssign)
         ast.literal_eval(statement.value)
     declared = [statement.target.id for statement in ast.parse(tagged[0].source).body]
-    found = reports.parameters(book)  # as papermill reads them
+    found = parameters.declared(book)  # as papermill reads them
     assert list(found) == declared
     assert all(entry["help"] for entry in found.values())
 
@@ -61,7 +61,7 @@ def test_the_parameters_cell_holds_typed_and_explained_literals_only(book):
 def test_a_parameter_means_the_same_in_every_notebook():
     seen = {}
     for book in BOOKS:
-        for name, entry in reports.parameters(book).items():
+        for name, entry in parameters.declared(book).items():
             if name != "run":
                 assert seen.setdefault(name, entry) == entry, name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from retrainlab.backbones import published
-from retrainlab.pages import reports
+from retrainlab.pages import notebooks, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src"
@@ -53,9 +53,9 @@ def test_environment_yml_agrees_with_the_lock():
 
 
 def test_the_readme_lists_every_parameter_with_its_default_and_every_notebook():
-    for book in reports.notebooks():
+    for book in notebooks.every():
         assert f"notebooks/{book.name}" in README
-        for name, entry in reports.parameters(book).items():
+        for name, entry in parameters.declared(book).items():
             row = re.search(rf"^\| `{name}` \| `(.*?)` \|", README, re.MULTILINE)
             assert row, f"{name} is missing from the README's table of parameters"
             assert row.group(1) == yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0], name

@@ -43,7 +43,7 @@ def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):
 def test_an_empty_folder_is_a_project_and_runs_the_notebooks_of_the_package(tmp_path, installed, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    assert project.root() == tmp_path / "empty" and project.notebooks() == installed / "notebooks"
+    assert project.root() == tmp_path / "empty" and project.notebooks_dir() == installed / "notebooks"
     assert project.checkout() is None
     assert project.dataset("elpv") == tmp_path / HOME / "elpv"
 
@@ -61,7 +61,9 @@ def test_notebooks_of_another_name_report_beside_their_folder(tmp_path, installe
 def test_a_project_with_notebooks_uses_them_and_keeps_its_data(tmp_path, installed, monkeypatch):
     make_notebooks(tmp_path / "work" / "notebooks")
     monkeypatch.chdir(tmp_path / "work")
-    assert project.notebooks() == tmp_path / "work" / "notebooks" and project.carried() == installed / "notebooks"
+    assert (
+        project.notebooks_dir() == tmp_path / "work" / "notebooks" and project.carried_dir() == installed / "notebooks"
+    )
     assert project.dataset("elpv") == tmp_path / "work" / "data" / "elpv"
 
 
@@ -77,4 +79,4 @@ def test_a_project_that_cannot_be_written_reads_its_data_and_fetches_to_the_cach
 def test_a_checkout_carries_its_notebooks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (project.checkout() / "pyproject.toml").exists()
-    assert project.notebooks() == project.carried() == project.checkout() / "notebooks"
+    assert project.notebooks_dir() == project.carried_dir() == project.checkout() / "notebooks"

@@ -21,13 +21,13 @@ def root() -> Path:
     return here.parents[1] if (here / "run.json").exists() else here.parent
 
 
-def notebooks() -> Path:
+def notebooks_dir() -> Path:
     """Find the folder of the notebooks to run: the project's own, else those that come with the package."""
     own = root() / "notebooks"
-    return own if (own / _FIRST).exists() else carried()
+    return own if (own / _FIRST).exists() else carried_dir()
 
 
-def carried() -> Path:
+def carried_dir() -> Path:
     """Find the notebooks of this version: a wheel carries them; else it runs from the checkout that they lie in."""
     return _PACKAGE.parents[1] / "notebooks" if checkout() else _PACKAGE / "notebooks"
 
@@ -51,7 +51,7 @@ def dataset(name: str) -> Path:
     A project that cannot be written, and does not have the data set yet, uses the cache as well.
     """
     own = root() / "data" / name
-    if notebooks().parent == root() and (own.is_dir() or os.access(root(), os.W_OK)):
+    if notebooks_dir().parent == root() and (own.is_dir() or os.access(root(), os.W_OK)):
         return own
     return Path.home() / ".cache" / "retrainlab" / "datasets" / name
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import make_folder, run_notebook
 
+from retrainlab import project
 from retrainlab.cli.main import main
 from retrainlab.evaluation import scores
 from retrainlab.export import exporting
@@ -143,15 +144,15 @@ def test_an_unknown_backbone_is_named_in_a_sentence(call, tmp_path, photos):
 
 
 def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
-    from retrainlab.cli.main import _from_here
+    from retrainlab.cli.arguments import from_here
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net").mkdir()
-    assert _from_here("reports_dir", "new") == str(tmp_path / "new")
-    assert _from_here("images", ["a.png", "/b.png"]) == [str(tmp_path / "a.png"), "/b.png"]
-    assert _from_here("tfhub_module", "net") == str(tmp_path / "net")
-    assert _from_here("tfhub_module", "efficientnet_lite0") == "efficientnet_lite0"
-    assert _from_here("image_dir", "elpv") == "elpv" and _from_here("seed", 3) == 3
+    assert from_here("reports_dir", "new") == str(tmp_path / "new")
+    assert from_here("images", ["a.png", "/b.png"]) == [str(tmp_path / "a.png"), "/b.png"]
+    assert from_here("tfhub_module", "net") == str(tmp_path / "net")
+    assert from_here("tfhub_module", "efficientnet_lite0") == "efficientnet_lite0"
+    assert from_here("image_dir", "elpv") == "elpv" and from_here("seed", 3) == 3
 
 
 def test_fetch(call, tmp_path, monkeypatch):
@@ -166,6 +167,34 @@ def test_fetch(call, tmp_path, monkeypatch):
     assert done.exit_code == 1 and "No dataset 'nothing'" in done.output
 
 
+def test_notebooks_are_copied_and_never_overwritten(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("notebooks", "mine")
+    assert done.exit_code == 0 and f"6 notebooks in {tmp_path / 'mine'}" in done.output
+    carried = {file.name: file.read_bytes() for file in project.carried_dir().glob("*.ipynb")}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()} == carried
+    (tmp_path / "mine" / "06_compare.ipynb").unlink()
+    assert call("notebooks", "mine").exit_code == 0 and len(list((tmp_path / "mine").iterdir())) == 6
+    (tmp_path / "mine" / "03_retrain.ipynb").write_text("my own")
+    (tmp_path / "mine" / "06_compare.ipynb").unlink()
+    done = call("notebooks", "mine")
+    assert done.exit_code == 1 and done.output.count("\n") == 1
+    assert "mine' has 03_retrain.ipynb already, with other content, and nothing is overwritten." in done.output
+    assert not (tmp_path / "mine" / "06_compare.ipynb").exists()
+    assert call("notebooks").exit_code == 0 and len(list((tmp_path / "notebooks").iterdir())) == 6
+    (tmp_path / "file").touch()
+    assert "file' cannot be written: " in call("notebooks", "file").output
+
+
+def test_a_report_in_an_empty_folder_is_written_there(call, tmp_path, photos, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    done = call("report", "--only", "01", "-p", "image_dir", photos)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"Pages: {tmp_path}/empty/reports/index.html"
+    assert (tmp_path / "empty" / "reports" / "demo" / "01_explore.html").exists()
+
+
 def test_help_names_every_dataset(call):
     from retrainlab.datasets import catalogue
 
@@ -173,7 +202,7 @@ def test_help_names_every_dataset(call):
 
 
 def test_help_names_every_command(call):
-    assert all(name in call("--help").output for name in ("report", "label", "fetch", "sweep"))
+    assert all(name in call("--help").output for name in ("report", "label", "fetch", "sweep", "notebooks"))
 
 
 def test_sweep_trains_a_grid_and_opens_the_comparison(call, tmp_path, photos, module, bottleneck_dir):

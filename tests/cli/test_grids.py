@@ -4,10 +4,10 @@ import pytest
 
 from retrainlab.cli import grids
 from retrainlab.errors import RetrainLabError
-from retrainlab.pages import reports
+from retrainlab.pages import parameters
 from retrainlab.training import trainer
 
-KNOWN = reports.all_parameters()
+KNOWN = parameters.known()
 DEFAULTS = {name: entry["default"] for name, entry in KNOWN.items()}
 
 

@@ -14,11 +14,11 @@ from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.images import overview, scanning
 from retrainlab.images.distortions import Distortion
-from retrainlab.pages import reports
+from retrainlab.pages import index_page, parameters
 from retrainlab.runs import listing, run_folder, summaries
 from retrainlab.training import heads, trainer
 
-KNOWN = reports.all_parameters()
+KNOWN = parameters.known()
 DEFAULTS = {name: entry["default"] for name, entry in KNOWN.items()}
 GRID = {"learning_rate": [0.01, 0.1], "weight_decay": [0.0, 0.1]}
 STEPS = 40
@@ -166,7 +166,7 @@ def test_tensorboard_can_compare_them(done):
 def test_the_index_lists_light_runs_and_the_sweeps_page(done):
     found, folder = done
     (folder / "s" / "06_compare.html").touch()
-    text = reports.write_index(folder).read_text()
+    text = index_page.write_index(folder).read_text()
     assert all(f">{name}<" in text for name in found.table.index)
     assert "0 runs, 1 sweep<" in text and "s: a sweep of 4 settings" in text
     assert '<a href="s/06_compare.html">Compare</a>' in text
@@ -177,9 +177,9 @@ def test_the_printed_command_gives_the_parameters_of_the_chosen_run(done):
     program, verb, flag, name, *rest = shlex.split(found.command)
     assert (program, verb, flag, name) == ("retrainlab", "report", "--run", found.chosen)
     assert rest[::3] == ["-p"] * (len(rest) // 3)
-    read = reports.read_parameters(list(zip(rest[1::3], rest[2::3], strict=True)), KNOWN)
+    read = parameters.read(list(zip(rest[1::3], rest[2::3], strict=True)), KNOWN)
     info = run_folder.Run(folder / found.chosen).info()
-    assert reports.check_parameters(read, KNOWN) | {"run": name} == info["parameters"]
+    assert parameters.check(read, KNOWN) | {"run": name} == info["parameters"]
     named = {name: info["parameters"].get(name, DEFAULTS[name]) for name in info["settings"]}
     assert named == info["settings"] | {"weight_decay": [info["settings"]["weight_decay"]]}
 

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from retrainlab.datasets import catalogue
 from retrainlab.errors import RetrainLabError
-from retrainlab.pages import reports
+from retrainlab.pages import parameters
 
 PATHS = ["n02085620-Chihuahua/n02085620_5927.jpg", "n02111889-Samoyed/n02111889_1.jpg"]
 
@@ -35,7 +35,7 @@ def test_every_card_says_what_a_reader_must_know(name):
 @pytest.mark.parametrize("name", ["stanford-dogs", "flower-photos"])
 def test_its_parameters_file_fits_the_notebooks_and_says_its_command(name):
     file = Path(__file__).parents[2] / "params" / f"{name}.yaml"
-    values = reports.check_parameters(yaml.safe_load(file.read_text()), reports.all_parameters())
+    values = parameters.check(yaml.safe_load(file.read_text()), parameters.known())
     assert values["run"] == values["image_dir"] == name
     assert f"retrainlab report --params params/{name}.yaml" in file.read_text()
 

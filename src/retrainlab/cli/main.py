@@ -1,11 +1,9 @@
 """The `retrainlab` command."""
 
 import errno
-import json
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ import click
 
 from .. import __version__
 from ..errors import RetrainLabError
+from .arguments import flags, from_here, grid, no_arguments, params_option, place
 from .flags import Flags
+from .label import label
 
 
 class _BadUsage(click.ClickException):
@@ -48,91 +48,44 @@ def main() -> None:
     """Retrain image classifiers on cached bottlenecks, and tell honestly how good they are."""
 
 
-_params = click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
-
-
-def _no_arguments(folder: str) -> Callable[[Any], Any]:
-    """Refuse what belongs to no option; mostly it is the folder of images, which goes with the option `folder`."""
-
-    def refuse(_context: click.Context, _parameter: click.Parameter, stray: tuple[str, ...]) -> None:
-        if stray:
-            raise click.UsageError(
-                f"'{stray[0]}' belongs to no option. The folder of images goes with {folder}; a value that holds "
-                "spaces needs quotes."
-            )
-
-    return click.argument("stray", nargs=-1, expose_value=False, callback=refuse, metavar="")
+main.add_command(label)
 
 
 @main.command()
 @click.option("--run", help="Name of the run: its folder under reports/.  [default: demo]")
-@_params
+@params_option
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
 @click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
 @click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
-@_no_arguments("-p image_dir")
+@no_arguments("-p image_dir")
 def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
     """Run the notebooks headless and write their pages.
 
     Without parameters it reports on the embedded images. On your own: retrainlab report --run mine -p image_dir DIR
     """
-    from ..pages import reports
+    from ..evaluation.intervals import percent
+    from ..pages import parameters, reports
+    from ..runs.run_folder import Run
 
-    known = reports.all_parameters()
-    given = reports.check_parameters(reports.read_parameters(pairs, known, params), known)
-    values = {name: _from_here(name, value) for name, value in given.items()}
+    known = parameters.known()
+    given = parameters.check(parameters.read(pairs, known, params), known)
+    values = {name: from_here(name, value) for name, value in given.items()}
     run = run or str(values.get("run") or "demo")
     index = reports.report(run, values, only, resume, click.echo)
-    found = index.parent / run / "metrics.json"
-    if found.exists():
-        from ..evaluation.intervals import percent
-
-        metrics = json.loads(found.read_text(encoding="utf-8"))
+    done = Run(index.parent / run)
+    if metrics := done.metrics():
         for split in ("train", "validation", "test"):
             click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
-        if extraction := _extraction(index.parent / run):
+        if extraction := done.info().get("extraction"):
             click.echo(f"  {extraction}")
     click.echo(f"Pages: {index}")
 
 
-def _from_here(name: str, value: Any) -> Any:
-    """Paths on a command line count from where the person is; notebooks count them from the project's root.
-
-    Args:
-        name: of a parameter.
-        value: its value, of the right type, see `reports.check_parameters`.
-    """
-    from ..datasets import catalogue
-
-    if name == "images":
-        return [str(_place(path)) for path in value]
-    if not isinstance(value, str) or not value:
-        return value
-    here = _place(value)
-    is_path = name.endswith("_dir") and (value not in catalogue.DATASETS or here.is_dir())
-    return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
-
-
-def _place(path: str | Path) -> Path:
-    """Find what a path on the command line names."""
-    try:
-        return Path.cwd() / Path(path).expanduser()
-    except RuntimeError as error:
-        raise RetrainLabError(
-            f"'{path}' begins with the home folder of nobody who is known here. Expected ~/, or a whole path."
-        ) from error
-
-
-def _extraction(run: Path) -> str:
-    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    return info.get("extraction", "")
-
-
 @main.command()
 @click.option("--run", help="Beginning of the runs' names: NAME-01, NAME-02, ...  [default: sweep]", metavar="NAME")
-@_params
+@params_option
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUES", help="Set or vary a notebook parameter.")
-@_no_arguments("-p image_dir")
+@no_arguments("-p image_dir")
 def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
     """Train every combination of some settings, and compare them: retrainlab sweep -p learning_rate 0.001,0.01,0.1
 
@@ -141,14 +94,14 @@ def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
 
     Each combination becomes a light run, without a model. The command that is printed runs the chosen one in full.
     """
-    from ..pages import reports
+    from ..pages import parameters, reports
     from . import sweeps, swept
 
-    known = reports.all_parameters()
-    given, grid = _grid(pairs, params, known)
+    known = parameters.known()
+    given, tried = grid(pairs, params, known)
     run = run or str(given.pop("run", "")) or "sweep"
     defaults = {name: entry["default"] for name, entry in known.items()}
-    found = sweeps.sweep(run, given, grid, defaults, click.echo)
+    found = sweeps.sweep(run, given, tried, defaults, click.echo)
     click.echo("\n" + "\n".join(swept.describe(found)) + "\n")
     index = reports.report(run, given | {"compare": found.compared}, ["06"], say=click.echo)
     best = "" if len(found.compared) == len(found.table) else f" of the best {len(found.compared)}"
@@ -156,47 +109,9 @@ def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
     click.echo(f"Pages: {index}")
 
 
-def _grid(
-    pairs: tuple, params: Path | None, known: dict[str, dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Read parameters, checked: those with one value, and those with several values to try."""
-    from ..pages import reports
-    from . import grids
-
-    single, several = grids.divide(pairs, known)
-    given = reports.read_parameters(single, known, params)
-    grid = {name: value for name, value in given.items() if isinstance(value, list) and _is_one(name, known)}
-    for name, texts in several.items():
-        grid[name] = [reports.read_parameters([(name, text)], known)[name] for text in texts]
-    for name, values in grid.items():
-        given.pop(name, None)
-        fitted = [reports.check_parameters({name: value}, known)[name] for value in values]
-        grid[name] = [_from_here(name, value) for value in fitted]
-    given = reports.check_parameters(given, known)
-    return {name: _from_here(name, value) for name, value in given.items()}, grid
-
-
-def _is_one(name: str, known: dict[str, dict[str, Any]]) -> bool:
-    """Tell whether a parameter takes a single value, so that a list of them is something to try."""
-    return name in known and known[name]["type"] is not list
-
-
-def _flags(command: Any) -> Any:
-    for flag in reversed(fields(Flags)):
-        command = click.option(
-            f"--{flag.name}",
-            type=type(flag.default),
-            default=flag.default,
-            is_flag=isinstance(flag.default, bool),
-            show_default=True,
-            help=flag.metadata["help"],
-        )(command)
-    return command
-
-
 @main.command()
-@_flags
-@_no_arguments("--image_dir")
+@flags
+@no_arguments("--image_dir")
 def retrain(**values: Any) -> None:
     """Do what TensorFlow Hub's retrain.py does, with its flags: retrainlab retrain --image_dir ~/photos
 
@@ -207,77 +122,21 @@ def retrain(**values: Any) -> None:
     The arithmetic is retrain.py's, too. The notebooks do better: they bring the features to one scale and let
     validation choose how much to hold the layer back. Try: retrainlab report --run mine -p image_dir ~/photos
     """
-    import logging
-
-    flags = Flags(**values)
+    given = Flags(**values)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("retrainlab").setLevel(flags.logging_verbosity)
+    logging.getLogger("retrainlab").setLevel(given.logging_verbosity)
     from . import retrain
 
-    retrain.retrain(flags)
-
-
-@main.command()
-@click.option("--model", help="Exported model: a run's model folder, or one file in it.")
-@click.option("--graph", help="Frozen graph that retrain.py made, instead of --model.")
-@click.option("--labels", help="Its labels, one a line, in class order.  [default: output_labels.txt beside it]")
-@click.option("--image", "more", multiple=True, type=click.Path(path_type=Path), help="Image to label, as IMAGES.")
-@click.option("--input_layer", help="Node that takes the image.  [default: found in the graph]")
-@click.option("--output_layer", help="Node that gives probabilities.  [default: found in the graph]")
-@click.option("--input_height", type=click.IntRange(1), help="Pixels.  [default: what the graph says, or 299]")
-@click.option("--input_width", type=click.IntRange(1), help="Pixels.  [default: what the graph says, or 299]")
-@click.option("--input_mean", type=float, help="Taken from each pixel, 0 to 255.  [default: 0; 128 for `Mul`]")
-@click.option("--input_std", type=float, help="What the rest is divided by.  [default: 255; 128 for `Mul`]")
-@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many labels for each image.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
-def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: tuple, **flags: Any) -> None:
-    """Label image files: the most probable labels, best first.
-
-    With --model, what this project exported. With --graph, the frozen graph of anybody's retrain.py, with the flags of
-    label_image.py; what they leave open is found in the graph, and said.
-    """
-    from ..labeling import label_image, labelers
-
-    given = [f"--{name}" for name, value in flags.items() if value is not None]
-    if bool(model) == bool(graph):
-        raise RetrainLabError(
-            "Say what labels: either --model with a run's model folder, or --graph with a frozen graph."
-        )
-    if model and given:
-        raise RetrainLabError(
-            f"{given[0]} goes with --graph. An export that --model names says itself what it expects."
-        )
-    if not images + more:
-        raise RetrainLabError("There is no image to label. Name some files, or one with --image.")
-    labeler = labelers.load(model) if model else label_image.load(graph, **flags)
-    if labeler.note:
-        click.echo(labeler.note, err=True)
-    table, problems = labelers.label(labeler, images + more, top)
-    by_path = {path: table[table["path"] == path] for path in map(labelers.shown, images + more)}
-    if as_json:
-        answer = []
-        for path, rows in by_path.items():
-            labels = [{"label": r.label, "probability": r.probability} for r in rows.itertuples()]
-            answer.append({"path": path, "labels": labels, "problem": problems.get(path)})
-        click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
-    else:
-        for path, rows in by_path.items():
-            if path in problems:
-                continue
-            if len(by_path) > 1:
-                click.echo(f"{path}")
-            for row in rows.itertuples():
-                click.echo(f"{row.label} {row.probability:.5f}")
-    for path, problem in problems.items():
-        click.echo(f"Error: {path}: {problem}.", err=True)
-    if problems:
-        sys.exit(1)
+    retrain.retrain(given)
 
 
 @main.command()
 @click.argument("name", required=False, metavar="NAME")
-@click.option("--to", type=click.Path(path_type=Path), help="Folder to make.  [default: data/NAME in the project]")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="Folder to make.  [default: data/NAME in a project with notebooks of its own, else in the user's cache]",
+)
 def fetch(name: str | None, to: Path | None) -> None:
     """Prepare a public dataset as a folder of label folders: elpv, stanford-dogs or flower-photos.
 
@@ -288,7 +147,7 @@ def fetch(name: str | None, to: Path | None) -> None:
 
     if name is None:
         raise RetrainLabError(f"Name the dataset to fetch. Expected one of: {', '.join(catalogue.DATASETS)}.")
-    folder = fetching.fetch(name, None if to is None else _place(to))
+    folder = fetching.fetch(name, None if to is None else place(to))
     card = fetching.card(folder)
     click.echo(f"{card['title']}: {card['images']:,} images in {folder}")
     click.echo(f"Licence: {card['licence']}. Please cite:")
@@ -305,4 +164,20 @@ def tensorboard(reports_dir: str | None, options: tuple[str, ...]) -> None:
     """Show the logs of all runs in TensorBoard; further options, such as --port, are passed on to it."""
     from ..pages import board
 
-    sys.exit(subprocess.call(board.command(_from_here("reports_dir", reports_dir) or "reports", *options)))
+    sys.exit(subprocess.call(board.command(from_here("reports_dir", reports_dir) or "reports", *options)))
+
+
+@main.command()
+@click.argument("folder", default="notebooks", metavar="[DIR]", type=click.Path(path_type=Path))
+def notebooks(folder: Path) -> None:
+    """Copy the notebooks into a folder, to explore and change; what is there already is never overwritten.
+
+    The command report runs the notebooks of a folder that is called notebooks, else those that it came with.
+    """
+    from ..pages import notebooks
+
+    to = place(folder)
+    copied = notebooks.copy(to)
+    click.echo(f"{len(copied)} notebooks in {to}. To open them: jupyter lab {folder}")
+    if to.name != "notebooks":
+        click.echo("The command retrainlab report runs those of a folder called notebooks, else the ones it came with.")

@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,76 +54,80 @@ def review_suspects(
     """
     if table.empty:
         return ipywidgets.HTML("No label is suspected of being wrong: there is nothing to review.")
-    rows = table[["path", "sha256", "label", "suggested"]].astype(str).to_dict("records")
-    progress, picture = ipywidgets.HTML(), ipywidgets.VBox()
-    use, keep, leave, back = (
-        ipywidgets.Button(layout={"width": "auto"}, button_style=style)
-        for style in ("success", "primary", "warning", "")
-    )
-    leave.description, leave.tooltip = "Leave it out", "Neither: no head is trained or measured on this image"
-    back.description, back.tooltip = "Back", "Show the image before, to decide again"
-    options = sorted({*labels, *(scanning.given_label(row["path"]) for row in rows)})
-    other = ipywidgets.Dropdown(options=options, layout={"width": "auto"})
-    pick = ipywidgets.Button(description="Use this label", layout={"width": "auto"})
-    buttons = ipywidgets.HBox(
-        [use, keep, ipywidgets.HBox([other, pick]), leave, back], layout={"flex_flow": "row wrap"}
-    )
-    at = 0
+    return _Review(table, Path(image_dir), Path(folder), labels).widget
 
-    def decided() -> dict[str, str]:
-        known = relabeling.current(table, relabeling.read(folder))
+
+class _Review:
+    """What `review_suspects` shows: one row of the suspects at a time, from `at` on."""
+
+    def __init__(self, table: pd.DataFrame, image_dir: Path, folder: Path, labels: Sequence[str]) -> None:
+        self._table, self._image_dir, self._folder = table, image_dir, folder
+        self._rows = table[["path", "sha256", "label", "suggested"]].astype(str).to_dict("records")
+        self._progress, self._picture = ipywidgets.HTML(), ipywidgets.VBox()
+        options = sorted({*labels, *(scanning.given_label(row["path"]) for row in self._rows)})
+        self._other = ipywidgets.Dropdown(options=options, layout={"width": "auto"})
+        self._use = _button(lambda: self._choose(self._row["suggested"]), "success")
+        self._keep = _button(lambda: self._choose(self._row["label"]), "primary")
+        pick = _button(lambda: self._choose(self._other.value), "", "Use this label")
+        neither = "Neither: no head is trained or measured on this image"
+        leave = _button(lambda: self._choose(None), "warning", "Leave it out", neither)
+        self._back = _button(lambda: self._show(self._at - 1), "", "Back", "Show the image before, to decide again")
+        self._deciding = (self._use, self._keep, self._other, pick, leave)
+        buttons = [self._use, self._keep, ipywidgets.HBox([self._other, pick]), leave, self._back]
+        row = ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
+        self.widget = ipywidgets.VBox([self._progress, self._picture, row])
+        known = self._decided()
+        undecided = (number for number, row in enumerate(self._rows) if row["path"] not in known)
+        self._show(next(undecided, len(self._rows)))
+
+    @property
+    def _row(self) -> dict[str, str]:
+        return self._rows[self._at]
+
+    def _decided(self) -> dict[str, str]:
+        known = relabeling.current(self._table, relabeling.read(self._folder))
         return known.set_index("path")["decided"].to_dict()
 
-    def show() -> None:
-        known = decided()
-        for button in (use, keep, other, pick, leave):
-            button.disabled = at == len(rows)
-        back.disabled = at == 0
-        if at == len(rows):
-            told = [known[row["path"]] == row["label"] for row in rows if row["path"] in known]
-            picture.children = ()
-            progress.value = (
-                f"All {len(rows)} are reviewed: {told.count(True)} keep their label, {told.count(False)} do not. "
-                f"{relabeling.DECISIONS} holds the decisions; the next run takes them into account."
-            )
-            return
-        row = rows[at]
-        given = scanning.given_label(row["path"])
-        changed = "" if given == row["label"] else f" by a decision (<b>{html.escape(given)}</b> by its folder)"
-        earlier = known.get(row["path"])
-        said = "" if earlier is None else f" &middot; decided: <b>{html.escape(earlier or 'leave it out')}</b>"
-        progress.value = (
-            f"{at + 1} of {len(rows)} &middot; {html.escape(row['path'])}<br>labelled "
-            f"<b>{html.escape(row['label'])}</b>{changed}, suggested <b>{html.escape(row['suggested'])}</b>{said}"
-        )
-        use.description, keep.description = f"Change to '{row['suggested']}'", f"Keep '{row['label']}'"
-        picture.children = (_picture(Path(image_dir, row["path"])),)
-
-    def choose(label: str | None) -> None:
-        nonlocal at
-        row = rows[at]
+    def _choose(self, label: str | None) -> None:
         try:
-            relabeling.decide(folder, row["path"], row["sha256"], label)
+            relabeling.decide(self._folder, self._row["path"], self._row["sha256"], label)
         except RetrainLabError as error:
-            progress.value = html.escape(str(error))
+            self._progress.value = html.escape(str(error))
             return
-        at += 1
-        show()
+        self._show(self._at + 1)
 
-    def go_back() -> None:
-        nonlocal at
-        at -= 1
-        show()
+    def _show(self, at: int) -> None:
+        self._at, known = at, self._decided()
+        ended = at == len(self._rows)
+        for button in self._deciding:
+            button.disabled = ended
+        self._back.disabled = at == 0
+        self._progress.value = self._summary(known) if ended else self._question(known)
+        self._picture.children = () if ended else (_picture(self._image_dir / self._row["path"]),)
+        if not ended:
+            self._use.description = f"Change to '{self._row['suggested']}'"
+            self._keep.description = f"Keep '{self._row['label']}'"
 
-    use.on_click(lambda _: choose(rows[at]["suggested"]))
-    keep.on_click(lambda _: choose(rows[at]["label"]))
-    pick.on_click(lambda _: choose(other.value))
-    leave.on_click(lambda _: choose(None))
-    back.on_click(lambda _: go_back())
-    known = decided()
-    at = next((number for number, row in enumerate(rows) if row["path"] not in known), len(rows))
-    show()
-    return ipywidgets.VBox([progress, picture, buttons])
+    def _question(self, known: dict[str, str]) -> str:
+        path, label, suggested = (html.escape(self._row[name]) for name in ("path", "label", "suggested"))
+        given, earlier = scanning.given_label(self._row["path"]), known.get(self._row["path"])
+        changed = "" if given == self._row["label"] else f" by a decision (<b>{html.escape(given)}</b> by its folder)"
+        said = "" if earlier is None else f" &middot; decided: <b>{html.escape(earlier or 'leave it out')}</b>"
+        place = f"{self._at + 1} of {len(self._rows)} &middot; {path}"
+        return f"{place}<br>labelled <b>{label}</b>{changed}, suggested <b>{suggested}</b>{said}"
+
+    def _summary(self, known: dict[str, str]) -> str:
+        told = [known[row["path"]] == row["label"] for row in self._rows if row["path"] in known]
+        return (
+            f"All {len(self._rows)} are reviewed: {told.count(True)} keep their label, {told.count(False)} do not. "
+            f"{relabeling.DECISIONS} holds the decisions; the next run takes them into account."
+        )
+
+
+def _button(act: Callable[[], None], style: str, description: str = "", tooltip: str = "") -> ipywidgets.Button:
+    button = ipywidgets.Button(description=description, tooltip=tooltip, button_style=style, layout={"width": "auto"})
+    button.on_click(lambda _: act())
+    return button
 
 
 def _picture(path: Path) -> ipywidgets.Widget:

@@ -35,8 +35,8 @@ def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
     Returns:
         For each: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light run of, None
         for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`, `<split> high`,
-        `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence and advice (list
-        of dictionaries). What is not known is None.
+        `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence, and its first
+        advice that promises more than nothing. What is not known is None.
     """
     found = []
     for file in project.place(reports_dir).glob("*/metrics.json"):
@@ -62,6 +62,7 @@ def _read(run: Run) -> dict[str, Any]:
     for name in (*SPLITS, "gap"):
         low, high = metrics[name]["interval"] or (None, None)
         row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
-    judged = metrics.get("overfitting", {})
     row |= {f"{split} n": metrics[split]["n"] for split in SPLITS}
-    return row | {name: judged.get(name) for name in ("verdict", "sentence", "advice")}
+    judged = metrics.get("overfitting", {})
+    promising = (one["sentence"] for one in judged.get("advice", []) if round(100 * (one["accuracy"] or 0), 1) > 0)
+    return row | {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": next(promising, None)}
