@@ -50,17 +50,14 @@ def retrain(flags: Flags) -> dict[str, Any]:
     Raises:
         RetrainLabError: a flag, a file or the module is wrong. Bottlenecks that were computed stay in the cache.
     """
-    settings = HeadSettings(
-        flags.how_many_training_steps,
-        flags.learning_rate,
-        flags.train_batch_size,
-        standardize=False,
-        class_weight="balanced",
-        seed=_SEED,
-    )
-    features = _features(flags)
-    backbone_graph = formats.freeze(features.backbone)
+    own: dict[str, Any] = {"standardize": False, "class_weight": "balanced", "seed": _SEED}  # as retrain.py does
+    settings = HeadSettings(flags.how_many_training_steps, flags.learning_rate, flags.train_batch_size, **own)
+    distortion = Distortion(flags.flip_left_right, flags.random_crop, flags.random_scale, flags.random_brightness)
+    table = _images(flags)
+    backbone = registry.resolve(flags.tfhub_module, flags.bottleneck_dir, flags.image_size)
+    backbone_graph = formats.freeze(backbone)
     formats.check_name(backbone_graph, flags.final_tensor_name)
+    features = _features(flags, backbone, table, distortion)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())
     matrix, learn = features.learning
     with summaries.TrainingLogs(logs_dir, settings.how_many_training_steps) as logs:
@@ -69,21 +66,24 @@ def retrain(flags: Flags) -> dict[str, Any]:
     predicted = scores.predictions(features.table, head.logits(features.matrix), head.labels)
     metrics = scores.summarise(predicted, head.labels)
     _say(flags, predicted, metrics)
-    _write(flags, features.backbone, backbone_graph, head, logs_dir)
+    _write(flags, backbone, backbone_graph, head, logs_dir)
     return metrics
 
 
-def _features(flags: Flags) -> Features:
-    """Find the images, make room for what will be written, and load the bottlenecks, saying what is left out."""
-    root = Path(flags.image_dir).expanduser()
-    table = scanning.load(root, flags.testing_percentage, flags.validation_percentage)
+def _images(flags: Flags) -> pd.DataFrame:
+    """Find and split the images, saying what is left out; and make room for what will be written."""
+    table = scanning.load(Path(flags.image_dir).expanduser(), flags.testing_percentage, flags.validation_percentage)
     _make_room(flags)  # now, not after an hour of work
     for note in overview.notes(table, named=0):
         log.warning(note)
     bad = table[table["problem"].notna()]
     _name(dict(zip(bad["path"], bad["problem"], strict=True)))
-    backbone = registry.resolve(flags.tfhub_module, flags.bottleneck_dir, flags.image_size)
-    distortion = Distortion(flags.flip_left_right, flags.random_crop, flags.random_scale, flags.random_brightness)
+    return table
+
+
+def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion: Distortion) -> Features:
+    """Load the bottlenecks, and draw the validation and test images that the flags ask for."""
+    root = Path(flags.image_dir).expanduser()
     features = loaded.load(backbone, root, table, distortion, flags.distortion_variants, flags.image_size)
     for done in features.extractions:
         log.info(done)

@@ -30,8 +30,10 @@ def jupyter_server() -> dict[str, Any]:
     }
 
 
-def show(height: int = 800) -> Any:
-    """Show TensorBoard inside a notebook that runs in JupyterLab, through the proxy."""
+def show(wanted: bool = True, height: int = 800) -> Any:
+    """Show TensorBoard inside a notebook that runs in JupyterLab, through the proxy; nothing where it is not wanted."""
+    if not wanted:
+        return None
     from IPython.display import IFrame
 
     base = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or _running_base_url()
