@@ -1,8 +1,6 @@
-"""Modules fetched by tensorflow_hub from a loopback server that stands for TF Hub."""
+"""Modules fetched from a loopback server that stands for TF Hub."""
 
 import io
-import os
-import socket
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -204,16 +202,15 @@ def test_a_sound_module_of_another_kind_is_not_fetched_again(server, tmp_path):
     assert len(server.asked) == 1
 
 
-def test_the_lock_of_a_killed_process_does_not_hold_anybody_up(server, tmp_path):
+def test_what_tensorflow_hub_has_fetched_is_found_and_the_other_way_round(server, tmp_path, monkeypatch):
+    from retrainlab.backbones.runtimes import tensorflow_hub
+
     server.archives["/tiny/1"] = archive(save_module(tmp_path / "module"))
-    first = hub.fetch(f"{server.url}/tiny/1")
-    hub.forget(first)
-    gone = os.posix_spawn("/bin/true", ["true"], os.environ)
-    os.waitpid(gone, 0)
-    first.with_name(f"{first.name}.lock").write_text(f"{socket.gethostname()}.{gone}.abc")
-    (first.parent / f"{first.name}.abc.tmp").mkdir()
-    assert hub.fetch(f"{server.url}/tiny/1") == first  # tensorflow_hub alone would wait for ten minutes
-    assert not list(first.parent.glob("*.tmp")) and not list(first.parent.glob("*.lock"))
+    theirs = Path(tensorflow_hub().resolve(f"{server.url}/tiny/1"))
+    assert hub.fetch(f"{server.url}/tiny/1") == theirs and len(server.asked) == 1
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "other"))
+    ours = hub.fetch(f"{server.url}/tiny/1")
+    assert Path(tensorflow_hub().resolve(f"{server.url}/tiny/1")) == ours and len(server.asked) == 2
 
 
 def test_handles():

@@ -8,7 +8,7 @@ import pytest
 from conftest import save_module
 
 from retrainlab import backbones
-from retrainlab.backbones import registry
+from retrainlab.backbones import embedded, registry
 from retrainlab.errors import RetrainLabError
 
 
@@ -258,16 +258,15 @@ def test_a_damaged_backbone_is_converted_again(tmp_path, module, file, kept):
     assert (first.folder / file).read_bytes() == whole[file]
 
 
-def test_an_embedded_network_that_was_damaged_is_built_again(tmp_path):
-    whole = registry.resolve("efficientnet_lite0", tmp_path)
-    for damaged in (whole.module / "saved_model.pb", whole.folder / "backbone.tflite"):
-        damaged.write_bytes(b"nonsense")
-    with pytest.raises(RetrainLabError, match="may be damaged or incomplete"):
-        registry.resolve("efficientnet_lite0", tmp_path)
-    pixels = np.zeros((1, 224, 224, 3), np.uint8)
-    assert np.array_equal(
-        registry.resolve("efficientnet_lite0", tmp_path).bottlenecks(pixels), whole.bottlenecks(pixels)
-    )
+def test_a_damaged_network_is_forgotten_if_it_can_be_built_again_and_left_alone_if_it_is_a_persons_own(tmp_path):
+    built = tmp_path / "cache" / embedded.digest("efficientnet_lite0") / "saved_model"
+    own = tmp_path / "own"
+    for handle, folder in (("efficientnet_lite0", built), (str(own), own)):
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"nonsense")
+        with pytest.raises(RetrainLabError, match="may be damaged or incomplete"):
+            registry.resolve(handle, tmp_path / "cache")
+    assert own.exists() and not built.exists()
 
 
 def test_a_file_where_a_backbones_folder_should_be(tmp_path, module, backbone):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -60,20 +59,14 @@ class Backbone:
         return round(1000 * min(timeit.repeat(lambda: self.bottlenecks(pixels), number=1, repeat=times)), 2)
 
 
-def record(backbone: Backbone, asked_size: int) -> None:
-    """Write `backbone.json` beside the converted network, for `opened` and `known`.
-
-    Args:
-        asked_size: the image_size that was asked for; 0 for the module's own.
-    """
+def record(backbone: Backbone) -> None:
+    """Write `backbone.json` beside the converted network, for `opened`."""
     values = {
         "handle": backbone.handle,
         "digest": backbone.digest,
         "image_size": list(backbone.image_size),
-        "asked_size": asked_size,
         "input_range": [0, 1],
         "dim": backbone.dim,
-        "module": str(backbone.module.resolve()),
     }
     aside = backbone.folder / f"{_RECORD}.{os.getpid()}"
     aside.write_text(json.dumps(values, indent=1) + "\n")
@@ -82,28 +75,11 @@ def record(backbone: Backbone, asked_size: int) -> None:
 
 def opened(folder: Path, handle: str, module: Path) -> Backbone | None:
     """Open what was converted into a folder; None where nothing was, or where it was damaged since."""
-    values = _recorded(folder)
     try:
+        values = json.loads((folder / _RECORD).read_text())
         height, width = values["image_size"]
         found = Backbone(handle, values["digest"], (height, width), values["dim"], module, folder)
         found._run  # noqa: B018 (opens the network)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return found
-
-
-def known(root: Path, handle: str, asked_size: int) -> Backbone | None:
-    """Open what an earlier call with the same handle and size left in a cache; None where it did not."""
-    for file in root.glob(f"*/{_RECORD}"):
-        values = _recorded(file.parent)
-        if (values.get("handle"), values.get("asked_size")) == (handle, asked_size) and Path(values["module"]).exists():
-            return opened(file.parent, handle, Path(values["module"]))
-    return None
-
-
-def _recorded(folder: Path) -> dict[str, Any]:
-    try:
-        values = json.loads((folder / _RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -44,7 +44,7 @@ def convert(handle: str, digest: str, module: Path, folder: Path, asked_size: in
         )
     aside.replace(folder / NETWORK)
     backbone = Backbone(handle, digest, size, expected.shape[1], module, folder)
-    record(backbone, asked_size)
+    record(backbone)
     return backbone
 
 

@@ -25,7 +25,7 @@ class Kind:
         order: whose turn it is: names (0) are asked before what lies on this disk (1), and that before addresses (2).
         listed: how an error message lists what may be given, in one part or more.
         recognises: handle -> whether it is of this kind.
-        digest: handle -> 64 hex digits that identify the network's content; None if only the module itself tells.
+        digest: handle -> 64 hex digits that identify the network's content, before anything is built.
         module: (handle, place) -> the folder of its SavedModel. It is fetched if need be, or built within the folder
             `place`, unless it is there already. RetrainLabError where it cannot be had.
         forget: removes a SavedModel that cannot be loaded, so that the next call fetches or builds it anew. What is a
@@ -35,6 +35,6 @@ class Kind:
     order: int
     listed: tuple[str, ...]
     recognises: Callable[[str], bool]
-    digest: Callable[[str], str | None]
+    digest: Callable[[str], str]
     module: Callable[[str, Path], Path]
     forget: Callable[[Path], None] = lambda module: None

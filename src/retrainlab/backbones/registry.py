@@ -12,10 +12,10 @@ from pathlib import Path
 
 from .. import backbones
 from ..errors import RetrainLabError, writing
-from .backbone import Backbone, known, opened
+from .backbone import Backbone, opened
 from .conversion import convert
 from .kinds import Kind
-from .modules import DamagedModule, digest
+from .modules import DamagedModule
 
 
 def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Backbone:
@@ -36,20 +36,15 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     with writing(*into_cache):
         _make_cache(root)
     kind = _kind_of(handle)
-    module, content = None, kind.digest(handle)
-    if content is None:
-        if (found := known(root, handle, image_size)) is not None:
-            return found
-        module = kind.module(handle, root)
-        content = digest(module)
+    digest = kind.digest(handle)
     if image_size:  # another size gives other bottlenecks
-        content = hashlib.sha256(f"{content} {image_size}".encode()).hexdigest()
-    folder = root / content
+        digest = hashlib.sha256(f"{digest} {image_size}".encode()).hexdigest()
+    folder = root / digest
     with writing(*into_cache):
         folder.mkdir(exist_ok=True)
-        module = module or kind.module(handle, folder)  # not where a record says: the cache may have moved since
+        module = kind.module(handle, folder)  # not where a record says: the cache may have moved since
         try:
-            return opened(folder, handle, module) or convert(handle, content, module, folder, image_size)
+            return opened(folder, handle, module) or convert(handle, digest, module, folder, image_size)
         except DamagedModule:
             kind.forget(module)
             raise
