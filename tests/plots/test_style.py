@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from matplotlib import font_manager
@@ -25,3 +28,10 @@ def test_labels_in_chinese_are_drawn_where_a_font_for_them_is_here(recwarn):
         patch.setattr("warnings.filters", [])  # `style` hushes the warning that is looked for
         ax.figure.canvas.draw()
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_importing_plots_and_evaluation_does_not_import_what_only_some_functions_need():
+    code = "import sys; from retrainlab import plots; from retrainlab.evaluation import calibration, scores\n"
+    code += "print(*sorted({'scipy', 'seaborn', 'sklearn', 'statsmodels'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -5,7 +5,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -56,6 +55,8 @@ def confusion(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     if len(counts) > 30:
         return _most_confused(counts, ax)
+    import seaborn as sns  # see `style`
+
     side = max(3.4, 1.8 + 0.36 * len(counts))
     ax = axes_of(ax, side + 1.2, side)
     shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0).to_numpy()

@@ -48,8 +48,7 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series, ax: Axes | None = None
     if others.any():
         said = f"{labels[others].nunique()} other labels"
         ax.scatter(points[others, 0], points[others, 1], size, color="0.8", linewidth=0, label=said)
-    colours = [colour for colour in PALETTE if len(set(colour)) > 1]  # one is grey, as the others are
-    for label, colour, marker in zip(named, colours, MARKERS, strict=False):
+    for label, colour, marker in zip(named, PALETTE, MARKERS, strict=False):
         mine = (labels == label).to_numpy()
         look: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.6, "linewidth": 0}
         ax.scatter(points[mine, 0], points[mine, 1], size, label=short(label), **look)
