@@ -1,5 +1,6 @@
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -94,6 +95,26 @@ def test_interrupted_work_is_kept(fresh, folder, error, monkeypatch):
     monkeypatch.undo()
     _, _, done = run(fresh, folder)
     assert done.cached >= 15 and done.cached + done.computed == 24
+
+
+def test_an_image_that_finishes_beside_the_one_that_ends_the_work_is_kept(folder, tmp_path):
+    both, ended = threading.Barrier(2), threading.Event()
+
+    class Backbone:
+        image_size, dim = (8, 8), 3
+
+        def bottlenecks(self, pixels):
+            if both.wait(timeout=20) == 0:
+                ended.set()
+                raise MemoryError
+            ended.wait(timeout=20)
+            time.sleep(0.2)  # the work has ended by now
+            return np.ones((1, 3), np.float32)
+
+    cache, table = caching.Cache(tmp_path, 3), scanning.scan(folder)
+    with pytest.raises(MemoryError):
+        extracting.extract(Backbone(), cache, folder, table[:2], threads=2)
+    assert len(cache) == 1 and (loading.load(cache, table)[0] == 1).all()
 
 
 def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
