@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .calibration import cross_entropies, softmax
-from .intervals import accuracy, difference_interval, shares, wilson_interval
+from .intervals import accuracy, difference_interval, shares
 
 SPLITS = ("train", "validation", "test")
 
@@ -129,9 +129,5 @@ def memorised(train_hits: np.ndarray, hits: np.ndarray, labels: Sequence[str] | 
     known = ~(np.isnan(train_hits) | np.isnan(hits))
     table = pd.DataFrame({"label": labels, "known": known, "both": known & (train_hits > 0.5) & (hits < 0.5)})
     counts = table.groupby("label")[["known", "both"]].sum().astype(int)
-    rows = [
-        (n, number / n if n else np.nan, *wilson_interval(number, n))
-        for n, number in counts.itertuples(index=False, name=None)
-    ]
-    found = pd.DataFrame(rows, index=counts.index, columns=["n", "memorised", "low", "high"])
+    found = shares(counts["both"], counts["known"]).rename(columns={"accuracy": "memorised"})
     return found.sort_values(["low", "memorised"], ascending=False, kind="stable", na_position="last")
