@@ -20,10 +20,7 @@ def convert(handle: str, digest: str, module: Path, folder: Path, asked_size: in
     """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked.
 
     Args:
-        handle, digest: what the record says of the backbone.
-        module: folder of the SavedModel.
-        folder: where to write.
-        asked_size: pixels a side; 0 for what the module, or its name, says.
+        folder: where to write; the rest goes into the Backbone, `asked_size` as of `registry.resolve`.
 
     Raises:
         RetrainLabError: no image feature vector, not of this size, or not to be converted; see also `load_module`.
