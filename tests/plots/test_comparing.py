@@ -18,10 +18,10 @@ def _style():
     plots.style()
 
 
-def pairs(count: int, reference: str | None = "best") -> pd.DataFrame:
+def pairs(count: int) -> pd.DataFrame:
     random = np.random.default_rng(0)
     difference = np.sort(random.normal(-0.03, 0.03, count))[::-1]
-    rows = [{"run": f"run {n}", "against": reference or f"run {n + 1}", "n": 300, "difference": change,
+    rows = [{"run": f"run {n}", "against": "best", "n": 300, "difference": change,
              "low": change - 0.02, "high": change + 0.025,
              "verdict": "worse" if change < -0.025 else "better" if change > 0.02 else "no difference can be shown"}
             for n, change in enumerate(difference)]  # fmt: skip
@@ -49,12 +49,12 @@ def test_pairs_fit_and_are_filled_where_beyond_chance(count, wide):
     assert ("(40 of 60)" in ax.get_title(loc="left")) == (count == 60)
 
 
-def test_pairs_without_a_reference_or_images():
-    table = pairs(3, reference=None)
+def test_runs_that_share_no_image_are_left_out():
+    table = pairs(3)
     table.loc[1, "n"] = 0
-    ax = comparing.paired_differences(table, {}, "test")
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["run 0 − run 1", "run 2 − run 3"]
-    assert ax.get_title(loc="left") == "Difference of test accuracy, run − run"
+    ax = comparing.paired_differences(table, dict(zip(table["run"], "abc", strict=True)), "test")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "c"]
+    assert ax.get_title(loc="left") == "Test accuracy minus that of best"
     assert inside(ax.figure)
 
 

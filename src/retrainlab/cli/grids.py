@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..comparison.pairwise import shown
+from ..comparison.outcomes import shown
 from ..errors import RetrainLabError
 from ..images.distortions import Distortion
 from ..training.heads import HeadSettings

@@ -1,16 +1,19 @@
 """Which backbone is worth its time? Accuracy against milliseconds an image, and the cheapest one that is not worse.
 
-On validation images only, as in `comparison`.
+On validation images only.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from ..evaluation.intervals import points
-from .pairwise import Result, best, compare, shared, shown
+from .. import plots
+from ..evaluation.finding import Finding
+from ..evaluation.intervals import paired_difference, points
+from .outcomes import Result, shown
+from .pairwise import judged
 
 MARGIN = 0.02  # a cheaper backbone may lose less than this and still count as not worse
 
@@ -30,7 +33,7 @@ def milliseconds(results: Mapping[str, Result]) -> dict[str, float]:
 def cheapest(results: Mapping[str, Result], margin: float = MARGIN) -> tuple[pd.DataFrame, str | None]:
     """Find the cheapest backbone that is not worse than the most accurate one, beyond `margin`.
 
-    All is measured on the validation images that all runs share under the same label (`comparison.shared`). Each
+    All is measured on the validation images that all runs share under the same label (`Answers.shared`). Each
     backbone is judged by its best run there; runs without predictions, validation images or a measured time are left
     out. Not worse has to be shown (non-inferiority): the lower end of the 95% interval of the paired difference must
     lie above minus the margin. Each one that is worse by just the margin gets through in about 2.5% of cases.
@@ -40,41 +43,46 @@ def cheapest(results: Mapping[str, Result], margin: float = MARGIN) -> tuple[pd.
         most accurate run), low, high, not worse (bool). The run is None if nothing is left.
     """
     cost = milliseconds(results)
-    held = shared({name: result.predictions for name, result in results.items()
-                   if name in cost and result.predictions is not None})  # fmt: skip
-    of_each: dict[str, dict[str, Result]] = {}
-    for name, rows in held.items():
-        of_each.setdefault(results[name].backbone, {})[name] = replace(results[name], predictions=rows)
-    chosen = [best(mine)[0] for mine in of_each.values()]
-    held = {name: held[name] for name in chosen if name is not None}
-    table = pd.DataFrame({"backbone": [shown(results[name].metrics["backbone"]) for name in held],
-                          "milliseconds": [cost[name] for name in held], "n": [len(rows) for rows in held.values()],
-                          "accuracy": [(rows["label"] == rows["predicted"]).mean() for rows in held.values()]},
-                         index=pd.Index(held, name="run"))  # fmt: skip
-    table = table.sort_values(["milliseconds", "accuracy"], ascending=[True, False])
-    top = table["accuracy"].idxmax() if len(table) else None
-    pairs = compare(held, reference=top).set_index("run")
-    table = table.join(pairs[["difference", "low", "high"]])
-    table.loc[table.index == top, ["difference", "low", "high"]] = 0.0
+    answers = judged({name: results[name] for name in cost})
+    losses = answers.losses[:, answers.shared].sum(axis=1)
+    right = dict(zip(answers.runs, answers.right[:, answers.shared], strict=True))
+    of_each = {}  # backbone -> its best run, which comes last
+    for row in np.argsort(losses, kind="stable")[::-1] if answers.shared.any() else []:
+        of_each[results[answers.runs[row]].backbone] = answers.runs[row]
+    rows = {
+        name: (shown(results[name].metrics["backbone"]), cost[name], len(right[name]), right[name].mean())
+        for name in of_each.values()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["backbone", "milliseconds", "n", "accuracy"])
+    table = table.rename_axis("run").sort_values(["milliseconds", "accuracy"], ascending=[True, False])
+    top = str(table["accuracy"].idxmax()) if rows else ""
+    changes = [paired_difference(right[name], right[top]) for name in table.index]
+    table["difference"] = [change["accuracy"] for change in changes]
+    table[["low", "high"]] = np.array([change["interval"] for change in changes]).reshape(-1, 2)
+    table.loc[table.index == top, ["low", "high"]] = 0.0
     table["not worse"] = table["low"] > -margin
-    return table, (str(table.index[table["not worse"]][0]) if len(table) else None)
+    return table, next(iter(table.index[table["not worse"]]), None)
 
 
-def weigh(table: pd.DataFrame, run: str | None, margin: float = MARGIN) -> list[str]:
-    """Say in a sentence which backbone is worth its time. `table`, `run`: what `cheapest` returned."""
-    if run is None or len(table) < 2:
-        return ["It takes runs of two backbones, with measured milliseconds and validation images that all share, to "
-                "weigh accuracy against time."]  # fmt: skip
-    top = str(table["accuracy"].idxmax())
-    named = {name: f"{row['backbone']} ('{name}', {row['milliseconds']:.1f} ms an image)"
-             for name, row in table.iterrows()}  # fmt: skip
-    judged = f"On the {table['n'].iloc[0]:,} validation images that all share, the"
+def weigh(results: Mapping[str, Result], margin: float = MARGIN) -> Finding:
+    """Say in a sentence which backbone is worth its time; there is a figure where there are two to weigh."""
+    question, (table, run) = "Which backbone is worth its time", cheapest(results, margin)
+    if len(table) < 2:
+        needed = "with measured milliseconds and validation images that all share, to weigh accuracy against time"
+        return Finding(question, f"It takes runs of two backbones, {needed}.")
+    top, loss = str(table["accuracy"].idxmax()), f"{100 * margin:g} points"
+    costs = table["milliseconds"].map("{:.1f} ms an image".format)
+    named = table["backbone"] + " ('" + table.index + "', " + costs + ")"
+    said = f"On the {table['n'].iloc[0]:,} validation images that all share, the"
     if table.index[0] == top:
-        return [f"{judged} most accurate backbone, {named[top]}, is also the cheapest."]
-    if run == top:
-        return [f"{judged} most accurate backbone is {named[top]}; no cheaper one is shown to lose less than "
-                f"{100 * margin:g} points."]  # fmt: skip
-    low, high = table.loc[run, ["low", "high"]]
-    change = points({"accuracy": table.loc[run, "difference"], "interval": (low, high)})
-    return [f"{judged} cheapest backbone that is not worse by {100 * margin:g} points is {named[run]}: {change} "
-            f"against the most accurate one, {named[top]}."]  # fmt: skip
+        said += f" most accurate backbone, {named[top]}, is also the cheapest."
+    elif run == top:
+        said += f" most accurate backbone is {named[top]}; no cheaper one is shown to lose less than {loss}."
+    else:
+        row = table.loc[run]
+        change = points({"accuracy": row["difference"], "interval": (row["low"], row["high"])})
+        said += (
+            f" cheapest backbone that is not worse by {loss} is {named[run]}: {change} against the most accurate one, "
+        )
+        said += f"{named[top]}."
+    return Finding(question, said, draw=partial(plots.accuracy_against_time, table, run, margin))

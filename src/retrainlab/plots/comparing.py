@@ -1,4 +1,4 @@
-"""The figures of 06_compare; see `plots` for their style."""
+"""The figures of 06_compare."""
 
 import textwrap
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from .style import COLOURS, MARKERS, PALETTE, axes_of, short
+from .style import COLOURS, MARKERS, PALETTE, axes_of, name_rows, short
 
 
 def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:
@@ -17,20 +17,15 @@ def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) ->
     shown = table.head(most)
     ax = axes_of(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
     for shift, (split, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
+        low, high, accuracy = (shown[f"{split}{part}"].astype(float) for part in (" low", " high", ""))
         places = np.arange(len(shown)) + shift
-        ax.hlines(
-            places,
-            shown[f"{split} low"].astype(float),
-            shown[f"{split} high"].astype(float),
-            color=colour,
-            linewidth=2,
-        )
-        label = split if shown[split].notna().any() else None  # light runs of a sweep have no test figures
-        ax.plot(shown[split].astype(float), places, "o", color=colour, label=label)
+        ax.hlines(places, low, high, color=colour, linewidth=2)
+        label = split if accuracy.notna().any() else None  # light runs of a sweep have no test figures
+        ax.plot(accuracy, places, "o", color=colour, label=label)
     left_out = f", {most} of {len(table)}" if len(table) > most else ""
-    ax.set(yticks=np.arange(len(shown)), yticklabels=[short(name, 60) for name in shown.index],
-           xlabel="accuracy, with 95% interval", title=f"Accuracy of runs{left_out}")  # fmt: skip
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+    name_rows(ax, [short(name, 60) for name in shown.index])
+    ax.grid(axis="y", visible=True)
+    ax.set(xlabel="accuracy, with 95% interval", title=f"Accuracy of runs{left_out}")
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
@@ -39,31 +34,29 @@ def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) ->
 def paired_differences(
     pairs: pd.DataFrame, names: Mapping[str, str], split: str = "validation", ax: Axes | None = None, most: int = 40
 ) -> Axes:
-    """Differences of accuracy in points with 95% intervals, one row a pair; filled where beyond chance.
+    """Differences of accuracy to one run in points with 95% intervals, one row a run; filled where beyond chance.
 
-    `pairs`: what comparison.compare returned; those that share no image are left out. `names`: run -> what to call it.
+    `pairs`: what pairwise.compare returned for a reference; those that share no image with it are left out. `names`:
+    run -> what to call it.
     """
     known = pairs[pairs["n"] > 0]
-    alone = len(set(known["against"])) == 1
-    labels = known["run"].map(names) if alone else known["run"] + " − " + known["against"]
-    title = f"{split.capitalize()} accuracy minus that of {short(known['against'].iloc[0], 40)}" if alone else (
-        f"Difference of {split} accuracy, run − run")  # fmt: skip
-    title += f" ({most} of {len(known)})" if len(known) > most else ""
-    known, labels = known.head(most), [textwrap.fill(short(label, 80), 42) for label in labels[:most]]
-    ax = axes_of(ax, 8, max(1.6, 1.1 + 0.28 * len(known) + 0.16 * sum("\n" in label for label in labels)))
+    shown = known.head(most)
+    labels = [textwrap.fill(short(names[run], 80), 42) for run in shown["run"]]
+    ax = axes_of(ax, 8, max(1.6, 1.1 + 0.28 * len(shown) + 0.16 * sum("\n" in label for label in labels)))
     ax.axvline(0, color="0.3", linewidth=1)
-    for place, row in enumerate(known.to_dict("records")):
-        shown = row["verdict"] in ("better", "worse")
-        colour = COLOURS[split] if shown else "0.6"
-        ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.5, zorder=2)
-        ax.plot(100 * row["difference"], place, "o", color=colour, markerfacecolor=colour if shown else "white",
-                markersize=7, zorder=3)  # fmt: skip
-    ax.set(ylim=(len(known) - 0.4, -0.6), title=title, xlabel="percentage points, with 95% interval")
-    ax.set_yticks(range(len(known)), labels, fontsize="small")
-    ax.grid(axis="y", visible=False)
-    marks = [Line2D([], [], marker="o", color=colour, markerfacecolor=face, label=text) for colour, face, text in
-             ((COLOURS[split],) * 2 + ("beyond chance",), ("0.6", "white", "not beyond chance"))]  # fmt: skip
-    ax.figure.legend(handles=marks, loc="outside lower right", ncols=2, frameon=False)
+    beyond = shown["verdict"].isin(["better", "worse"])
+    for place, (row, marked) in enumerate(zip(shown.to_dict("records"), beyond, strict=True)):
+        colour, fill = (COLOURS[split],) * 2 if marked else ("0.6", "white")
+        ax.hlines(place, 100 * row["low"], 100 * row["high"], color=colour, linewidth=2.5, zorder=2)
+        ax.plot(100 * row["difference"], place, "o", color=colour, markerfacecolor=fill, markersize=7, zorder=3)
+    name_rows(ax, labels)
+    ax.tick_params(axis="y", labelsize="small")
+    left_out = f" ({most} of {len(known)})" if len(known) > most else ""
+    title = f"{split.capitalize()} accuracy minus that of {short(known['against'].iloc[0], 40)}{left_out}"
+    ax.set(title=title, xlabel="percentage points, with 95% interval")
+    kinds = {"beyond chance": (COLOURS[split],) * 2, "not beyond chance": ("0.6", "white")}
+    marks = [Line2D([], [], marker="o", color=colour, markerfacecolor=fill) for colour, fill in kinds.values()]
+    ax.figure.legend(marks, kinds, loc="outside lower right", ncols=2, frameon=False)
     return ax
 
 
@@ -76,18 +69,16 @@ def setting_effects(effects: pd.DataFrame, ax: Axes | None = None, most: int = 1
     ax = axes_of(ax, 8, max(1.8, 1 + 0.62 * len(known)))
     for place, row in enumerate(known.to_dict("records")):
         colour = PALETTE[0] if row["verdict"] == "matters" else "0.6"
-        order = np.argsort(row["means"], kind="stable")
-        ax.plot([min(row["means"]), max(row["means"])], [place, place], color=colour, linewidth=1.5)
-        ax.plot(row["means"], [place] * len(order), "o", color=colour, markersize=7)
-        ends = {int(order[0]): "right", int(order[-1]): "left"}  # values between the ends would run into each other
-        for number, side in ends.items():
-            ax.annotate(short(row["values"][number], 24), (row["means"][number], place),
-                        (-8 if side == "right" else 8, 0), textcoords="offset points", ha=side, va="center",
-                        fontsize="small")  # fmt: skip
-    ax.set(yticks=range(len(known)), yticklabels=[short(name, 40) for name in known.index],
-           ylim=(len(known) - 0.4, -0.6), xlabel="mean validation accuracy",
-           title="What each setting does, all else equal: its worst and its best value are named")  # fmt: skip
-    ax.grid(axis="y", visible=False)
+        means = np.array(row["means"])
+        ax.plot(means, np.full(len(means), place), "o", color=colour, markersize=7)
+        ax.hlines(place, means.min(), means.max(), color=colour, linewidth=1.5)
+        worst, *_, best = np.argsort(means, kind="stable")
+        for number, side, shift in ((worst, "right", -8), (best, "left", 8)):  # those between would run into each other
+            label, at = short(row["values"][number], 24), (means[number], place)
+            ax.annotate(label, at, (shift, 0), textcoords="offset points", ha=side, va="center", fontsize="small")
+    name_rows(ax, [short(name, 40) for name in known.index])
+    ax.set(title="What each setting does, all else equal: its worst and its best value are named")
+    ax.set_xlabel("mean validation accuracy")
     ax.margins(x=0.3)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     return ax
@@ -99,16 +90,16 @@ def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float
     `table`: what costs.cheapest returned, with `chosen`. Bars are intervals of the difference to the most accurate
     run, so that one which ends above the dotted line is of a run that loses less than `margin`.
     """
-    ax = axes_of(ax, 8, 4)
-    top = table["accuracy"].max()
+    ax, top = axes_of(ax, 8, 4), table["accuracy"].max()
     ax.axhline(top - margin, color="0.5", linewidth=1, linestyle=":", label=f"{100 * margin:g} points below the best")
     ax.vlines(table["milliseconds"], top + table["low"], top + table["high"], color="0.75", linewidth=2, zorder=1)
     for number, (run, row) in enumerate(table.iterrows()):
-        colour, name = PALETTE[1] if run == chosen else PALETTE[0], short(f"{row['backbone']} ({run})", 36)
-        ax.plot(row["milliseconds"], row["accuracy"], MARKERS[number % len(MARKERS)], color=colour, markersize=9,
-                markerfacecolor=colour if row["not worse"] else "white", label=name)  # fmt: skip
+        colour, name = PALETTE[run == chosen], short(f"{row['backbone']} ({run})", 36)
+        fill, marker = colour if row["not worse"] else "white", MARKERS[number % len(MARKERS)]
+        at = row["milliseconds"], row["accuracy"]
+        ax.plot(*at, marker, color=colour, markersize=9, markerfacecolor=fill, label=name)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    ax.set(xlabel="milliseconds an image, on one core", ylabel="validation accuracy", title="Accuracy against time",
-           xlim=(0, 1.1 * table["milliseconds"].max()))  # fmt: skip
+    ax.set(title="Accuracy against time", xlabel="milliseconds an image, on one core", ylabel="validation accuracy")
+    ax.set_xlim(0, 1.1 * table["milliseconds"].max())
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     return ax
