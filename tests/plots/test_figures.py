@@ -72,18 +72,3 @@ def test_figures_draw_on_the_axes_they_are_given():
     assert plots.accuracies(metrics, {"others": 0.5}, ax=ax) is ax and ax.lines
     metrics["test"] = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
     assert len(plots.accuracies(metrics).get_yticks()) == 2
-
-
-@pytest.mark.parametrize("worst", [0.5, 0.7, 0.85])
-@pytest.mark.parametrize("count", [2, 60])
-def test_both_ends_of_the_settings_path_are_within_its_axes(worst, count):
-    """As it is, a run may be far worse than what was chosen, and a few settings far worse than both."""
-    random = np.random.default_rng(0)
-    table = pd.DataFrame({"weight_decay": np.resize([0.0, 0.01, 0.1], count),
-                          "train accuracy": random.uniform(0.9, 1, count),
-                          "validation accuracy": random.uniform(0.3, 0.88, count)})  # fmt: skip
-    table.loc[0, "validation accuracy"], table.loc[1, "validation accuracy"] = worst, 0.9
-    ax = plots.settings_path(table, table.loc[0], table.loc[1])
-    low, high = ax.get_ylim()
-    assert min(worst, 0.78) - 0.1 < low < worst < 0.9 < high
-    assert inside(ax.figure)
