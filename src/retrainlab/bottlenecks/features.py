@@ -76,7 +76,7 @@ class Features:
 
             return plots.distorted(pictures, Path(path).name)
 
-        return Finding(question, str(self.extractions[-1]), draw=draw)
+        return Finding(question, draw=draw)
 
     @cached_property
     def milliseconds(self) -> float:

@@ -63,8 +63,7 @@ class Finding:
 
 
 def _table(table: Any) -> str:
-    style = table if hasattr(table, "to_html") and not isinstance(table, pd.DataFrame) else table.style
-    return style.to_html()
+    return table.to_html(notebook=True) if isinstance(table, pd.DataFrame) else table.to_html()
 
 
 def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
