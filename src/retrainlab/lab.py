@@ -1,4 +1,4 @@
-"""The few objects that notebooks, `retrainlab sweep` and the pages stand on.
+"""The few objects that notebooks and `retrainlab sweep` stand on.
 
 A Lab is a run and its images; it gives Features; a Study on them chooses settings; training makes a Classifier, which
 the Lab keeps and exports. Nobody else writes the sequence find, scan, split, decide, resolve, extract, load.
