@@ -1,8 +1,8 @@
 """Does the analysis find what is known to be there? Planted truths on generated bottlenecks, a line of output each.
 
-Overfitting, underfitting, a good fit and a leak go through the calls of 04_overfitting, from re-splits to the verdict;
-then the price of the leak, labels in doubt, the data curve and the comparison of runs. It ends with an error where less
-than 95% of the verdicts are right.
+Overfitting, underfitting, a good fit and a leak are judged as 04_overfitting does it, from re-splits to the verdict;
+then the price of the leak, labels in doubt, the learning curve and the comparison of runs. It ends with an error where
+less than 95% of the verdicts are right.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from retrainlab.analysis import budget, leaks, learning_curve, overfitting, regularisation, resampling, suspects
+from retrainlab.analysis import learning_curve, power_law, resampling
+from retrainlab.analysis.overfitting import Overfitting
 from retrainlab.comparison import pairwise
 from retrainlab.training import heads, trainer
 
@@ -33,54 +34,22 @@ class Answer:
     figures: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What the calls of 04_overfitting leave behind.
-
-    Attributes:
-        mingled: re-splits that do not keep near-duplicates together.
-        inside: bool [n], the images that are not test ones.
-    """
-
-    verdict: overfitting.Verdict
-    evidence: overfitting.Evidence
-    crossed: resampling.CrossValidation
-    mingled: np.ndarray
-    inside: np.ndarray
-
-
 def names(classes: np.ndarray) -> np.ndarray:
     return np.array([f"label {number}" for number in range(10)], dtype=object)[classes]
 
 
-def analyse(features: np.ndarray, labels: np.ndarray, settings: heads.HeadSettings, seed: int) -> Analysis:
+def analyse(features: np.ndarray, labels: np.ndarray, settings: heads.HeadSettings, seed: int) -> Overfitting:
     """Go the way of 04_overfitting; 60% of the images train, 15% validate and 25% test, at random."""
     split = np.random.default_rng([seed, 0]).choice(["train", "validation", "test"], len(labels), p=[0.6, 0.15, 0.25])
-    known = pd.DataFrame({"path": np.arange(len(labels)).astype(str), "label": labels, "split": split})
-    inside = split != "test"
-    x, own, split = features[inside], labels[inside], split[inside]
-    plan = budget.plan(12, settings, x.shape[1], len(set(labels)))
-    near = leaks.find(leaks.neighbours(features), labels)
-    groups = leaks.groups(len(known), near.pairs)[inside]
-    splits = resampling.repeated_folds(own, groups, split, plan.resplits, seed)
-    crossed = resampling.cross_validate(x, own, splits, settings)
-    path = regularisation.settings_path(
-        x, own, splits[: plan.folds], settings, plan.weight_decays, plan.learning_rates, groups
-    )
-    mingled = resampling.repeated_folds(own, np.arange(len(own)), split, plan.grouped, seed)
-    leaking, price = leaks.share(leaks.crossing(near.pairs, known), known), None
-    if leaking:
-        price = leaks.price(resampling.cross_validate(x, own, mingled, settings).hits, crossed.hits, groups)
-    moved = path.chosen["train accuracy"] - path.current["train accuracy"]
-    gap, learns = overfitting.mean_gap(crossed, groups), overfitting.learnt(crossed, own, groups)
-    evidence = overfitting.Evidence(gap, leaking, price, path.accuracy, moved, learns)
-    return Analysis(overfitting.judge(evidence), evidence, crossed, mingled, inside)
+    paths = np.arange(len(labels)).astype(str)
+    table = pd.DataFrame({"path": paths, "sha256": paths, "label": labels, "split": split})
+    return Overfitting(features, table, settings, seed=seed)
 
 
-def answer(analysis: Analysis, expected: str, **figures: float) -> Answer:
-    verdict, gap = analysis.verdict, analysis.evidence.gap
+def answer(study: Overfitting, expected: str, **figures: float) -> Answer:
+    gap = study.evidence["gap"]
     shown = {"train": 100 * gap["train"], "validation": 100 * gap["validation"]}
-    return Answer(verdict.name == expected, verdict.sentence, shown | figures)
+    return Answer(study.verdict.name == expected, study.verdict.sentence, shown | figures)
 
 
 # --------------------------------------------------------------------------------------------- verdicts
@@ -138,7 +107,7 @@ def duplicates(seed: int) -> tuple[Answer, Answer]:
     features, labels = photographed(shown[picture]), names(classes[picture])
     found = analyse(features, labels, SETTINGS, seed)
 
-    mine, splits = picture[found.inside], found.mingled[:5]
+    mine, splits = picture[found.inside], found.split(found.copies, 5)
     trained, _ = trainer.train(features[found.inside], labels[found.inside], splits, [SETTINGS] * 5, 500)
     never, theirs = pictures(FRESH)
     never = photographed(never)
@@ -148,7 +117,7 @@ def duplicates(seed: int) -> tuple[Answer, Answer]:
         copied = accuracy(head, photographed(shown[again]), classes[again])
         share = len(again) / 10 / (own == "validation").sum()
         true.append(share * (copied - accuracy(head, never, theirs)))
-    price = found.evidence.price or {"accuracy": np.nan, "interval": [np.nan, np.nan]}
+    price = found.evidence.get("price", {"accuracy": np.nan, "interval": [np.nan, np.nan]})
     value, low, high, truth = 100 * np.array([price["accuracy"], *price["interval"], np.mean(true)])
     figures = {"true price": truth, "found": value, "off by": abs(value - truth),
                "interval holds it, %": 100.0 * (low <= truth <= high)}  # fmt: skip
@@ -168,19 +137,18 @@ def flipped_labels(seed: int) -> Answer:
     given = np.where(wrong, (true + random.integers(1, count, 1000)) % count, true)
     features = random.normal(0, 0.7, (count, 64))[true] + random.normal(0, 1, (1000, 64))
     found = analyse(features.astype(np.float32), names(given), SETTINGS, seed)
-    doubtful = suspects.find(found.crossed.probabilities, names(given)[found.inside], found.crossed.labels)
-    hits = wrong[found.inside][doubtful["row"]].sum()
-    precision, recall = hits / max(1, len(doubtful)), hits / wrong[found.inside].sum()
+    hits = wrong[found.inside][found.in_doubt.index].sum()
+    precision, recall = hits / max(1, len(found.in_doubt)), hits / wrong[found.inside].sum()
     figures = {"precision, %": 100 * precision, "recall, %": 100 * recall}
     return Answer(min(precision, recall) >= 0.8, f"precision {precision:.2f}, recall {recall:.2f}", figures)
 
 
-def judged(fit: learning_curve.Fit, truth: float) -> Answer:
-    low, high = fit.twice_interval
-    figures = {"width of the interval": 100 * (high - low), "best value off by": 100 * abs(fit.twice - truth),
-               "error measured now, less truth": 100 * (fit.errors[-1] - truth),
+def judged(fit: power_law.Fit, truth: float) -> Answer:
+    low, high = fit.interval
+    figures = {"width of the interval": 100 * (high - low), "best value off by": 100 * abs(fit.gain - truth),
                "tells, %": 100.0 * fit.tells}  # fmt: skip
-    return Answer(low <= truth <= high, f"error {fit.twice:.3f} [{low:.3f}, {high:.3f}], in truth {truth:.3f}", figures)
+    said = f"a gain of {100 * fit.gain:.1f} points [{100 * low:.1f}, {100 * high:.1f}], in truth {100 * truth:.1f}"
+    return Answer(bool(low <= truth <= high), said, figures)
 
 
 def drawn_curve(seed: int) -> Answer:
@@ -200,12 +168,12 @@ def drawn_curve(seed: int) -> Answer:
         for number in range(5):
             hits[:, 5 * repeat + number, fold != number] = np.nan
     labels = np.full(n, "label", dtype=object)
-    curve = learning_curve.DataCurve(parts * n * 0.8, hits, np.ones((5, members)), labels, np.arange(n))
-    return judged(learning_curve.fit(curve), floor + slope * 2**-exponent)
+    curve = learning_curve.LearningCurve(parts * n * 0.8, hits, np.ones((5, members)), labels, np.arange(n))
+    return judged(power_law.fit(curve), slope * (1 - 2**-exponent))
 
 
 def trained_curve(seed: int) -> Answer:
-    """Heads trained on generated bottlenecks; the truth: eight more on twice as many, judged by 20,000 new images."""
+    """Heads trained on generated bottlenecks; the truth: eight more on as many and on twice as many, and new images."""
     random = np.random.default_rng([seed, 7])
     centres = random.normal(0, random.uniform(0.15, 0.35), (3, 40))
 
@@ -213,18 +181,20 @@ def trained_curve(seed: int) -> Answer:
         classes = random.integers(0, 3, count)
         return (centres[classes] + random.normal(0, 1, (count, 40))).astype(np.float32), names(classes)
 
+    def error(size: int, count: int = 8) -> float:
+        features, labels = images(size * count)
+        own = np.where(np.arange(size * count) // size == np.arange(count)[:, None], "train", "test")
+        settings = heads.HeadSettings(500, 0.03, train_batch_size=100 * count)  # a batch holds 100 images for each head
+        trained, _ = trainer.train(features, labels, own, [settings] * count, 500)
+        fresh, theirs = images(FRESH)
+        answers = [np.array(head.labels, dtype=object)[head.logits(fresh).argmax(axis=1)] for head in trained]
+        return float(np.mean([mine != theirs for mine in answers]))
+
     features, labels = images(int(random.integers(300, 1200)))
-    splits = resampling.repeated_folds(labels, np.arange(len(labels)), np.full(len(labels), "train"), 10, seed)
-    fit = learning_curve.fit(learning_curve.measure(features, labels, splits, SETTINGS, seed=seed))
-    size, count = round(2 * fit.sizes[-1]), 8
-    features, labels = images(size * count)
-    own = np.where(np.arange(size * count) // size == np.arange(count)[:, None], "train", "test")
-    settings = heads.HeadSettings(500, 0.03, train_batch_size=100 * count)  # a batch holds 100 images for each head
-    trained, _ = trainer.train(features, labels, own, [settings] * count, 500)
-    fresh, theirs = images(FRESH)
-    wrong = [(np.array(head.labels, dtype=object)[head.logits(fresh).argmax(axis=1)] != theirs).mean()
-             for head in trained]  # fmt: skip
-    return judged(fit, float(np.mean(wrong)))
+    groups = np.arange(len(labels))
+    splits = resampling.repeated_folds(labels, groups, np.full(len(labels), "train"), 10, seed)
+    fit = power_law.fit(learning_curve.measure(features, labels, splits, SETTINGS, groups, seed))
+    return judged(fit, error(round(fit.sizes[-1])) - error(round(2 * fit.sizes[-1])))
 
 
 def equal_runs(seed: int) -> Answer:
@@ -272,8 +242,8 @@ def main() -> None:
     verdicts.append(count("Duplicates across splits: leaks", leaking))
     count("... and the price within 2 points of the truth", prices)
     count("10% of labels wrong: precision and recall at least 80%", ask(flipped_labels))
-    count("Error at twice the images lies in its interval, curves drawn", ask(drawn_curve, 10))
-    count("Error at twice the images lies in its interval, heads trained", ask(trained_curve))
+    count("The gain of twice the images lies in its interval, curves drawn", ask(drawn_curve, 10))
+    count("The gain of twice the images lies in its interval, heads trained", ask(trained_curve))
     count("Equal runs: no difference can be shown", ask(equal_runs, 100))
     right, asked = map(sum, zip(*verdicts, strict=True))
     print(f"Right verdicts: {right} of {asked}, {right / asked:.1%}, in {time.perf_counter() - started:.0f} seconds.")

@@ -11,14 +11,14 @@ import numpy as np
 from retrainlab.analysis import budget, regularisation, resampling
 from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, extracting, loading
-from retrainlab.datasets import catalogue
+from retrainlab.datasets import fetching
 from retrainlab.images import scanning, splitting
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
 
 
 def main() -> None:
-    folder = catalogue.locate("elpv")
+    folder = fetching.locate("elpv")
     table = scanning.load(folder, 25, 15)
     backbone = registry.resolve("efficientnet_lite0", "~/.cache/retrainlab")
     cache = caching.open_cache(backbone)
@@ -29,19 +29,15 @@ def main() -> None:
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain
     stack = HeadSettings().vary(weight_decay=decays)
     _, tried = trainer.train(features, labels, known["split"], stack, 1000)
-    settings = stack[trainer.choose(tried)]
+    settings = stack[trainer.select(tried)]
     plan = budget.plan(12, settings, features.shape[1], 2)
     inside = (known["split"] != "test").to_numpy()
     folds = resampling.repeated_folds(labels[inside], groups[inside], known["split"][inside].to_numpy(), plan.folds)
     path = regularisation.settings_path(
-        features[inside], labels[inside], folds, settings, plan.weight_decays, plan.learning_rates
+        features[inside], labels[inside], folds, settings, plan.weight_decays, plan.learning_rates, groups[inside]
     )
-    chosen = HeadSettings(
-        how_many_training_steps=int(path.chosen["step"]),
-        learning_rate=float(path.chosen["learning_rate"]),
-        weight_decay=float(path.chosen["weight_decay"]),
-    )
-    said = regularisation.describe(path.chosen)
+    chosen = HeadSettings(**path.numbers["chosen"])
+    said = regularisation.describe(path.numbers["chosen"])
     print(f"03_retrain chose weight_decay {settings.weight_decay:g}; 04_overfitting: {said}")
 
     quarter = np.where(np.arange(len(labels)) % 4 == 0, "validation", "train")  # how many, not which
@@ -51,7 +47,7 @@ def main() -> None:
         low, high = resampling.corrected_interval(accuracy, 0.25)
         print(f"settings {name}: mean accuracy {accuracy.mean():.2%} [{100 * low:.1f}, {100 * high:.1f}] over "
               f"{len(accuracy)} re-splits; they range from {accuracy.min():.1%} to {accuracy.max():.1%}")  # fmt: skip
-    for method, figure in catalogue.card(folder)["published"].items():
+    for method, figure in fetching.card(folder)["published"].items():
         print(f"published: {method} {figure:.2%}")
 
 

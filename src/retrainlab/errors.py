@@ -1,10 +1,9 @@
-"""The one error a person is meant to read, and how to go on after it."""
+"""The one error a person is meant to read."""
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class RetrainLabError(Exception):
@@ -37,19 +36,3 @@ def _disk_errors() -> tuple[type[Exception], ...]:
     """TensorFlow writes files itself and has errors of its own; if it is not imported yet, it has not."""
     tensorflow = sys.modules.get("tensorflow")
     return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
-
-
-def attempt(what: str, function: Callable[..., Any], *needed: Any) -> Any:
-    """Call function(*needed); where that is impossible, say in a sentence that `what` cannot be told, and return None.
-
-    It is impossible if something that is needed is itself None, or if the function says so by a RetrainLabError: one
-    question that these images cannot answer must not stop the others.
-    """
-    if any(value is None for value in needed):
-        print(f"{what} cannot be told, for want of what it is made from.")
-        return None
-    try:
-        return function(*needed)
-    except RetrainLabError as error:
-        print(f"{what} cannot be told. {error}")
-        return None

@@ -87,8 +87,8 @@ def test_labels_that_are_one_picture_each(told, tmp_path):
             Image.fromarray(np.full((size, size, 3), colour, np.uint8)).save(tmp_path / f"photos/{label}/{size}.png")
     said, _, metrics = told(tmp_path / "photos")
     assert "So near-duplicates are not kept together here: nothing would be left to judge by." in said
-    assert "What near-duplicates are worth cannot be told: it takes re-splits that keep them together" in said
+    assert "What near-duplicates are worth cannot be told. It takes re-splits that keep them together" in said
     assert "no more than chance" not in said
     assert metrics["overfitting"]["verdict"] == "too few images to tell"
     assert "how much better that makes accuracy look is unknown" in metrics["overfitting"]["sentence"]
-    assert not any("+0.0 points" in sentence for sentence in metrics["overfitting"]["advice"])
+    assert not any("+0.0 points" in each["sentence"] for each in metrics["overfitting"]["advice"])

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab.analysis import leaks
+from retrainlab.analysis import leaks, neighbours
+from retrainlab.evaluation.intervals import clustered_mean
 
 
 def clusters(kind: str, n: int, labels: int, seed: int, dim: int = 128) -> tuple[np.ndarray, np.ndarray]:
@@ -33,31 +34,8 @@ def with_copies(features, label, share, seed, noise=(0.01, 0.1)):
 
 
 def found(features, label) -> set[tuple[int, int]]:
-    pairs = leaks.find(leaks.neighbours(features), label).pairs
+    pairs = leaks.find(*neighbours.nearest(features), label).pairs
     return set(zip(pairs["first"].tolist(), pairs["second"].tolist(), strict=True))
-
-
-def test_neighbours_known_answer():
-    features = np.random.default_rng(0).normal(0, 1, (300, 20)).astype(np.float32)
-    points = (features - features.mean(0)) / features.std(0)
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    similar = points @ points.T
-    np.fill_diagonal(similar, -2)
-    near = leaks.neighbours(features, 7)
-    assert np.array_equal(near.index, np.argsort(-similar, axis=1)[:, :7])
-    assert 1 - near.distance**2 / 2 == pytest.approx(np.sort(similar, axis=1)[:, ::-1][:, :7], abs=1e-5)
-
-
-def test_many_images_are_searched_in_fewer_dimensions_and_measured_in_all(monkeypatch):
-    features, label, planted = with_copies(*clusters("few dimensions", 1500, 5, 0, dim=300), 0.1, 0)
-    exact = leaks.neighbours(features)
-    monkeypatch.setattr(leaks, "_EXACT", 1000)
-    monkeypatch.setattr(leaks, "_BLOCK", 2**21)  # several blocks, the last one smaller
-    quick = leaks.neighbours(features)
-    assert (quick.index[:, 0] == exact.index[:, 0]).mean() > 0.99
-    same = quick.index[:, 0] == exact.index[:, 0]
-    assert quick.distance[same, 0] == pytest.approx(exact.distance[same, 0], abs=1e-6)
-    assert planted <= found(features, label)
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "unequal images", "few dimensions"])
@@ -90,8 +68,8 @@ def test_every_image_may_have_several_copies(copies):
     all_of_them = np.concatenate(
         [features + 0.1 * (number > 0) * random.normal(0, 1, features.shape) for number in range(copies)]
     )
-    result = leaks.find(leaks.neighbours(all_of_them.astype(np.float32)), np.tile(label, copies))
-    group = leaks.groups(len(all_of_them), result.pairs)
+    result = leaks.find(*neighbours.nearest(all_of_them.astype(np.float32)), np.tile(label, copies))
+    group = leaks.groups(result.pairs, np.arange(len(all_of_them)))
     assert group.max() + 1 == 400 and (group.reshape(copies, 400) == group[:400]).all()
 
 
@@ -99,29 +77,29 @@ def test_the_dimension_of_a_known_cloud():
     random = np.random.default_rng(0)
     flat = random.normal(0, 1, (3000, 5)) @ np.linalg.qr(random.normal(0, 1, (60, 5)))[0].T
     # cosine takes one dimension away
-    assert leaks.find(leaks.neighbours(flat.astype(np.float32)), ["a"] * 3000).dimension == pytest.approx(4, abs=0.4)
+    assert leaks.find(*neighbours.nearest(flat.astype(np.float32)), ["a"] * 3000).dimension == pytest.approx(4, abs=0.4)
 
 
 def test_all_images_the_same():
-    result = leaks.find(leaks.neighbours(np.ones((100, 8), np.float32)), ["a", "b"] * 50)
+    result = leaks.find(*neighbours.nearest(np.ones((100, 8), np.float32)), ["a", "b"] * 50)
     assert np.isnan(result.dimension) and (result.pairs["similarity"] == 1).all()
-    assert leaks.groups(100, result.pairs).max() == 0
+    assert leaks.groups(result.pairs, np.arange(100)).max() == 0
 
 
 def test_more_equal_images_than_neighbours_stay_one_group():
     features, label = clusters("normal", 300, 3, 0)
     features[:50] = features[0]
-    result = leaks.find(leaks.neighbours(features), label)
-    group = leaks.groups(300, result.pairs)
+    result = leaks.find(*neighbours.nearest(features), label)
+    group = leaks.groups(result.pairs, np.arange(300))
     assert (group[:50] == 0).all() and len(set(group[50:])) == 250
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 def test_hardly_any_images(n):
     features = np.random.default_rng(0).normal(0, 1, (n, 8)).astype(np.float32)
-    result = leaks.find(leaks.neighbours(features), list("abc")[:n])
+    result = leaks.find(*neighbours.nearest(features), list("abc")[:n])
     assert result.pairs.empty and len(result.limit) == n
-    assert leaks.groups(n, result.pairs).tolist() == list(range(n))
+    assert leaks.groups(result.pairs, np.arange(n)).tolist() == list(range(n))
 
 
 def pairs_of(*rows: tuple[int, int, float]) -> pd.DataFrame:
@@ -130,11 +108,11 @@ def pairs_of(*rows: tuple[int, int, float]) -> pd.DataFrame:
 
 def test_groups_are_what_pairs_and_given_groups_tie_together():
     pairs = pairs_of((5, 6, 0.9), (0, 5, 0.9), (2, 3, 0.9))
-    assert leaks.groups(8, pairs).tolist() == [0, 1, 2, 2, 3, 0, 0, 4]
+    assert leaks.groups(pairs, np.arange(8)).tolist() == [0, 1, 2, 2, 3, 0, 0, 4]
     given = ["p", "q", "r", "s", "p", "t", "u", "q"]  # 0 with 4, 1 with 7
-    assert leaks.groups(8, pairs, given).tolist() == [0, 1, 2, 2, 0, 0, 0, 1]
+    assert leaks.groups(pairs, given).tolist() == [0, 1, 2, 2, 0, 0, 0, 1]
     chain = pairs_of(*((number, number + 1, 0.9) for number in range(999)))
-    assert leaks.groups(1000, chain.sample(frac=1, random_state=0)).max() == 0
+    assert leaks.groups(chain.sample(frac=1, random_state=0), np.arange(1000)).max() == 0
 
 
 @pytest.fixture
@@ -155,7 +133,7 @@ def test_crossing_lists_the_measured_image_first(table):
 
 def test_the_sentence(table):
     def said(*rows, limit=0.9) -> str:
-        return leaks.describe(leaks.Duplicates(pairs_of(*rows), np.full(5, 0.5), np.full(5, limit), 10.0), table)
+        return leaks.describe(leaks.Duplicates(pairs_of(*rows), np.full(5, limit), 10.0), table)
 
     several = said((0, 3, 0.99), (0, 4, 0.98), (1, 2, 0.97), (3, 4, 0.96))
     assert "4 pairs of near-duplicates among 5 images, 3 of them across splits (2 between test and train" in several
@@ -171,7 +149,7 @@ def test_the_sentence(table):
 def test_features_that_tell_too_little_are_named():
     few = np.random.default_rng(0).normal(0, 1, (500, 2)).astype(np.float32)
     table = pd.DataFrame({"path": "p", "label": "a", "split": ["train", "test"] * 250})
-    assert "vary in too few ways" in leaks.describe(leaks.find(leaks.neighbours(few), ["a"] * 500), table)
+    assert "vary in too few ways" in leaks.describe(leaks.find(*neighbours.nearest(few), ["a"] * 500), table)
 
 
 def test_the_share_of_validation_images_that_leak(table):
@@ -184,36 +162,43 @@ def test_the_share_of_validation_images_that_leak(table):
     assert leaks.share(leaks.crossing(pairs, table), table) == 0
 
 
+# --------------------------------------------------------------------------------------------- their price
+
+
+def price(apart, together, groups):
+    return clustered_mean(apart - together, groups)
+
+
 def test_the_price_has_a_known_interval():
     apart, together = np.array([1, 1, 0, 0.5]), np.array([0, 1, 0, 0.5])
-    price = leaks.price(apart, together, np.arange(4))
+    cost = price(apart, together, np.arange(4))
     # changes 1, 0, 0, 0, and beside them 1 and -1: squares about 0.25 of 0.75 and 2.125, times 4 / 3
     half = 3.182 * np.sqrt(2.875 * 4 / 3) / 4
-    assert price["accuracy"] == 0.25 and price["interval"] == pytest.approx(
+    assert cost["accuracy"] == 0.25 and cost["interval"] == pytest.approx(
         [max(-1, 0.25 - half), min(1, 0.25 + half)], abs=1e-3
     )
-    none = leaks.price(np.ones(9), np.ones(9), np.arange(9))
+    none = price(np.ones(9), np.ones(9), np.arange(9))
     assert none["accuracy"] == 0 and -0.45 < none["interval"][0] < -0.3  # nine images that agree prove little
 
 
 def test_images_of_a_group_count_as_one_in_the_price():
     random = np.random.default_rng(0)
     apart, together = random.random(50), random.random(50)
-    once = leaks.price(apart, together, np.arange(50))
-    thrice = leaks.price(apart.repeat(3), together.repeat(3), np.arange(50).repeat(3))
+    once = price(apart, together, np.arange(50))
+    thrice = price(apart.repeat(3), together.repeat(3), np.arange(50).repeat(3))
     assert thrice["accuracy"] == pytest.approx(once["accuracy"])
     assert thrice["interval"] == pytest.approx(once["interval"], abs=0.03)
-    independent = leaks.price(apart.repeat(3), together.repeat(3), np.arange(150))
+    independent = price(apart.repeat(3), together.repeat(3), np.arange(150))
     assert np.ptp(independent["interval"]) < 0.7 * np.ptp(once["interval"])
 
 
 def test_images_that_were_not_judged_both_ways_have_no_part_in_the_price():
     apart, together = np.array([1, 1, 0, np.nan, 1]), np.array([0, 1, 0, 1, np.nan])
-    assert leaks.price(apart, together, np.arange(5)) == leaks.price(apart[:3], together[:3], np.arange(3))
+    assert price(apart, together, np.arange(5)) == price(apart[:3], together[:3], np.arange(3))
     unknown = {"accuracy": None, "interval": None}
-    assert leaks.price(apart[3:], together[3:], np.arange(2)) == unknown
-    assert leaks.price(apart[:0], together[:0], np.arange(0)) == unknown
-    assert leaks.price(apart[:3], together[:3], np.zeros(3)) == unknown  # one group
+    assert price(apart[3:], together[3:], np.arange(2)) == unknown
+    assert price(apart[:0], together[:0], np.arange(0)) == unknown
+    assert price(apart[:3], together[:3], np.zeros(3)) == unknown  # one group
 
 
 def test_the_interval_of_the_price_holds_the_truth():
@@ -223,6 +208,6 @@ def test_the_interval_of_the_price_holds_the_truth():
     for _ in range(1000):
         gain = np.where(random.random(60) < 1 / 3, random.random(60) < 0.4, 0).repeat(2)
         together = (random.random(120) < 0.5) * (1 - gain)
-        low, high = leaks.price(together + gain, together, np.arange(60).repeat(2))["interval"]
+        low, high = price(together + gain, together, np.arange(60).repeat(2))["interval"]
         held.append(low <= 0.4 / 3 <= high)
     assert 0.93 <= np.mean(held) <= 0.98

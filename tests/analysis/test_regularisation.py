@@ -5,6 +5,7 @@ from test_resampling import QUICK, blobs, folds
 
 from retrainlab.analysis import regularisation, resampling
 from retrainlab.errors import RetrainLabError
+from retrainlab.evaluation.intervals import points
 from retrainlab.training import heads
 
 
@@ -23,23 +24,36 @@ def noisy_result(noisy):
     return resampling.cross_validate(*noisy)
 
 
+def path(features, labels, splits, settings, weight_decays, learning_rates):
+    groups = np.arange(len(labels))
+    return regularisation.settings_path(features, labels, splits, settings, weight_decays, learning_rates, groups)
+
+
+def row(found, which: str) -> pd.Series:
+    """The row of the table that the settings of that name stand in."""
+    mine = found.numbers[which]
+    return found.details[(found.details[list(mine)] == list(mine.values())).all(axis=1)].squeeze()
+
+
 def test_the_path_finds_the_settings_that_help(noisy, noisy_result):
-    path = regularisation.settings_path(*noisy, [0.01, 0.1, 1.0], [0.01])
-    assert len(path.table) == 4 * 2 * 4 and path.left_out == []
-    assert list(path.table.columns) == [
-        "weight_decay", "learning_rate", "step", "train accuracy", "validation accuracy",
+    found = path(*noisy, [0.01, 0.1, 1.0], [0.01])
+    assert list(found.details.columns) == [
+        "weight_decay", "learning_rate", "how_many_training_steps", "train accuracy", "validation accuracy",
         "train cross_entropy", "validation cross_entropy",
     ]  # fmt: skip
-    assert path.current[["weight_decay", "learning_rate", "step"]].tolist() == [0, 0.05, 800]
-    first = noisy_result.members[:5].mean()
-    assert path.current["validation cross_entropy"] == pytest.approx(first["validation cross_entropy"], abs=1e-3)
-    assert path.chosen["validation cross_entropy"] == path.table["validation cross_entropy"].min()
-    assert path.chosen["weight_decay"] > 0 or path.chosen["step"] < 800
-    low, high = path.accuracy["interval"]
-    assert low < path.accuracy["accuracy"] < high and abs(path.accuracy["accuracy"]) < 0.05
-    low, high = path.gap["interval"]
-    assert low < path.gap["accuracy"] < high < 0  # what is held back memorises less
-    assert len(path.by_fold) == 5
+    assert len(found.details) == 4 * 2 * 4 and "diverge" not in str(found)
+    assert found.numbers["current"] == {"weight_decay": 0, "learning_rate": 0.05, "how_many_training_steps": 800}
+    current, chosen, first = row(found, "current"), row(found, "chosen"), noisy_result.members[:5].mean()
+    assert current["validation cross_entropy"] == pytest.approx(first["validation cross_entropy"], abs=1e-3)
+    assert chosen["validation cross_entropy"] == found.details["validation cross_entropy"].min()
+    assert chosen["weight_decay"] > 0 or chosen["how_many_training_steps"] < 800
+    gain, gap = found.numbers["settings"], found.numbers["settings_gap"]
+    assert gain["interval"][0] < gain["accuracy"] < gain["interval"][1] and abs(gain["accuracy"]) < 0.05
+    assert gap["interval"][0] < gap["accuracy"] < gap["interval"][1] < 0  # what is held back memorises less
+    said = str(found).splitlines()
+    assert said[0].startswith("As it is: weight_decay 0, learning_rate 0.05, how_many_training_steps 800. Chosen: ")
+    assert f"validation accuracy changes by {points(gain)}, and the gap by {points(gap)}" in said[1]
+    assert found.plot().axes
 
 
 def test_a_layer_that_is_held_back_too_much_gains_by_less_weight_decay():
@@ -48,11 +62,12 @@ def test_a_layer_that_is_held_back_too_much_gains_by_less_weight_decay():
     features = random.standard_normal((400, 20)).astype(np.float32)
     features[:, :5] += (labels == "a")[:, None]
     held = heads.HeadSettings(400, 0.02, weight_decay=10.0)
-    path = regularisation.settings_path(features, labels, folds(labels), held, [0.0, 0.1], [])
-    assert path.current["validation accuracy"] == pytest.approx(0.75, abs=0.02)
-    assert path.chosen["weight_decay"] < 1 and path.chosen["train accuracy"] > path.current["train accuracy"] + 0.05
-    low, high = path.accuracy["interval"]
-    assert 0.03 < low < path.accuracy["accuracy"] < high
+    found = path(features, labels, folds(labels), held, [0.0, 0.1], [])
+    current, chosen = row(found, "current"), row(found, "chosen")
+    assert current["validation accuracy"] == pytest.approx(0.75, abs=0.02) and chosen["weight_decay"] < 1
+    moved, gain = found.numbers["settings_train"], found.numbers["settings"]
+    assert moved == pytest.approx(chosen["train accuracy"] - current["train accuracy"]) and moved > 0.05
+    assert 0.03 < gain["interval"][0] < gain["accuracy"] < gain["interval"][1]
 
 
 def test_the_gain_is_not_that_of_the_luckiest_setting():
@@ -63,41 +78,45 @@ def test_the_gain_is_not_that_of_the_luckiest_setting():
     lucky, claimed, sure = [], [], 0
     for seed in range(16):
         features = random.standard_normal((120, 10)).astype(np.float32)
-        path = regularisation.settings_path(features, labels, folds(labels, seed=seed), QUICK, [0.0, 0.3], rates)
-        lucky.append(path.table["validation accuracy"].max() - path.current["validation accuracy"])
-        claimed.append(path.accuracy["accuracy"])
-        sure += path.accuracy["interval"][0] > 0
+        found = path(features, labels, folds(labels, seed=seed), QUICK, [0.0, 0.3], rates)
+        lucky.append(found.details["validation accuracy"].max() - row(found, "current")["validation accuracy"])
+        claimed.append(found.numbers["settings"]["accuracy"])
+        sure += found.numbers["settings"]["interval"][0] > 0
     assert np.mean(lucky) > 0.025 and abs(np.mean(claimed)) < 0.02 and sure <= 1, (lucky, claimed, sure)
 
 
 def test_learning_rates_that_diverge_are_left_out():
     features, labels = blobs()
-    path = regularisation.settings_path(features, labels, folds(labels), QUICK, [1.0], [0.1, 100.0, 1000.0])
-    assert path.left_out == [1000.0, 100.0] and set(path.table["learning_rate"]) == {0.01, 0.1}
+    found = path(features, labels, folds(labels), QUICK, [1.0], [0.1, 100.0, 1000.0])
+    assert str(found).endswith("Learning rate 1000 makes training diverge.\nLearning rate 100 makes training diverge.")
+    assert set(found.details["learning_rate"]) == {0.01, 0.1}
     hopeless = heads.HeadSettings(200, 100.0, weight_decay=1.0)
     with pytest.raises(RetrainLabError, match="diverged"):
-        regularisation.settings_path(features, labels, folds(labels), hopeless, [], [0.01])
+        path(features, labels, folds(labels), hopeless, [], [0.01])
 
 
 def test_one_fold_is_not_enough_to_choose_by():
     features, labels = blobs()
     with pytest.raises(RetrainLabError, match="chosen on 1 re-split"):
-        regularisation.settings_path(features, labels, folds(labels)[:1], QUICK, [], [])
+        path(features, labels, folds(labels)[:1], QUICK, [], [])
 
 
 def test_stopping_early_helps_where_validation_turns_up(noisy_result):
     stop = regularisation.early_stopping(noisy_result)
     mean = noisy_result.history.query("split == 'validation'").groupby("step")["cross_entropy"].mean()
-    assert stop.turns_up and stop.step == mean.idxmin() < stop.last == 800
-    saved, low, high = stop.cross_entropy
+    assert stop.numbers["stopping_step"] == mean.idxmin() < stop.numbers["last_step"] == 800
+    saved, (low, high) = stop.numbers["stopping_saves"].values()
     assert 0 < low < saved < high and saved == pytest.approx(mean[800] - mean.min(), rel=0.1)
+    assert f"is lowest at step {mean.idxmin()} of 800; its rise since, {saved:.4f} [" in str(stop)
+    assert "nats, is beyond noise." in str(stop) and points(stop.numbers["stopping"]) in str(stop)
 
 
 def test_stopping_early_wins_nothing_where_validation_still_falls():
     features, labels = blobs()
     stop = regularisation.early_stopping(resampling.cross_validate(features, labels, folds(labels, 10), QUICK))
-    assert stop.step == stop.last == 200 and not stop.turns_up
-    assert stop.cross_entropy == stop.accuracy == (0, 0, 0)
+    assert stop.numbers == {"stopping": {"accuracy": 0, "interval": [0, 0]}, "stopping_saves": {"value": 0,
+                            "interval": [0, 0]}, "stopping_step": 200, "last_step": 200}  # fmt: skip
+    assert "within noise" in str(stop)
 
 
 def test_one_re_split_is_not_enough_to_tell_noise_by():
@@ -110,5 +129,5 @@ def test_one_re_split_is_not_enough_to_tell_noise_by():
 
 
 def test_settings_are_named_by_their_parameters():
-    row = pd.Series({"weight_decay": 0.1, "learning_rate": 0.01 / 3, "step": 2000.0})
-    assert regularisation.describe(row) == "weight_decay 0.1, learning_rate 0.00333, how_many_training_steps 2000"
+    mine = {"weight_decay": 0.1, "learning_rate": 0.01 / 3, "how_many_training_steps": 2000}
+    assert regularisation.describe(mine) == "weight_decay 0.1, learning_rate 0.00333, how_many_training_steps 2000"

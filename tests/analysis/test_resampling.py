@@ -4,7 +4,6 @@ import pytest
 
 from retrainlab.analysis import resampling
 from retrainlab.errors import RetrainLabError
-from retrainlab.evaluation import intervals
 from retrainlab.evaluation.calibration import softmax
 from retrainlab.training import heads, trainer
 
@@ -161,11 +160,6 @@ def test_the_corrected_interval_has_known_values():
     assert resampling.corrected_interval([0.8, 0.8], 0.2) == pytest.approx((0.8, 0.8))
 
 
-@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (49, 2.0096)])
-def test_students_t(freedom, t):
-    assert intervals.student(freedom) == pytest.approx(t, rel=2e-3)
-
-
 def test_the_corrected_interval_of_re_splits_holds_the_truth():
     """Means over re-splits of the same images, against the accuracy on fresh ones: the plain interval misses often."""
     random = np.random.default_rng(0)
@@ -190,11 +184,6 @@ def test_the_corrected_interval_of_re_splits_holds_the_truth():
         held.append(low <= truth <= high)
         plain.append(abs(values.mean() - truth) <= 2.262 * values.std() / np.sqrt(10))
     assert np.mean(held) >= 0.85 and np.mean(plain) < np.mean(held)
-
-
-def test_the_spread_is_what_most_re_splits_show():
-    assert resampling.spread(np.arange(1001) / 1000) == pytest.approx((0.025, 0.975))
-    assert resampling.spread([0.5, np.nan]) == (0.5, 0.5) and np.isnan(resampling.spread([])).all()
 
 
 def test_out_of_fold_predictions_are_those_of_one_head():

@@ -1,348 +1,241 @@
-"""The gap, the verdict by rules with written thresholds, and advice ranked by measured gains."""
+"""Does a trained run know its images, or does it remember them? A Finding answers each question; see `trainings`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..evaluation.calibration import cross_entropies
-from ..evaluation.intervals import clustered_mean, points, wilson_interval
-from .learning_curve import Fit
-from .regularisation import EarlyStopping, SettingsPath, describe
-from .resampling import CrossValidation, corrected_interval, spread
+from .. import plots
+from ..errors import RetrainLabError
+from ..evaluation import calibration, intervals, scores
+from ..evaluation.finding import Finding, finding
+from ..images.decoding import read_many
+from . import advice as advising
+from . import gap as gaps
+from . import judging, leaks, learning_curve, power_law, regularisation, suspects
+from . import verdict as judgement
+from .trainings import Trainings
 
-# The thresholds of the rules. A gap is training minus validation accuracy.
-SMALL_GAP = 0.02  # nobody acts on a smaller one
-LARGE_GAP = 0.05  # as long as the true one may be larger than this, nobody should call it small
-LEAKING = 0.01  # share of validation images with a near-duplicate in training, from which on it matters
-
-RULES = f"""\
-The first rule that applies decides; intervals hold 95%.
-
-1. **leaks**: at least {LEAKING:.0%} of the validation images have a near-duplicate in training, and keeping such images
-   together lowers accuracy by more than chance (the interval of what they change lies above 0).
-2. **underfits**: other settings raise validation accuracy by more than chance, and training accuracy by at least
-   {100 * SMALL_GAP:.0f} points.
-3. **overfits**: the gap is larger than {100 * SMALL_GAP:.0f} points by more than chance (its interval lies above that).
-4. **fits**: the gap may be small, and is surely at most {100 * LARGE_GAP:.0f} points (its interval ends below that);
-   new images are labelled better than by always answering with the most common label, by more than chance; and fewer
-   than {LEAKING:.0%} of the validation images have a near-duplicate in training, or what such images change is known.
-5. **too few images to tell**: everything else."""
+_PAIRS, _SUSPECTS = (9, 160), (12, 240)  # how many pictures are shown, and their size in pixels
+_answer = partial(Finding, "")  # `_asked` fills in the question
 
 
-# --------------------------------------------------------------------------------------------- the gap
+def _asked(question: str) -> Callable[[Callable[[Any], Finding]], cached_property[Finding]]:
+    """Make a method that answers a question an attribute that is answered once; see `finding`."""
+
+    def decorate(method: Callable[[Any], Finding]) -> cached_property[Finding]:
+        return cached_property(lambda study: replace(finding(question)(method)(study), question=question))
+
+    return decorate
 
 
-def gaps(
-    metrics: Mapping[str, Any],
-    predicted: pd.DataFrame | None,
-    others: Mapping[str, CrossValidation | None],
-    groups: np.ndarray,
-) -> pd.DataFrame:
-    """Lay out training and validation figures and the gap between them, of a run and of re-splits.
+class Overfitting(Trainings):
+    """The questions about one run, in the order of 04_overfitting; what was found is at the end."""
 
-    Args:
-        metrics: of the run, as `evaluation.summarise` returned them.
-        predicted: its predictions table; None leaves out its cross-entropy gap.
-        others: what to call them -> re-splits; None is left out.
-        groups: [n], of the images that were split again.
+    @classmethod
+    def of(cls, lab: Any, features: Any, budget_minutes: float, seed: int = 0) -> "Overfitting":
+        """Ask about a reopened `Lab`, by the features that its head was trained on."""
+        read = finding("The interval of this run's cross-entropy")(partial(_predictions, lab.run))
+        given = (lab.settings, lab.metrics, lab.run.info(), read(), lab.image_dir, budget_minutes, seed)
+        return cls(features.matrix, features.table, *given)
 
-    Returns:
-        A row each: train, validation (accuracy), and of both `<split> low`, `<split> high`: the 95% interval for the
-        run, and between which 95% lie for re-splits. Then gap (train minus validation accuracy) and cross_entropy gap
-        (validation minus train, nats) with `... low` and `... high`: 95% intervals, of the mean for re-splits.
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    if metrics["gap"]["accuracy"] is not None:
-        row = _row("gap", metrics["gap"]["accuracy"], metrics["gap"]["interval"])
-        for split in ("train", "validation"):
-            row |= _row(split, metrics[split]["accuracy"], metrics[split]["interval"])
-        loss, interval = np.nan, (np.nan, np.nan)
-        if predicted is not None:
-            loss, interval = _cross_entropy_gap(predicted, metrics["labels"], metrics.get("temperature", 1.0))
-        rows["this run"] = row | _row("cross_entropy gap", loss, interval)
-    for name, result in others.items():
-        if result is not None:
-            gap, losses = mean_gap(result, groups), result.members["cross_entropy gap"]
-            row = _row("gap", gap["accuracy"], gap["interval"] or (np.nan, np.nan))
-            row |= _row("cross_entropy gap", losses.mean(), corrected_interval(losses, result.share_validation))
-            for split in ("train", "validation"):
-                values = result.members[f"{split} accuracy"]
-                row |= _row(split, values.mean(), spread(values))
-            rows[f"{len(result.members)} {name}"] = row
-    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
+    @_asked("The gap")
+    def gap(self) -> Finding:
+        """Training and validation accuracy of the run, over re-splits, and with shuffled labels."""
+        run = gaps.of_run(self.metrics, self.predictions.details)
+        rows, numbers = {"this run": run} if run else {}, {"gap": self.metrics.get("gap")}
+        said, what = [str(self.predictions)], "What other splits would give"
+        try:
+            said.append(self.resplits[2])
+            what = "The gap over re-splits"
+            many = rows[f"{len(self.splits)} re-splits"] = gaps.of_resplits(self.crossed, self.groups)
+            numbers["gap"] = many["gap"]
+            numbers["learnt"] = gaps.learnt(self.crossed, self.labels, self.groups)
+            what = "What can be memorised"
+            mixed = gaps.of_resplits(self.shuffled, self.groups)
+            rows[f"{len(self.shuffled.splits)} with shuffled labels"] = mixed
+        except RetrainLabError as error:
+            said.append(f"{what} cannot be told. {error}")
+        baseline = float(self.rows["label"].value_counts(normalize=True).max())
+        draw = partial(plots.gaps, rows, baseline) if rows else None
+        return _answer("\n".join(filter(None, said)), True, numbers, gaps.written(rows) if rows else None, draw)
 
+    @_asked("How accuracy came about")
+    def accuracy_by_step(self) -> Finding:
+        return _answer(draw=partial(plots.bands, self.crossed.history, "accuracy"))
 
-def written(gaps: pd.DataFrame) -> pd.DataFrame:
-    """Write what `gaps` returned for people: texts with their intervals."""
-    rows = {}
-    for name, row in gaps.iterrows():
-        rows[name] = {
-            "training accuracy": f"{row['train']:.1%}",
-            "validation accuracy": f"{row['validation']:.1%}",
-            "gap": points({"accuracy": row["gap"], "interval": [row["gap low"], row["gap high"]]}),
-            "cross-entropy gap (nats)": _nats(*(row[f"cross_entropy gap{end}"] for end in ("", " low", " high"))),
+    @_asked("How cross-entropy came about")
+    def cross_entropy_by_step(self) -> Finding:
+        lowest = self.early_stopping.numbers.get("stopping_step")
+        return _answer(draw=partial(plots.bands, self.crossed.history, "cross_entropy", lowest))
+
+    @_asked("What stopping earlier would win")
+    def early_stopping(self) -> Finding:
+        return regularisation.early_stopping(self.crossed)
+
+    @_asked("What other settings would give")
+    def other_settings(self) -> Finding:
+        plan = self.plan
+        tried = (self.splits[: plan.folds], self.settings, plan.weight_decays, plan.learning_rates)
+        return regularisation.settings_path(self.features, self.labels, *tried, self.groups)
+
+    @_asked("What more images would bring")
+    def more_images(self) -> Finding:
+        """The learning curve, and what a power law makes of it."""
+        fit, train = power_law.fit(self.curve), np.nanmean(self.curve.train_accuracy, axis=1)
+        measured = pd.DataFrame({"images": fit.sizes, "train": train, "validation": 1 - fit.errors})
+        sizes = np.geomspace(fit.sizes[0], 2 * fit.sizes[-1], 60)
+        law = None if fit.why else pd.DataFrame({"images": sizes, "accuracy": 1 - fit.error(sizes)})
+        low, high = (1 - fit.now + gain for gain in fit.interval)
+        numbers = {"more_images": fit.change} if fit.tells else {}
+        return _answer(str(fit), numbers=numbers, draw=partial(plots.learning_curve, measured, law, (low, high)))
+
+    @_asked("What more images would bring to the weakest labels")
+    def weakest_labels(self) -> Finding:
+        fits = {label: power_law.fit(self.curve, self.labels == label) for label in learning_curve.weakest(self.curve)}
+        rows = {
+            label: {
+                "images judged": f"{fit.n:,}",
+                "error now": f"{fit.now:.1%}",
+                "error with twice the images": f"{fit.twice:.1%}",
+                "gain": intervals.points(fit.change),
+            }
+            for label, fit in fits.items()
+            if not fit.why
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+        return _answer(table=pd.DataFrame.from_dict(rows, orient="index") if rows else None)
+
+    @_asked("Whether it leaks")
+    def near_duplicates(self) -> Finding:
+        """Images that stand in different splits and are nearly the same."""
+        across, (most, side) = leaks.crossing(self.duplicates.pairs, self.table), _PAIRS
+
+        def draw() -> Any:
+            pictures = self._pictures(across[["path", "other"]].head(most).to_numpy().ravel(), side)
+            return plots.near_duplicates(across, pictures.reshape(-1, 2, side, side, 3))
+
+        said, numbers = leaks.describe(self.duplicates, self.table), {"leaking": leaks.share(across, self.table)}
+        return _answer(said, numbers=numbers, draw=draw if len(across) else None)
+
+    @_asked("What near-duplicates are worth")
+    def price(self) -> Finding:
+        """By how much near-duplicates across splits flatter accuracy; nothing is said where there are none."""
+        if not self.near_duplicates.numbers["leaking"]:
+            return _answer()
+        if not self.apart:
+            raise RetrainLabError("It takes re-splits that keep them together, and others that do not.")
+        mingled = self.cross_validate(self.split(self.copies, self.plan.grouped))
+        price = intervals.clustered_mean(mingled.hits - self.crossed.hits, self.groups)
+        if price["interval"] is None:
+            return _answer()
+        chance = f"{'more' if price['interval'][0] > 0 else 'no more'} than chance"
+        said = f"Near-duplicates across splits change accuracy by {intervals.points(price)}: {chance}."
+        return _answer(said, numbers={"price": price})
+
+    @_asked("Which labels are in doubt")
+    def labels_in_doubt(self) -> Finding:
+        table, (most, side) = suspects.find(self.crossed.probabilities, self.rows, self.crossed.labels), _SUSPECTS
+        doubt = f"At most {len(table):,} of {len(self.rows):,} labels are in doubt"
+        said = f"{doubt}; suspects.csv in the run's folder has them."
+
+        def draw() -> Any:
+            return plots.suspects(table, self._pictures(table["path"].head(most), side))
+
+        return _answer(said, numbers={"in_doubt": len(table)}, draw=draw if len(table) else None, details=table)
+
+    @property
+    def in_doubt(self) -> pd.DataFrame:
+        """The images whose label is in doubt, as of `suspects.find`; none where that cannot be told."""
+        found = self.labels_in_doubt.details
+        return self.rows.iloc[:0] if found is None else found
+
+    @_asked("Trust")
+    def accuracy_by_label(self) -> Finding:
+        labels, judged = self.crossed.labels, self.judged
+        right = intervals.accuracy((judged["label"] == judged["predicted"]).to_numpy())
+        baseline = scores.baseline(judged, labels)
+        said = f"Out-of-fold accuracy {intervals.percent(right)}. {baseline}"
+        if len(labels) > 5:
+            said += f"\nAmong the first five labels: {scores.top_k_accuracy(judged, labels):.1%}."
+        draw = judging.per_label(judged, labels).draw
+        return _answer(said, numbers={"out_of_fold": right}, draw=draw, details=baseline)
+
+    @_asked("What is confused with what")
+    def confusion(self) -> Finding:
+        return judging.confusion(self.judged, self.crossed.labels)
+
+    @_asked("How honest its probabilities are")
+    def reliability(self) -> Finding:
+        error = calibration.expected_calibration_error(self.judged)
+        said = f"On average, stated probability and accuracy differ by {100 * error:.1f} points."
+        draw = partial(plots.reliability, calibration.reliability(self.judged))
+        return _answer(said, numbers={"expected_calibration_error": error}, draw=draw)
+
+    @_asked("How sure it is")
+    def temperature(self) -> Finding:
+        value = self.metrics.get("temperature", 1)
+        return _answer(f"Temperature of the exported layer, fitted on validation: {value:.2f}.")
+
+    @_asked("What is memorised")
+    def memorised(self) -> Finding:
+        """Which labels have images that are right when learnt from and wrong when not."""
+        table = scores.memorised(self.crossed.train_hits, self.crossed.hits, self.labels)
+        return _answer(draw=partial(plots.memorised, table) if table["n"].any() else None)
+
+    # ------------------------------------------------------------------------------------- what was found
+
+    @cached_property
+    def evidence(self) -> dict[str, Any]:
+        """The numbers that the verdict is made from, by name; what could not be measured is missing."""
+        return _numbers(self.gap, self.near_duplicates, self.price, self.other_settings)
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """The same of all questions."""
+        asked = (self.early_stopping, self.more_images, self.labels_in_doubt, self.accuracy_by_label, self.reliability)
+        return self.evidence | _numbers(*asked)
+
+    @cached_property
+    def verdict(self) -> judgement.Verdict:
+        return judgement.judge(self.evidence)
+
+    @cached_property
+    def advice(self) -> list[dict[str, Any]]:
+        """What could be done, the surest gain first."""
+        return advising.rank(advising.candidates(self.numbers))
+
+    def summary(self) -> str:
+        """The verdict and what would help, in Markdown, for the top of the page."""
+        baseline, doubtful = self.accuracy_by_label.details or "", len(self.in_doubt)
+        return advising.markdown(self.verdict.sentence, self.advice, baseline, doubtful)
+
+    def rules(self) -> str:
+        """The rules of the verdict, and what they were applied to, in Markdown."""
+        return f"{judgement.RULES}\n\n{judgement.applied(self.evidence, self.verdict)}"
+
+    def report(self) -> dict[str, Any]:
+        """What metrics.json keeps: the verdict, the advice that is worth a try, and the numbers of all findings."""
+        found = {"verdict": self.verdict.name, "sentence": self.verdict.sentence}
+        return found | {"advice": advising.to_try(self.advice), "findings": self.numbers}
+
+    @property
+    def figures(self) -> dict[str, Finding]:
+        """The figures for TensorBoard, by tag."""
+        found = {"gap": self.gap, "accuracy": self.accuracy_by_step, "cross_entropy": self.cross_entropy_by_step}
+        found |= {"settings": self.other_settings, "images": self.more_images, "memorised": self.memorised}
+        found |= {"near-duplicates": self.near_duplicates, "labels in doubt": self.labels_in_doubt}
+        return {f"overfitting/{tag}": each for tag, each in found.items()}
+
+    def _pictures(self, paths: Any, side: int) -> np.ndarray:
+        return read_many([self.image_dir / path for path in paths], (side, side))
 
 
-def _nats(gap: float, low: float, high: float) -> str:
-    if np.isnan(gap):
-        return "unknown"
-    return f"{gap:+.3f} " + ("(interval unknown)" if np.isnan([low, high]).any() else f"[{low:.3f}, {high:.3f}]")
+def _numbers(*found: Finding) -> dict[str, Any]:
+    return {name: value for each in found for name, value in each.numbers.items()}
 
 
-def mean_gap(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
-    """Train minus validation accuracy, mean over images: {"accuracy", "interval", "train", "validation"}.
-
-    An image's own gap is how much more often heads get it right that have learnt from it than those that have not; the
-    95% interval is that of `evaluation.clustered_mean`, widened for heads that share training images, by one over the
-    root of the share that trains. On generated data it held the true gap in 92 to 100 of 100 cases; the corrected
-    variance of re-splits (Nadeau & Bengio 2003) is up to seven times as wide, since it counts the luck of the
-    validation images, which cancels out here.
-
-    Args:
-        groups: [n]; images of one group count as one.
-    """
-    gap = clustered_mean(result.train_hits - result.hits, groups)
-    if gap["accuracy"] is None:
-        return gap
-    wider = (1 - result.share_validation) ** -0.5
-    ends = [gap["accuracy"] + wider * (end - gap["accuracy"]) for end in gap["interval"]]
-    low, high = np.clip(ends, -1, 1).tolist()
-    known = ~np.isnan(result.train_hits - result.hits)
-    train, validation = (float(hits[known].mean()) for hits in (result.train_hits, result.hits))
-    return {"accuracy": gap["accuracy"], "interval": [low, high], "train": train, "validation": validation}
-
-
-def learnt(result: CrossValidation, labels: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """Out-of-fold accuracy minus that of always answering with the most common label: {"accuracy", "interval"}."""
-    judged = _judged(result, groups)
-    if judged["accuracy"] is None:
-        return {"accuracy": None, "interval": None}
-    guess = float(pd.Series(labels[~np.isnan(result.hits)]).value_counts(normalize=True).max())
-    return {"accuracy": judged["accuracy"] - guess, "interval": [end - guess for end in judged["interval"]]}
-
-
-def _judged(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
-    """Out-of-fold accuracy with Wilson's interval, as if there were one image a group."""
-    known = ~np.isnan(result.hits)
-    n = len(set(np.asarray(groups)[known]))
-    if n == 0:
-        return {"accuracy": None, "interval": None}
-    accuracy = float(result.hits[known].mean())
-    return {"accuracy": accuracy, "interval": list(wilson_interval(accuracy * n, n))}
-
-
-def _row(name: str, value: float, interval: Any) -> dict[str, float]:
-    return {name: value, f"{name} low": interval[0], f"{name} high": interval[1]}
-
-
-def _cross_entropy_gap(
-    predicted: pd.DataFrame, labels: list[str], temperature: float
-) -> tuple[float, tuple[float, float]]:
-    """Validation minus train cross-entropy, and its 95% interval, of independent images (Welch, normal).
-
-    Before temperature scaling: that was fitted on the validation images, and re-splits have none.
-    """
-    sides = []
-    for split in ("validation", "train"):
-        rows = predicted[predicted["split"] == split]
-        logits = np.stack(list(rows["logits"])) * temperature
-        sides.append(cross_entropies(logits, pd.Index(labels).get_indexer(rows["label"])))
-    gap = float(sides[0].mean() - sides[1].mean())
-    if min(map(len, sides)) < 2:
-        return gap, (np.nan, np.nan)
-    half = 1.96 * float(np.sqrt(sum(side.var(ddof=1) / len(side) for side in sides)))
-    return gap, (gap - half, gap + half)
-
-
-# --------------------------------------------------------------------------------------------- the verdict
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the verdict is made from; None where it could not be measured.
-
-    Differences are in shares, as {"accuracy": value, "interval": [low, high]}.
-
-    Attributes:
-        gap: training minus validation accuracy, mean over re-splits; with both of them, "train" and "validation".
-        leaking: share of validation images with a near-duplicate in training, 0 to 1.
-        price: accuracy as split, minus accuracy with near-duplicates kept together; None where they cannot be.
-        settings: what the best settings found change in validation accuracy.
-        settings_train: what they change in training accuracy, a number.
-        learnt: accuracy on images that were not learnt from, minus that of the most common label.
-    """
-
-    gap: Mapping[str, Any] | None
-    leaking: float = 0.0
-    price: Mapping[str, Any] | None = None
-    settings: Mapping[str, Any] | None = None
-    settings_train: float | None = None
-    learnt: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """underfits, fits, overfits, leaks, or too few images to tell; and the sentences that say it with numbers."""
-
-    name: str
-    sentence: str
-
-
-def judge(evidence: Evidence) -> Verdict:
-    """Apply `RULES`."""
-    gap, price, settings = (_known(e) for e in (evidence.gap, evidence.price, evidence.settings))
-    if evidence.leaking >= LEAKING and price and price["interval"][0] > 0:
-        return Verdict(
-            "leaks",
-            f"It leaks: {evidence.leaking:.1%} of the validation images have a near-duplicate among the training "
-            f"images, which makes accuracy look better by {points(price)}.",
-        )
-    if gap is None:
-        return Verdict(
-            "too few images to tell", "Whether it overfits cannot be told: there is nothing to compare with."
-        )
-    said = f"training minus validation accuracy is {points(gap)}"
-    if "train" in gap:
-        said = (
-            f"layers trained like this one are right for {gap['train']:.1%} of the images that they have learnt from "
-            f"and for {gap['validation']:.1%} of others; the gap is {points(gap)}"
-        )
-    low, high = gap["interval"]
-    if settings and settings["interval"][0] > 0 and (evidence.settings_train or 0) >= SMALL_GAP:
-        return Verdict(
-            "underfits",
-            f"It underfits: other settings raise validation accuracy by {points(settings)}, and training accuracy by "
-            f"{100 * (evidence.settings_train or 0):.1f} points as well; the layer is held back too much, or stopped "
-            "too early.",
-        )
-    if low > SMALL_GAP:
-        return Verdict("overfits", f"It overfits: {said}, surely above the {100 * SMALL_GAP:.0f} that are tolerated.")
-    if evidence.learnt and evidence.learnt["interval"][0] <= 0:
-        return Verdict(
-            "too few images to tell",
-            f"That it has learnt anything cannot be shown: {said}, but always answering with the most common label "
-            "would do about as well on new images.",
-        )
-    if high <= LARGE_GAP and evidence.leaking >= LEAKING and not price:
-        return Verdict(
-            "too few images to tell",
-            f"Whether it fits cannot be told: {said}, but {evidence.leaking:.1%} of the validation images have a "
-            "near-duplicate among the training images, and how much better that makes accuracy look is unknown.",
-        )
-    if high <= LARGE_GAP:
-        return Verdict("fits", f"It fits: {said}, so new images are labelled nearly as well as those learnt from.")
-    return Verdict(
-        "too few images to tell",
-        f"There are too few images to tell whether it overfits: {said}, so the true gap may be anything from "
-        f"{100 * low:.1f} to {100 * high:.1f} points.",
-    )
-
-
-def _known(difference: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    known = difference and difference["accuracy"] is not None and np.isfinite([*difference["interval"]]).all()
-    return difference if known else None
-
-
-def found(evidence: Evidence, verdict: Verdict) -> str:
-    """Say what the rules were applied to, rule by rule, in Markdown."""
-    found = (evidence.gap, evidence.price, evidence.settings, evidence.learnt)
-    gap, price, settings, learnt = (_known(difference) for difference in found)
-    leaking = f"{evidence.leaking:.1%} of the validation images have a near-duplicate in training"
-    cost = "; what they change is unknown" if evidence.leaking else ""
-    cost = f"; they change accuracy by {points(price)}" if price else cost
-    moved = f"training accuracy by {100 * (evidence.settings_train or 0):+.1f} points"
-    said = [
-        f"Rule 1: {leaking}{cost}.",
-        f"Rule 2: other settings change validation accuracy by {points(settings)} and {moved}." if settings else "",
-        f"Rules 3 and 4: the gap is {points(gap)}." if gap else "",
-        f"Rule 4: new images are labelled better than by the most common label by {points(learnt)}." if learnt else "",
-        f"So the verdict is **{verdict.name}**.",
-    ]
-    return "\n".join(["Found here:", "", *(f"- {sentence}" for sentence in said if sentence)])
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What could be done, as sentences with the gain that was found for it.
-
-    Attributes:
-        to_try: what is likelier to help than not, the surest gain first (by the lower end of its interval).
-        no_help: what gained nothing.
-        shown: whether anything is shown to help: beyond chance.
-    """
-
-    to_try: list[str]
-    no_help: list[str]
-    shown: bool
-
-
-def candidates(
-    path: SettingsPath | None, early: EarlyStopping | None, more: Fit | None
-) -> dict[str, Mapping[str, Any] | None]:
-    """Name what could be done, each with its gain in validation accuracy, {"accuracy", "interval"}; for `advise`.
-
-    What would change nothing is left out: other settings where those as they are were chosen, and stopping at the last
-    step.
-    """
-    gains: dict[str, Mapping[str, Any] | None] = {}
-    if path and not path.chosen.equals(path.current):
-        gains[f"Other settings ({describe(path.chosen)})"] = path.accuracy
-    if early and early.step < early.last:
-        what = f"Stopping at step {early.step:,}, with the settings as they are"
-        gains[what] = {"accuracy": early.accuracy[0], "interval": early.accuracy[1:]}
-    if more and more.tells:
-        what = "Twice the training images (extrapolated from fewer, not tried)"
-        gains[what] = {"accuracy": more.gain, "interval": more.gain_interval}
-    return gains
-
-
-def advise(gains: Mapping[str, Mapping[str, Any] | None]) -> Advice:
-    """Rank what could be done by what it gained: the surest gain first (by its lower end).
-
-    Args:
-        gains: what to do -> the change of validation accuracy, {"accuracy", "interval"}; None or without an accuracy
-            where it could not be measured: such are left out.
-    """
-    known = [(what, found) for what, gain in gains.items() if (found := _known(gain))]
-    advice = Advice([], [], any(_rounded(gain)[1] > 0 for _, gain in known))
-    for what, gain in sorted(known, key=lambda item: -item[1]["interval"][0]):
-        change, low, high = _rounded(gain)
-        sure = "" if low > 0 else "; it would make things worse" if high < 0 else "; not beyond chance"
-        (advice.to_try if change > 0 else advice.no_help).append(f"{what}: validation accuracy {points(gain)}{sure}.")
-    return advice
-
-
-def _rounded(gain: Mapping[str, Any]) -> list[float]:
-    """Value, low and high of a difference in points, as `points` shows them."""
-    return [round(100 * value, 1) for value in (gain["accuracy"], *gain["interval"])]
-
-
-def markdown(verdict: Verdict, advice: Advice, baseline: str = "", doubtful: int = 0) -> str:
-    """Say a verdict and what would help, in Markdown, for the top of a page.
-
-    Args:
-        baseline: what guessing would give, and the weakest label.
-        doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
-    """
-    said = [f"**{verdict.sentence}** {baseline}".strip(), ""]
-    if (advice.to_try or advice.no_help) and not advice.shown:
-        said += ["Nothing that was looked into is shown to help.", ""]
-    if advice.to_try:
-        said += [
-            "To try next, the surest gain in accuracy first (by the lower end of its interval):",
-            "",
-            *(f"1. {sentence}" for sentence in advice.to_try),
-            "",
-        ]
-    if advice.no_help:
-        said += ["Looked into, and no help:", "", *(f"- {sentence}" for sentence in advice.no_help), ""]
-    if doubtful:
-        said.append(
-            f"At most {doubtful:,} labels are in doubt: mistakes on images that are hard to tell count as well."
-        )
-    return "\n".join(said)
+def _predictions(run: Any) -> Finding:
+    return _answer(details=run.read_table("predictions"))

@@ -5,58 +5,21 @@ by some images was chosen by others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .. import plots
 from ..errors import RetrainLabError
-from ..evaluation.intervals import clustered_mean
+from ..evaluation.finding import Finding
+from ..evaluation.intervals import clustered_mean, points
 from ..training.heads import HeadSettings
 from .resampling import CrossValidation, corrected_interval, evaluation_steps, figures, train_in_parts
 
-
-@dataclass(frozen=True)
-class SettingsPath:
-    """What other settings would have given.
-
-    Attributes:
-        table: weight_decay, learning_rate, step, then accuracy and cross_entropy of train and validation, mean over
-            folds; a row a setting and step.
-        current, chosen: rows of the table: the settings as they are, and those of the lowest validation cross-entropy.
-        by_fold: what each fold was given by the others: weight_decay, learning_rate, step.
-        accuracy: {"accuracy": chosen minus current validation accuracy, "interval": its 95% interval}, paired.
-        gap: the same of train minus validation accuracy; below 0 the gap has become smaller.
-        left_out: learning rates that diverged.
-    """
-
-    table: pd.DataFrame
-    current: pd.Series
-    chosen: pd.Series
-    by_fold: pd.DataFrame
-    accuracy: dict[str, Any]
-    gap: dict[str, Any]
-    left_out: list[float]
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """What stopping at the lowest validation cross-entropy would have won.
-
-    Attributes:
-        step: where the mean validation cross-entropy over re-splits is lowest.
-        last: the last step.
-        cross_entropy, accuracy: mean gain in validation by stopping (nats saved; share of images won), and its 95%
-            interval (low, high).
-        turns_up: whether the rise after `step` is beyond noise: the interval of cross_entropy lies above 0.
-    """
-
-    step: int
-    last: int
-    cross_entropy: tuple[float, float, float]
-    accuracy: tuple[float, float, float]
-    turns_up: bool
+_NAMES = ["weight_decay", "learning_rate", "how_many_training_steps"]
 
 
 def settings_path(
@@ -66,96 +29,101 @@ def settings_path(
     settings: HeadSettings,
     weight_decays: Sequence[float],
     learning_rates: Sequence[float],
-    groups: np.ndarray | None = None,
-    steps: Sequence[int] | None = None,
-) -> SettingsPath:
+    groups: np.ndarray,
+) -> Finding:
     """Try every weight decay with every learning rate on every fold, as one stack, and say what the best one wins.
 
-    Each fold is judged with the setting that the other folds chose by their mean validation cross-entropy.
+    Looked at after an eighth, a quarter, half and all of the steps. Each fold is judged with the setting that the other
+    folds chose by their mean validation cross-entropy.
 
     Args:
         features, labels, splits: as of `resampling.cross_validate`; only the first complete repeat is used, in which no
             image validates twice.
         weight_decays, learning_rates: the current ones are added where they are missing.
-        groups: [n], images that depend on one another, for the intervals; None for none.
-        steps: when to look; the current number of steps is added. None for an eighth, a quarter, half and all of them.
+        groups: [n], images that depend on one another, for the intervals.
+
+    Returns:
+        Numbers: settings and settings_gap, what those that were chosen change in validation accuracy and in the gap,
+        paired, {"accuracy", "interval"}; settings_train, what they change in training accuracy; current and chosen, by
+        name. Details: the table of all settings: weight_decay, learning_rate, how_many_training_steps, then accuracy
+        and cross_entropy of train and validation, mean over folds.
 
     Raises:
         RetrainLabError: fewer than two folds, or training diverges even with the smallest learning rate.
     """
-    splits = np.asarray(splits, dtype=object)
     splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
     if len(splits) < 2:
         raise RetrainLabError(f"Settings are chosen on {len(splits)} re-split. Expected at least two: one to judge by.")
-    looks = sorted({*map(int, steps or evaluation_steps(settings, 4, 8)), settings.how_many_training_steps})
     decays = sorted({*map(float, weight_decays), settings.weight_decay})
     rates = sorted({*map(float, learning_rates), settings.learning_rate})
-    grid, history, hits, left_out = _train_grid(features, labels, splits, settings, decays, rates, looks)
-
-    table = figures(history, ["setting", "step"]).reset_index()  # mean over folds
-    table.insert(0, "weight_decay", [grid[number].weight_decay for number in table["setting"]])
-    table.insert(1, "learning_rate", [grid[number].learning_rate for number in table["setting"]])
-    validation = history[history["split"] == "validation"]
-    losses = validation.pivot_table(index=["setting", "step"], columns="fold", values="cross_entropy")
-    columns = ["weight_decay", "learning_rate", "step"]
-    as_is = [settings.weight_decay, settings.learning_rate, settings.how_many_training_steps]
-    current = int((table[columns].to_numpy() == as_is).all(axis=1).argmax())
-    best = int(losses.mean(axis=1).to_numpy().argmin())
-    picks = {fold: int(losses.drop(columns=fold).mean(axis=1).to_numpy().argmin()) for fold in losses}
-
-    at = losses.index.tolist()
-    now, then = dict.fromkeys(picks, at[current]), {fold: at[place] for fold, place in picks.items()}
-    train_before, before, train_after, after = (
-        _share_right(pick, name, splits, hits) for pick in (now, then) for name in ("train", "validation")
+    table, losses, hits, left_out = _train_grid(features, labels, splits, settings, decays, rates)
+    as_is = [getattr(settings, name) for name in _NAMES]
+    current = int((table[_NAMES].to_numpy() == as_is).all(axis=1).argmax())
+    chosen = int(losses.mean(axis=1).argmin())
+    picks = [int(np.delete(losses, fold, axis=1).mean(axis=1).argmin()) for fold in range(len(splits))]
+    train, validation = (
+        _share_right(picks, mine, hits) - _share_right([current] * len(picks), mine, hits)
+        for mine in (splits == "train", splits == "validation")
     )
-    units = np.arange(len(features)) if groups is None else groups
-    return SettingsPath(
-        table.drop(columns="setting"),
-        table.loc[current].drop("setting"),
-        table.loc[best].drop("setting"),
-        table.loc[list(picks.values()), columns].assign(fold=list(picks)).reset_index(drop=True),
-        clustered_mean(after - before, units),
-        clustered_mean(train_after - after - (train_before - before), units),
-        left_out,
-    )
+    numbers: dict[str, Any] = {
+        "settings": clustered_mean(validation, groups),
+        "settings_gap": clustered_mean(train - validation, groups),
+        "settings_train": float(table.loc[chosen, "train accuracy"] - table.loc[current, "train accuracy"]),
+        "current": {name: table.loc[current, name].item() for name in _NAMES},
+        "chosen": {name: table.loc[chosen, name].item() for name in _NAMES},
+    }
+    said = [f"As it is: {describe(numbers['current'])}. Chosen: {describe(numbers['chosen'])}."]
+    if chosen == current:
+        said.append("These are the settings as they are.")
+    else:
+        changes = f"changes by {points(numbers['settings'])}, and the gap by {points(numbers['settings_gap'])}"
+        said.append(f"With these, validation accuracy {changes}: what helps new images need not shrink the gap.")
+    said += [f"Learning rate {rate:g} makes training diverge." for rate in left_out]
+    draw = partial(plots.settings_path, table, table.loc[current], table.loc[chosen])
+    return Finding("What other settings would give", "\n".join(said), numbers=numbers, draw=draw, details=table)
 
 
-def describe(row: pd.Series) -> str:
-    """Name settings, a row of `SettingsPath.table`: by its parameters, as `report -p` takes them."""
-    steps = f"how_many_training_steps {row['step']:.0f}"
-    return f"weight_decay {row['weight_decay']:g}, learning_rate {row['learning_rate']:.3g}, {steps}"
+def describe(settings: Mapping[str, float]) -> str:
+    """Name settings by their parameters, as `report -p` takes them."""
+    decay, rate, steps = (settings[name] for name in _NAMES)
+    return f"weight_decay {decay:g}, learning_rate {rate:.3g}, how_many_training_steps {steps:.0f}"
 
 
-def early_stopping(result: CrossValidation) -> EarlyStopping:
+def early_stopping(result: CrossValidation) -> Finding:
     """Find where validation cross-entropy is lowest, whether its rise since is beyond noise, and what stopping won.
 
     Each re-split is stopped where those that validate none of its images are lowest on average, and its own gain is
     what counts. Intervals are corrected ones of the mean.
 
+    Returns:
+        Numbers: stopping, the mean change of validation accuracy, {"accuracy", "interval"}; stopping_saves, of
+        cross-entropy in nats, {"value", "interval"}: above 0, its rise after the lowest step is beyond noise; that step
+        and the last one.
+
     Raises:
         RetrainLabError: fewer than two re-splits validate.
     """
     mine = result.history[(result.history["split"] == "validation") & (result.history["step"] > 0)]
-    quantities = ("cross_entropy", "accuracy")
-    losses, accuracy = (mine.pivot_table(index="member", columns="step", values=name) for name in quantities)
+    losses, accuracy = (mine.pivot_table(name, "member", "step") for name in ("cross_entropy", "accuracy"))
     if len(losses) < 2:
         raise RetrainLabError(f"{len(losses)} re-split has validation images. Expected two or more to tell noise by.")
     validates = (result.splits[losses.index] == "validation").astype(np.float32)
-    apart = validates @ validates.T == 0
     table = losses.to_numpy()
+    apart = validates @ validates.T == 0
     stop = [int(table[others if others.any() else slice(None)].mean(axis=0).argmin()) for others in apart]
-    own = np.arange(len(table))
-    share = result.share_validation
-    saved = table[:, -1] - table[own, stop]
-    won = accuracy.to_numpy()[own, stop] - accuracy.to_numpy()[:, -1]
-    saving = (float(saved.mean()), *corrected_interval(saved, share))
-    return EarlyStopping(
-        int(losses.columns[table.mean(axis=0).argmin()]),
-        int(losses.columns[-1]),
-        saving,
-        (float(won.mean()), *corrected_interval(won, share)),
-        saving[1] > 0,
+    saved = table[:, -1] - table[np.arange(len(table)), stop]
+    won = accuracy.to_numpy()[np.arange(len(table)), stop] - accuracy.to_numpy()[:, -1]
+    (low, high), rise = corrected_interval(saved, result.share_validation), float(saved.mean())
+    gain = {"accuracy": float(won.mean()), "interval": list(corrected_interval(won, result.share_validation))}
+    step, last = int(losses.columns[table.mean(axis=0).argmin()]), int(losses.columns[-1])
+    said = (
+        f"Validation cross-entropy is lowest at step {step:,} of {last:,}; its rise since, {rise:.4f} "
+        f"[{low:.4f}, {high:.4f}] nats, is {'beyond' if low > 0 else 'within'} noise.\n"
+        f"Stopping there changes validation accuracy by {points(gain)}."
     )
+    saves = {"value": rise, "interval": [low, high]}
+    numbers = {"stopping": gain, "stopping_saves": saves, "stopping_step": step, "last_step": last}
+    return Finding("What stopping earlier would win", said, numbers=numbers)
 
 
 def _train_grid(
@@ -165,45 +133,45 @@ def _train_grid(
     settings: HeadSettings,
     decays: list[float],
     rates: list[float],
-    looks: list[int],
-) -> tuple[list[HeadSettings], pd.DataFrame, dict[int, np.ndarray], list[float]]:
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[float]]:
     """Train a grid on all folds; where that diverges, again without the largest learning rate.
 
     Args:
-        decays, rates, looks: weight decays, learning rates and steps to look at, ascending.
+        decays, rates: weight decays and learning rates, ascending.
 
     Returns:
-        (grid, history, hits, left_out): the settings; their history without step 0, with the columns setting and fold;
-        step -> bool [n, settings x folds], whether a row was got right; learning rates that diverged.
+        (table, losses, hits, left_out): as of `settings_path`; then, for each row of it, the validation cross-entropy
+        [rows, folds], and bool [rows, folds, n] what was got right; learning rates that diverged.
     """
-    base, left_out = replace(settings, how_many_training_steps=looks[-1]), []
+    looks, left_out = evaluation_steps(settings, 4, 8), []
     while True:
-        grid = [replace(base, weight_decay=decay, learning_rate=rate) for decay in decays for rate in rates]
+        grid = [replace(settings, weight_decay=decay, learning_rate=rate) for decay in decays for rate in rates]
         stack = [one for one in grid for _ in splits]
         try:
             parts = list(train_in_parts(features, labels, np.tile(splits, (len(grid), 1)), stack, looks))
             break
         except RetrainLabError:
-            if len(rates) == 1 or rates[-1] <= settings.learning_rate:
+            if rates[-1] <= settings.learning_rate:
                 raise
-            left_out.append(rates[-1])
-            rates = rates[:-1]
-    history = pd.concat([history for _, _, history, _ in parts], ignore_index=True)
-    history = history[history["step"] > 0]
+            left_out.append(rates.pop())
+    history = pd.concat([history for _, _, history, _ in parts], ignore_index=True).query("step > 0")
     history = history.assign(setting=history["member"] // len(splits), fold=history["member"] % len(splits))
-    hits = {step: np.concatenate([hits[step] for *_, hits in parts], axis=1) for step in looks}
-    return grid, history, hits, left_out
+    table = figures(history, ["setting", "step"]).reset_index()  # mean over folds
+    table = table.rename(columns={"step": "how_many_training_steps"})
+    table.insert(0, "learning_rate", [grid[number].learning_rate for number in table["setting"]])
+    table.insert(0, "weight_decay", [grid[number].weight_decay for number in table.pop("setting")])
+    validation = history[history["split"] == "validation"]
+    losses = validation.pivot_table("cross_entropy", ["setting", "step"], "fold").to_numpy()
+    steps = [np.concatenate([hits[step] for *_, hits in parts], axis=1) for step in looks]  # each [n, settings x folds]
+    hits = np.stack(steps).reshape(len(looks), -1, len(grid), len(splits)).transpose(2, 0, 3, 1)
+    return table, losses, hits.reshape(-1, len(splits), len(features)), left_out
 
 
-def _share_right(
-    picks: Mapping[int, tuple[int, int]], name: str, splits: np.ndarray, hits: dict[int, np.ndarray]
-) -> np.ndarray:
-    """Share of the folds that have a row in this split and, as picked for them, get it right: [n].
+def _share_right(rows: Sequence[int], mine: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Share of the folds that have an image and get it right, each with the settings of its row of `hits`: [n].
 
-    picks: fold -> (setting, step).
+    rows: [folds]; mine: bool [folds, n]; hits: bool [rows, folds, n].
     """
-    right = np.zeros(splits.shape[1])
-    for fold, (setting, step) in picks.items():
-        right += hits[step][:, setting * len(splits) + fold] & (splits[fold] == name)
+    right = (hits[rows, np.arange(len(rows))] & mine).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        return right / (splits[list(picks)] == name).sum(axis=0)
+        return right / mine.sum(axis=0)

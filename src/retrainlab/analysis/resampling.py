@@ -179,13 +179,6 @@ def out_of_fold(result: CrossValidation, table: pd.DataFrame) -> pd.DataFrame:
     return predictions(table[known], np.log(np.maximum(result.once[known], 1e-12)), result.labels)
 
 
-def spread(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Between which values 95% of the re-splits lie (2.5% and 97.5% quantiles): no interval of their mean."""
-    known = np.asarray(values, float)
-    known = known[~np.isnan(known)]
-    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else (np.nan, np.nan)
-
-
 def corrected_interval(values: Sequence[float] | np.ndarray, share_validation: float) -> tuple[float, float]:
     """95% interval of a mean over re-splits, by the corrected variance of Nadeau & Bengio (2003).
 
@@ -193,14 +186,13 @@ def corrected_interval(values: Sequence[float] | np.ndarray, share_validation: f
     degrees of freedom; for repeated k-fold see Bouckaert & Frank 2004. (NaN, NaN) for fewer than two values.
 
     Args:
-        values: one a re-split.
+        values: one a re-split; NaN is passed over.
         share_validation: n_validation / (n_validation + n_train), above 0 and below 1.
     """
-    known = np.asarray(values, float)
-    known = known[~np.isnan(known)]
+    known = pd.Series(values, dtype=float).dropna()
     if len(known) < 2:
         return np.nan, np.nan
-    variance = (1 / len(known) + share_validation / (1 - share_validation)) * known.var(ddof=1)
+    variance = (1 / len(known) + share_validation / (1 - share_validation)) * known.var()
     half = student(len(known) - 1) * np.sqrt(variance)
     return float(known.mean() - half), float(known.mean() + half)
 

@@ -16,12 +16,7 @@ from ..errors import writing
 _PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
 
 
-def find(
-    probabilities: np.ndarray,
-    labels: Sequence[str] | np.ndarray,
-    names: Sequence[str],
-    paths: Sequence[str] | np.ndarray | None = None,
-) -> pd.DataFrame:
+def find(probabilities: np.ndarray, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Find the images that a head, trained without them, confidently takes for another label.
 
     How many: a head is confident of a label when it gives it at least the mean probability that images of that label
@@ -32,15 +27,14 @@ def find(
 
     Args:
         probabilities: float [n, labels], out of fold, 0 to 1; rows with NaN were never out of fold and are passed over.
-        labels: [n], as given.
+        table: [n] rows of the images table: path, sha256, label.
         names: the labels in the order of the columns. Images of other labels are passed over.
-        paths: [n]; where given, the table has a column of them.
 
     Returns:
-        row (position, from 0), path, label, suggested, probability (of its own label), suggested probability, margin
-        (their difference); the most suspicious, of the largest margin, first.
+        path, sha256, label, suggested, probability (of its own label), suggested probability, margin (their
+        difference), by row of `table`; the most suspicious, of the largest margin, first.
     """
-    own = pd.Index(names).get_indexer(np.asarray(labels, dtype=object))
+    own = pd.Index(names).get_indexer(table["label"])
     rows = np.flatnonzero((own >= 0) & ~np.isnan(probabilities).any(axis=1))
     given, chances = own[rows], probabilities[rows]
     confidence = chances[np.arange(len(rows)), given]
@@ -50,26 +44,21 @@ def find(
     confident = np.where(chances >= thresholds, chances, 0.0)
     sure = confident.max(axis=1, initial=0.0) > 0
     share = (confident.argmax(axis=1) != given)[sure].mean() if sure.any() else 0.0
-    suggested = chances.argmax(axis=1)
-    margin = chances.max(axis=1, initial=0.0) - confidence
-    wrong = np.argsort(-margin, kind="stable")[: round(share * len(rows))]
+    suggested, most = chances.argmax(axis=1), chances.max(axis=1, initial=0.0)
+    wrong = np.argsort(confidence - most, kind="stable")[: round(share * len(rows))]
     wrong = wrong[suggested[wrong] != given[wrong]]
-    table = pd.DataFrame({"row": rows[wrong]})
-    if paths is not None:
-        table["path"] = np.asarray(paths, dtype=object)[rows[wrong]]
-    table["label"] = np.asarray(names, dtype=object)[given[wrong]]
-    table["suggested"] = np.asarray(names, dtype=object)[suggested[wrong]]
-    table["probability"] = confidence[wrong]
-    table["suggested probability"] = chances[wrong, suggested[wrong]]
-    table["margin"] = margin[wrong]
-    return table
+    return table.iloc[rows[wrong]][["path", "sha256", "label"]].assign(
+        suggested=np.asarray(names, dtype=object)[suggested[wrong]],
+        probability=confidence[wrong],
+        **{"suggested probability": most[wrong], "margin": most[wrong] - confidence[wrong]},
+    )
 
 
 def write(folder: Path | str, table: pd.DataFrame) -> Path:
-    """Write what `find` returned (with paths) as `suspects.csv`, the most suspicious first."""
+    """Write what `find` returned as `suspects.csv`, the most suspicious first."""
     file = Path(folder, "suspects.csv")
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     with writing(f"{file}", "Choose a reports_dir that can be written."):
-        table.drop(columns="row", errors="ignore").round(4).to_csv(aside, index=False)
+        table.drop(columns="sha256").round(4).to_csv(aside, index=False)
         aside.replace(file)
     return file

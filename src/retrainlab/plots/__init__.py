@@ -8,9 +8,18 @@ May use: no other room.
 """
 
 from .comparing import accuracy_against_time, compare_runs, paired_differences, setting_effects
-from .evaluation import accuracies, confusion, per_label, reliability
-from .images import bottleneck_map, image_counts, image_sizes
-from .overfit import bands, data_curve, gaps, memorised, settings_path
-from .pictures import distorted, gallery, label_bars, mistakes, near_duplicates, samples, suspects
+from .overfitting import bands, gaps, learning_curve, memorised, settings_path
+from .pictures import (
+    bottleneck_map,
+    distorted,
+    gallery,
+    image_counts,
+    image_sizes,
+    label_bars,
+    mistakes,
+    near_duplicates,
+    samples,
+    suspects,
+)
 from .style import style
-from .training import choices, curves, differences
+from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
