@@ -26,7 +26,7 @@ def distortions(study: Study, head: Head, apart: bool, seed: int = 0) -> Finding
     """
     features, question = study.features, "Whether the distortions help"
     if not features.distortion.active:
-        return Finding(question, "No distortion is on.")
+        return Finding(question)  # `Features.show_distortions` has said that none is on
     alone = features.distortion.apart() if apart else {}
     rivals = {name: features.distorted(each) for name, each in alone.items()}
     without = _right(study.train(features.distorted(Distortion()))[0], features)

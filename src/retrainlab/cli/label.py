@@ -30,7 +30,7 @@ def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: 
     With --model, what this project exported. With --graph, the frozen graph of anybody's retrain.py, with the flags of
     label_image.py; what they leave open is found in the graph, and said.
     """
-    from ..labeling import label_image, labelers
+    from ..labeling import answering, label_image, labelers
 
     given = [f"--{name}" for name, value in flags.items() if value is not None]
     if bool(model) == bool(graph):
@@ -46,14 +46,14 @@ def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: 
     labeler = labelers.load(model) if model else label_image.load(graph, **flags)
     if labeler.note:
         click.echo(labeler.note, err=True)
-    table, problems = labelers.label(labeler, images + more, top)
+    table, problems = answering.label(labeler, images + more, top)
     answers = [
         {
             "path": path,
             "labels": table.loc[table["path"] == path, ["label", "probability"]].to_dict("records"),
             "problem": problems.get(path),
         }
-        for path in dict.fromkeys(map(labelers.shown, images + more))
+        for path in dict.fromkeys(map(answering.shown, images + more))
     ]
     click.echo(json.dumps(answers, ensure_ascii=False, indent=1) if as_json else _lines(answers), nl=as_json)
     for path, problem in problems.items():

@@ -6,7 +6,6 @@ suffered from is gone; `flags` says where that changed what a flag does.
 """
 
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from ..bottlenecks.features import Features
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
 from ..export import exporting, formats
+from ..files import replacing
 from ..images import overview, scanning
 from ..images.distortions import Distortion
 from ..runs import summaries
@@ -35,6 +35,7 @@ from ..training.heads import Head, HeadSettings
 from .flags import Flags
 
 log = logging.getLogger("retrainlab")
+_PROGRESS = "Step %d: %s accuracy = %.1f%%, cross entropy = %f"
 _PROGRESS_LINES = 10  # of a training at INFO; DEBUG says every evaluation
 _NAMED = 20  # files that are left out and named, at most
 _SEED = 0
@@ -139,8 +140,8 @@ def _watch(flags: Flags, logs: summaries.TrainingLogs, backbone_graph: Any) -> C
             said = logging.INFO if step >= next_line or last else logging.DEBUG
             next_line = step + every if said == logging.INFO else next_line
             for split, figures in snapshot.metrics.items():
-                log.log(said, "Step %d: %s accuracy = %.1f%%, cross entropy = %f", step, split.capitalize(),
-                        100 * figures["accuracy"], figures["cross_entropy"])  # fmt: skip
+                percent, loss = 100 * figures["accuracy"], figures["cross_entropy"]
+                log.log(said, _PROGRESS, step, split.capitalize(), percent, loss)
         frequency = flags.intermediate_store_frequency
         if frequency and step and step % frequency == 0:
             file = folder / f"intermediate_{step}.pb"
@@ -238,12 +239,8 @@ def _set_aside(logs: Path) -> Path:
 
 
 def _write_graph(file: Path, backbone_graph: Any, head: Head, final_tensor_name: str) -> None:
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with replacing(file) as aside:
         aside.write_bytes(formats.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _write_checkpoint(prefix: Path, head: Head) -> None:
