@@ -49,13 +49,13 @@ def cheapest(results: Mapping[str, Result], margin: float = MARGIN) -> tuple[pd.
     of_each = {}  # backbone -> its best run, which comes last
     for row in np.argsort(losses, kind="stable")[::-1] if answers.shared.any() else []:
         of_each[results[answers.runs[row]].backbone] = answers.runs[row]
-    rows = {
-        name: (shown(results[name].metrics["backbone"]), cost[name], len(right[name]), right[name].mean())
-        for name in of_each.values()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["backbone", "milliseconds", "n", "accuracy"])
-    table = table.rename_axis("run").sort_values(["milliseconds", "accuracy"], ascending=[True, False])
-    top = str(table["accuracy"].idxmax()) if rows else ""
+    table = pd.DataFrame(index=pd.Index(of_each.values(), name="run"))
+    table["backbone"] = [shown(results[name].metrics["backbone"]) for name in table.index]
+    table["milliseconds"] = [cost[name] for name in table.index]
+    table["n"] = int(answers.shared.sum())
+    table["accuracy"] = [right[name].mean() for name in table.index]
+    table = table.sort_values(["milliseconds", "accuracy"], ascending=[True, False])
+    top = str(table["accuracy"].idxmax()) if len(table) else ""
     changes = [paired_difference(right[name], right[top]) for name in table.index]
     table["difference"] = [change["accuracy"] for change in changes]
     table[["low", "high"]] = np.array([change["interval"] for change in changes]).reshape(-1, 2)
@@ -71,8 +71,7 @@ def weigh(results: Mapping[str, Result], margin: float = MARGIN) -> Finding:
         needed = "with measured milliseconds and validation images that all share, to weigh accuracy against time"
         return Finding(question, f"It takes runs of two backbones, {needed}.")
     top, loss = str(table["accuracy"].idxmax()), f"{100 * margin:g} points"
-    costs = table["milliseconds"].map("{:.1f} ms an image".format)
-    named = table["backbone"] + " ('" + table.index + "', " + costs + ")"
+    named = table["backbone"] + " ('" + table.index + "', " + table["milliseconds"].map("{:.1f} ms an image)".format)
     said = f"On the {table['n'].iloc[0]:,} validation images that all share, the"
     if table.index[0] == top:
         said += f" most accurate backbone, {named[top]}, is also the cheapest."
@@ -81,8 +80,6 @@ def weigh(results: Mapping[str, Result], margin: float = MARGIN) -> Finding:
     else:
         row = table.loc[run]
         change = points({"accuracy": row["difference"], "interval": (row["low"], row["high"])})
-        said += (
-            f" cheapest backbone that is not worse by {loss} is {named[run]}: {change} against the most accurate one, "
-        )
-        said += f"{named[top]}."
+        said += f" cheapest backbone that is not worse by {loss} is {named[run]}: {change}"
+        said += f" against the most accurate one, {named[top]}."
     return Finding(question, said, draw=partial(plots.accuracy_against_time, table, run, margin))

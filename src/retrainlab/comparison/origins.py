@@ -149,12 +149,11 @@ def _images(run: Result, against: Result) -> tuple[list[str], list[str]]:
     moved, relabelled = (int((both[name] != both[f"{name} against"]).sum()) for name in ("split", "label"))
     only, causes = (len(ours) - len(both), len(theirs) - len(both)), []
     if any(only) or moved:
-        mine, other = (
-            f"{len(table):,} ({(table['split'] == 'train').sum():,} for training)" for table in (ours, theirs)
-        )
+        learnt = [int((table["split"] == "train").sum()) for table in (ours, theirs)]
         said = [
-            f"Images: {mine} against {other}. {len(both):,} are in both, {only[0]:,} only in '{run.name}', {only[1]:,} "
-            f"only in '{against.name}'; of those in both, {moved:,} are in another split."
+            f"Images: {len(ours):,} ({learnt[0]:,} for training) against {len(theirs):,} ({learnt[1]:,} for training). "
+            f"{len(both):,} are in both, {only[0]:,} only in '{run.name}', {only[1]:,} only in '{against.name}'; "
+            f"of those in both, {moved:,} are in another split."
         ]
         causes.append("images")
     if relabelled:
