@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from retrainlab.evaluation import scores
-from retrainlab.labeling import labelers
+from retrainlab.labeling import answering, labelers
 from retrainlab.pages import parameters, reports
 from retrainlab.runs import listing, run_folder
 
@@ -126,7 +126,7 @@ def test_metrics_can_be_recomputed_from_the_predictions_exactly(made):
 def test_the_export_gives_the_probabilities_of_the_predictions(made, photos):
     run, _, _, _ = made
     some = run.read_table("predictions").iloc[::10]
-    table, _ = labelers.label(labelers.load(run.model), [photos / path for path in some["path"]], 1)
+    table, _ = answering.label(labelers.load(run.model), [photos / path for path in some["path"]], 1)
     assert table["label"].tolist() == some["predicted"].tolist()
     assert table["probability"].to_numpy() == pytest.approx(some["probability"].to_numpy(), abs=1e-5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from retrainlab.backbones import published
+from retrainlab.backbones import hub
 from retrainlab.pages import notebooks, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +73,7 @@ def test_the_readme_lists_every_command_and_make_target():
 
 
 def test_the_readme_lists_the_known_modules():
-    for module in published.known_modules():
+    for module in hub.known_modules():
         dim = f"{int(module['dim']):,}"
         assert f"| {module['network']} | `{module['handle']}` | {module['image_size']} | {dim} |" in README
 

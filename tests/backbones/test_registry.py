@@ -75,7 +75,7 @@ def test_errors_are_sentences(tmp_path):
 def test_a_new_kind_of_handle_is_one_new_file(tmp_path, module, monkeypatch):
     (tmp_path / "aliases.py").write_text(
         "from pathlib import Path\n"
-        "from retrainlab.backbones.kinds import Kind\n"
+        "from retrainlab.backbones.backbone import Kind\n"
         "from retrainlab.backbones.modules import digest\n"
         f"place = Path({str(module)!r})\n"
         "KIND = Kind(1, ('an alias (alias:NAME)',), lambda handle: handle.startswith('alias:'),\n"

@@ -12,7 +12,7 @@ from retrainlab.cli import retrain
 from retrainlab.cli.flags import Flags
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
-from retrainlab.labeling import labelers
+from retrainlab.labeling import answering, labelers
 
 # The table of the reference: retrain.py's defaults.
 DEFAULTS = {
@@ -281,7 +281,7 @@ def test_flag_saved_model_dir(run, tmp_path, photos):
     assert not (tmp_path / "saved").exists()
     run(saved_model_dir=str(tmp_path / "saved"))
     image = next(photos.glob("green/*.png"))
-    assert labelers.label(labelers.load(tmp_path / "saved"), [image])[0]["label"][0] == "green"
+    assert answering.label(labelers.load(tmp_path / "saved"), [image])[0]["label"][0] == "green"
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
     pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     found = serve(image=tf.constant(pixels))["prediction"].numpy()

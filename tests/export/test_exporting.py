@@ -7,9 +7,9 @@ import pytest
 from conftest import make_image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.export import exporting, head_files, quantization
+from retrainlab.export import exporting, formats
 from retrainlab.images.decoding import read_pixels
-from retrainlab.labeling import labelers
+from retrainlab.labeling import answering, labelers
 from retrainlab.training import heads, trainer
 
 
@@ -30,7 +30,7 @@ def test_all_formats_agree_with_the_head_on_the_same_images(exported, photos, tr
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for file in ("", "model.tflite", "saved_model.pb", "output_graph.pb"):
         labeler = labelers.load(folder / file)
-        table, problems = labelers.label(labeler, paths, top=3)
+        table, problems = answering.label(labeler, paths, top=3)
         assert not problems and labeler.labels == head.labels
         found = table.pivot_table(index="path", columns="label", values="probability", sort=False)[head.labels]
         assert found.to_numpy() == pytest.approx(expected, abs=1e-5), file
@@ -77,7 +77,7 @@ def test_a_bad_image_among_good_ones(exported, photos, tmp_path):
     folder, _, _ = exported
     (tmp_path / "bad.jpg").write_text("no image")
     good = next(photos.glob("red/*.png"))
-    table, problems = labelers.label(labelers.load(folder), [tmp_path / "bad.jpg", good, tmp_path / "none.png"], 1)
+    table, problems = answering.label(labelers.load(folder), [tmp_path / "bad.jpg", good, tmp_path / "none.png"], 1)
     assert table["path"].tolist() == [str(good)]
     assert problems == {
         str(tmp_path / "bad.jpg"): "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
@@ -100,8 +100,8 @@ def test_eight_bits_label_nearly_as_the_float_model_does(exported, backbone, pho
     paths = [photos / path for path in trained["table"]["path"]]
     pixels = np.stack([read_pixels(path, (32, 32)) for path in paths])
     sizes = exporting.export(tmp_path / "model", backbone, head, representative=pixels[::2])
-    facts, correct = labelers.measure(tmp_path / "model" / "model_int8.tflite", paths, trained["table"]["label"])
-    _, expected = labelers.measure(tmp_path / "model" / "model.tflite", paths, trained["table"]["label"])
+    facts, correct = answering.measure(tmp_path / "model" / "model_int8.tflite", paths, trained["table"]["label"])
+    _, expected = answering.measure(tmp_path / "model" / "model.tflite", paths, trained["table"]["label"])
     assert correct.mean() >= expected.mean() - 0.05 and facts["accuracy"] == correct.mean()
     assert sizes["LiteRT, int8"] == (tmp_path / "model" / "model_int8.tflite").stat().st_size
 
@@ -111,24 +111,24 @@ def test_a_layer_is_corrected_for_features_that_are_shifted_and_shrunk():
     wanted = random.normal(2, 1, (300, 20)).astype(np.float32)
     found = wanted * random.uniform(0.5, 1, 20) + random.uniform(-1, 1, 20)
     kernel, bias = random.normal(size=(20, 3)), random.normal(size=3)
-    new, shifted = quantization._corrected(kernel, bias, found, wanted)
+    new, shifted = formats._corrected(kernel, bias, found, wanted)
     assert found @ new + shifted == pytest.approx(wanted @ kernel + bias, abs=0.02)
 
 
 def test_the_head_is_read_back(exported, backbone, tmp_path):
     folder, head, _ = exported
-    again = head_files.load_head(folder, backbone)
+    again = exporting.load_head(folder, backbone)
     assert again.labels == head.labels and again.settings == head.settings
     assert np.array_equal(again.kernel, head.kernel) and (again.hidden is None) == (head.hidden is None)
     with pytest.raises(RetrainLabError, match="no head to start from"):
-        head_files.load_head(tmp_path, backbone)
+        exporting.load_head(tmp_path, backbone)
 
 
 def test_a_cooled_head_is_read_back_with_its_temperature(exported, backbone, trained, tmp_path):
     _, head, _ = exported
     folder = tmp_path / "model"
     exporting.export(folder, backbone, head.calibrated(0.14))
-    again = head_files.load_head(folder, backbone)
+    again = exporting.load_head(folder, backbone)
     assert again.temperature == pytest.approx(0.14)
     features, table = trained["features"], trained["table"]
     assert again.logits(features) == pytest.approx(head.logits(features) / 0.14, rel=1e-4, abs=1e-3)
@@ -144,7 +144,7 @@ def test_a_head_that_was_cut_off(exported, backbone, tmp_path):
     content = (tmp_path / "model" / "head.npz").read_bytes()
     (tmp_path / "model" / "head.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(RetrainLabError, match="holds no head to start from"):
-        head_files.load_head(tmp_path / "model", backbone)
+        exporting.load_head(tmp_path / "model", backbone)
 
 
 @pytest.mark.parametrize("place", [".", "link"])

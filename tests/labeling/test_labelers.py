@@ -15,7 +15,7 @@ from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts, exporting
 from retrainlab.images.decoding import read_pixels
-from retrainlab.labeling import label_image, labelers
+from retrainlab.labeling import answering, label_image, labelers
 from retrainlab.training import heads
 
 
@@ -101,7 +101,7 @@ def test_reference_images_of_a_head_that_knows_one_answer_only(exported, backbon
 
 @pytest.mark.parametrize("file", ["", "model.tflite", "saved_model.pb", "output_graph.pb"])
 def test_every_format_keeps_the_contract(exported, image, file):
-    table, problems = labelers.label(labelers.load(exported / file), [image])
+    table, problems = answering.label(labelers.load(exported / file), [image])
     assert table["label"][0] == "green" and not problems
 
 
@@ -116,7 +116,7 @@ def test_which_preprocessing_would_have_fitted_is_said_and_can_be_stated(model, 
     assert "output_graph.pb', fed with pixels from 0 to 1 in RGB order, does not give the prob" in str(error.value)
     assert f"They fit with pixels from {low} to {high} in {channels} order" in str(error.value)
     change(model, input_range=[low, high], channels=channels)
-    table, _ = labelers.label(labelers.load(file), [image])
+    table, _ = answering.label(labelers.load(file), [image])
     assert table["label"][0] == "green"
 
 
@@ -365,7 +365,7 @@ def test_no_image(call, exported):
 def test_an_image_that_is_given_twice_is_labelled_once(call, exported, image):
     done = call("--model", exported, image, image, "--image", image)
     assert done.exit_code == 0 and len(done.stdout.splitlines()) == 3
-    table, _ = labelers.label(labelers.load(exported), [image, str(image)])
+    table, _ = answering.label(labelers.load(exported), [image, str(image)])
     assert len(table) == 3
 
 

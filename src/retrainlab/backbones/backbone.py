@@ -1,7 +1,9 @@
-"""A Backbone: a pretrained network, converted to LiteRT, in the folder of the cache where its bottlenecks lie too."""
+"""A Backbone: a pretrained network, converted to LiteRT; and the kinds of handles that one may be named by.
 
-import json
-import os
+To add a kind, say for `.keras` files, write a module with a `KIND` beside this one, such as the one that ends
+`modules.py`; `registry` finds it. Nothing else changes.
+"""
+
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ import numpy as np
 from .runtimes import litert
 
 NETWORK = "backbone.tflite"
-_RECORD = "backbone.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Backbone:
     folder: Path
 
     @cached_property
-    def _run(self) -> Callable[[np.ndarray], np.ndarray]:
+    def network(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The converted network, opened: float32 [1, height, width, 3] in [0, 1] -> float32 [1, dim]."""
         return litert(self.folder / NETWORK)
 
     def bottlenecks(self, pixels: np.ndarray) -> np.ndarray:
@@ -49,37 +51,34 @@ class Backbone:
         Returns:
             float32 [n, dim].
         """
-        rows = [self._run(image[None].astype(np.float32) / 255.0)[0] for image in pixels]
+        rows = [self.network(image[None].astype(np.float32) / 255.0)[0] for image in pixels]
         return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def milliseconds(self, times: int = 8) -> float:
-        """Measure what an image costs on one core, without reading it: the least of `times`, after one to warm up."""
+    def milliseconds(self) -> float:
+        """Measure what an image costs on one core, without reading it: the least of 8 times, after one to warm up."""
         pixels = np.random.default_rng(0).integers(0, 256, (1, *self.image_size, 3), dtype=np.uint8)
         self.bottlenecks(pixels)
-        return round(1000 * min(timeit.repeat(lambda: self.bottlenecks(pixels), number=1, repeat=times)), 2)
+        return round(1000 * min(timeit.repeat(lambda: self.bottlenecks(pixels), number=1, repeat=8)), 2)
 
 
-def record(backbone: Backbone) -> None:
-    """Write `backbone.json` beside the converted network, for `opened`."""
-    values = {
-        "handle": backbone.handle,
-        "digest": backbone.digest,
-        "image_size": list(backbone.image_size),
-        "input_range": [0, 1],
-        "dim": backbone.dim,
-    }
-    aside = backbone.folder / f"{_RECORD}.{os.getpid()}"
-    aside.write_text(json.dumps(values, indent=1) + "\n")
-    aside.replace(backbone.folder / _RECORD)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of handle: what is known of a backbone before TensorFlow has seen it.
 
+    Attributes:
+        order: whose turn it is: names (0) are asked before what lies on this disk (1), and that before addresses (2).
+        listed: how an error message lists what may be given, in one part or more.
+        recognises: handle -> whether it is of this kind.
+        digest: handle -> 64 hex digits that identify the network's content, before anything is built.
+        module: (handle, place) -> the folder of its SavedModel. It is fetched if need be, or built within the folder
+            `place`, unless it is there already. RetrainLabError where it cannot be had.
+        renewable: whether a SavedModel that cannot be loaded is removed, so that the next call fetches or builds it
+            anew. What is a person's own is left alone.
+    """
 
-def opened(folder: Path, handle: str, module: Path) -> Backbone | None:
-    """Open what was converted into a folder; None where nothing was, or where it was damaged since."""
-    try:
-        values = json.loads((folder / _RECORD).read_text())
-        height, width = values["image_size"]
-        found = Backbone(handle, values["digest"], (height, width), values["dim"], module, folder)
-        found._run  # noqa: B018 (opens the network)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found
+    order: int
+    listed: tuple[str, ...]
+    recognises: Callable[[str], bool]
+    digest: Callable[[str], str]
+    module: Callable[[str, Path], Path]
+    renewable: bool = False

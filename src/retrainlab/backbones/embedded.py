@@ -8,37 +8,33 @@ Nothing downstream knows of this module's networks: once built they are loaded a
 import hashlib
 import importlib
 import math
-import shutil
+import pickle
+import struct
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import RetrainLabError
-from .kinds import Kind
+from .backbone import Kind
 from .runtimes import quiet, tensorflow
-from .torch_files import read_torch_file
 
-
-class Scale(NamedTuple):
-    """How a network of the family differs from Lite0: how often its blocks repeat, and the pixels a side it takes."""
-
-    depth: float
-    image_size: int
-
-
-NETWORKS = {
-    "efficientnet_lite0": Scale(1.0, 224),
-    "efficientnet_lite1": Scale(1.1, 240),
-    "efficientnet_lite2": Scale(1.2, 260),
-}
-
+# how a network of the family differs from Lite0: how often its blocks repeat, and the pixels a side that it takes
+NETWORKS = {"efficientnet_lite0": (1.0, 224), "efficientnet_lite1": (1.1, 240), "efficientnet_lite2": (1.2, 260)}
 # EfficientNet-B0's groups of blocks: how many blocks, by what they expand channels, the stride of the first.
 _GROUPS = [(1, 1, 1), (2, 6, 2), (2, 6, 2), (3, 6, 2), (3, 6, 1), (4, 6, 2), (1, 6, 1)]
 _RECIPE = "1"  # raise it when `build` changes what a network computes: cached bottlenecks then no longer match
 # which batch norm of its block follows a convolution
 _NORMS = {"_conv_stem": 0, "_expand_conv": 0, "_depthwise_conv": 1, "_project_conv": 2, "_conv_head": 1}
 _BATCH_NORM_EPSILON = 1e-3
+# every name that a file of weights has need of, and what it stands for here
+_NAMES = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda *arguments: arguments[:4],
+    ("torch", "FloatStorage"): np.dtype("<f4"),
+    ("torch", "LongStorage"): np.dtype("<i8"),
+}
 
 
 def weights_file(name: str) -> Path:
@@ -62,15 +58,18 @@ def digest(name: str) -> str:
     return hashlib.sha256(weights_file(name).read_bytes() + _RECIPE.encode()).hexdigest()
 
 
-def build(name: str, folder: Path) -> None:
-    """Write an embedded network into `folder` as a reusable SavedModel, the format of TF2 modules on TF Hub.
+def build(name: str, place: Path) -> Path:
+    """Write an embedded network to `place`/saved_model, unless it is there: a reusable SavedModel, as TF2's on TF Hub.
 
     The module takes float32 [n, size, size, 3] in [0, 1] and returns float32 [n, 1280]. Batch norm is folded into the
     convolutions beforehand.
     """
+    folder = place / "saved_model"
+    if (folder / "saved_model.pb").exists():
+        return folder
     tf = tensorflow()
-    scale = NETWORKS[name]
-    layers = {layer: (tf.Variable(kernel), tf.Variable(bias)) for layer, (kernel, bias) in _folded(name).items()}
+    depth, side = NETWORKS[name]
+    layers = {layer: [tf.Variable(values) for values in pair] for layer, pair in _folded(name).items()}
 
     def convolve(x: Any, layer: str, stride: int = 1) -> Any:
         kernel, bias = layers[layer]
@@ -83,7 +82,7 @@ def build(name: str, folder: Path) -> None:
         number = 0
         for group, (repeats, expansion, first_stride) in enumerate(_GROUPS):
             at_an_end = group in (0, len(_GROUPS) - 1)  # Lite networks do not deepen their first and last group
-            for repeat in range(repeats if at_an_end else math.ceil(repeats * scale.depth)):
+            for repeat in range(repeats if at_an_end else math.ceil(repeats * depth)):
                 block = f"_blocks.{number}."
                 inner = convolve(x, f"{block}_expand_conv") if expansion > 1 else x
                 inner = convolve(inner, f"{block}_depthwise_conv", 1 if repeat else first_stride)
@@ -96,18 +95,15 @@ def build(name: str, folder: Path) -> None:
     module.variables = [variable for pair in layers.values() for variable in pair]
     module.trainable_variables = list(module.variables)
     module.regularization_losses = []
-    images = tf.TensorSpec([None, scale.image_size, scale.image_size, 3], tf.float32, "images")
+    images = tf.TensorSpec([None, side, side, 3], tf.float32, "images")
     module.__call__ = tf.function(features, input_signature=[images], autograph=False)
     with quiet():
         tf.saved_model.save(module, str(folder))
+    return folder
 
 
 def _folded(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read the convolutions of a network with their batch norms folded in, by name, in TensorFlow's axis order.
-
-    Returns:
-        Kernel [h, w, in, out] ([h, w, in, 1] if depthwise) and bias [channels] of each.
-    """
+    """Read the convolutions, batch norms folded in: kernel [h, w, in, out or, if depthwise, 1] and bias [channels]."""
     with weights_file(name).open("rb") as file:
         state = read_torch_file(file)
     layers = {}
@@ -121,11 +117,38 @@ def _folded(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return layers
 
 
-def _module(name: str, place: Path) -> Path:
-    folder = place / "saved_model"
-    if not (folder / "saved_model.pb").exists():
-        build(name, folder)
-    return folder
+class _TensorReader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise pickle.UnpicklingError(f"unexpected {module}.{name}")
+        return _NAMES[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        _, dtype, key, *_ = pid  # ("storage", type, key, device, count, view)
+        return key, dtype
+
+
+def read_torch_file(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Read a state dict in PyTorch's legacy format, without torch, and without running what a pickle may carry.
+
+    Five pickles (magic number, version, system info, state dict, storage keys), then for each key an int64 count
+    and the raw little-endian numbers.
+
+    Raises:
+        pickle.UnpicklingError: the file names anything but tensors of floats or longs.
+    """
+    _, _, _, state, keys = (_TensorReader(file).load() for _ in range(5))
+    dtypes = dict(storage for storage, *_ in state.values())
+    storages = {}
+    for key in keys:
+        (count,) = struct.unpack("<q", file.read(8))
+        storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key])
+    tensors = {}
+    for name, ((key, _), offset, shape, stride) in state.items():
+        values = storages[key][offset:]
+        steps = [step * values.itemsize for step in stride]  # ported weights keep TensorFlow's order in memory
+        tensors[name] = np.lib.stride_tricks.as_strided(values, shape, steps)
+    return tensors
 
 
 KIND = Kind(
@@ -133,6 +156,6 @@ KIND = Kind(
     listed=(f"one of {', '.join(NETWORKS)}",),
     recognises=NETWORKS.__contains__,
     digest=digest,
-    module=_module,
-    forget=lambda module: shutil.rmtree(module, ignore_errors=True),
+    module=build,
+    renewable=True,
 )

@@ -1,10 +1,11 @@
-"""Handles that are an address on TF Hub or Kaggle: their modules are fetched once, and kept.
+"""Handles that are an address on TF Hub or Kaggle: their modules are fetched once, and kept; what a name tells.
 
 Modules lie where tensorflow_hub would put them, but it is not used to fetch them: it unpacks what it streams, takes
 the half of an archive for the whole, and waits without end for a server that has gone silent or for the lock of a
 process that was killed. Here an archive arrives as a whole, with a bar, or not at all.
 """
 
+import csv
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 import urllib.request
 from http.client import HTTPException
+from importlib.resources import files
 from pathlib import Path
 from urllib.error import URLError
 
@@ -20,11 +22,23 @@ from tqdm.auto import tqdm
 from ..datasets import downloads
 from ..errors import RetrainLabError
 from . import embedded, modules
-from .kinds import Kind
+from .backbone import Kind
 
 _TIMEOUT = 30  # seconds without a byte
 _CHINA = "https://hub.tensorflow.google.cn/"
 _KAGGLE = re.compile(r"[\w.-]+(/[\w.-]+){3,4}$")  # owner/model/framework/variation, and its version
+# Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
+_SIZES = {96, 128, 160, 192, 224, 240, 256, 260, 280, 288, 299, 300}
+_SIZES |= {320, 331, 336, 380, 384, 448, 456, 480, 512, 528, 600}
+# Google's networks that modules.csv has no row of, by the words (see `_network`) that their names begin with. The sizes
+# are those of TF Hub's own tutorial, github.com/tensorflow/hub: examples/colab/tf2_image_retraining.ipynb.
+_FAMILIES = {("bit",): 224, ("resnet", "v1"): 224, ("resnet", "v2"): 224, ("efficientnet", "v2", "xl"): 512}
+_GOOGLE = re.compile(
+    r"(https?://(tfhub\.dev|hub\.tensorflow\.google\.cn|(www\.)?kaggle\.com/models)/)?(google|tensorflow)/(?P<name>.+)"
+)
+# words that say where a network lies, or what it learnt from, not which one it is
+_BESIDE = {"models", "frameworks", "variations", "versions", "tensorflow1", "tensorflow2", "feature", "vector"}
+_BESIDE |= {"imagenet", "imagenet1k", "imagenet21k", "ft1k"}
 
 
 def is_handle(text: str) -> bool:
@@ -52,11 +66,13 @@ def fetch(handle: str) -> Path:
             if not (unpacked / "saved_model.pb").exists():
                 raise OSError("what was sent holds no saved_model.pb")
             if not (module / "saved_model.pb").exists():  # another process may have been quicker
-                forget(module)
+                shutil.rmtree(module, ignore_errors=True)
                 unpacked.rename(module)
     except (OSError, HTTPException, ValueError) as error:
+        cause = error.reason if type(error) is URLError else error  # urllib wraps what the socket said
+        reason = (getattr(cause, "strerror", None) or str(cause)).rstrip(".")
         raise RetrainLabError(
-            f"The module {handle} could not be fetched: {_reason(error)}. Check the address and the network; "
+            f"The module {handle} could not be fetched: {reason}. Check the address and the network; "
             "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "
             f"embedded backbone, which needs no network: {', '.join(embedded.NETWORKS)}."
         ) from error
@@ -79,16 +95,6 @@ def _download(address: str, archive: Path) -> None:
             raise OSError(f"what was sent {problem}")
 
 
-def _reason(error: Exception) -> str:
-    cause = error.reason if type(error) is URLError else error  # urllib wraps what the socket said
-    return (getattr(cause, "strerror", None) or str(cause)).rstrip(".")
-
-
-def forget(module: Path) -> None:
-    """Remove a fetched module that turned out broken, so that the next call fetches it again."""
-    shutil.rmtree(module, ignore_errors=True)
-
-
 def _address(handle: str) -> str:
     if not _KAGGLE.match(handle):
         return handle
@@ -99,11 +105,48 @@ def _address(handle: str) -> str:
     return "https://www.kaggle.com/models/" + "/".join(parts)
 
 
+def known_modules() -> list[dict[str, str]]:
+    """List well-known image feature vector modules, as their publishers describe them.
+
+    Returns:
+        The rows of `modules.csv`: handle, image_size (pixels a side), dim, network.
+    """
+    with (files("retrainlab.backbones") / "modules.csv").open(encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def image_size(handle: str) -> int | None:
+    """Tell the pixels a side that a module of this name takes; None where the name does not say."""
+    sizes = _FAMILIES | {_network(module["handle"]): int(module["image_size"]) for module in known_modules()}
+    words = _network(handle)
+    for length in range(len(words), 0, -1):
+        if words[:length] in sizes:
+            return sizes[words[:length]]
+    if "inception_v3" in handle or "inception-v3" in handle:
+        return 299
+    # of a path on this disk, only the module's own name and version
+    name = handle if "://" in handle else "/".join(handle.rstrip("/").split("/")[-2:])
+    in_name = [int(number) for number in re.findall(r"(?<!\d)\d{2,3}(?!\d)", name) if int(number) in _SIZES]
+    return in_name[-1] if in_name else None
+
+
+def _network(handle: str) -> tuple[str, ...]:
+    """Name a network of Google's by the words that TF Hub's address and Kaggle's handle share: ("resnet", "v2", "50").
+
+    Data, format and version are left out. Modules of anybody else have no words: theirs may take what they like.
+    """
+    published = _GOOGLE.match(handle)
+    if not published:
+        return ()
+    plain = re.sub(r"/\d+/?$", "", published["name"].lower())
+    return tuple(word for word in re.split("[/_-]", plain) if word and word not in _BESIDE)
+
+
 KIND = Kind(
     order=2,
     listed=("the address of a TF Hub module (https://...)", "a Kaggle handle (owner/model/framework/variation/1)"),
     recognises=is_handle,
     digest=lambda handle: modules.digest(fetch(handle)),  # an address alone says nothing of what lies there
-    module=lambda handle, place: fetch(handle),
-    forget=forget,
+    module=lambda handle, _: fetch(handle),
+    renewable=True,
 )

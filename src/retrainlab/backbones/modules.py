@@ -1,10 +1,14 @@
-"""A SavedModel of TF Hub's formats -> a function from images to vectors, or what is wrong with it."""
+"""A SavedModel of TF Hub's formats -> a function from images to vectors, or what is wrong with it.
+
+Handles that are the folder of one are a kind of their own: it is used where it lies.
+"""
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
 from ..errors import RetrainLabError
+from .backbone import Kind
 from .runtimes import tensorflow, tensorflow_hub, without_wildcards
 
 
@@ -108,3 +112,16 @@ def _inputs(function: Any) -> list[Any]:
 def _takes_images(spec: Any) -> bool:
     shape = spec.shape
     return spec.dtype.name == "float32" and (shape.rank is None or (shape.rank == 4 and shape[3] in (None, 3)))
+
+
+def _place(handle: str) -> Path:
+    return Path(handle).expanduser().resolve()
+
+
+KIND = Kind(
+    order=1,
+    listed=("the folder of a SavedModel",),
+    recognises=lambda handle: _place(handle).is_dir(),
+    digest=lambda handle: digest(_place(handle)),
+    module=lambda handle, _: _place(handle),
+)

@@ -1,24 +1,29 @@
-"""What an export promises, in its contract.json: `labeling` holds a model to it.
+"""What an export promises, in its contract.json, with images to check it by: `labeling` holds a model to it.
 
 A classifier that is fed wrongly, with another range, order of channels or of labels, still answers; it is only wrong.
+So three reference images go along: made up, so that no photo leaves with it, and chosen so that wrong feeding shows.
 """
 
 import hashlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..backbones.backbone import Backbone
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..training.heads import Head
-from . import reference
 from .formats import INPUT
 
 FILE = "contract.json"
+_IMAGES = 3
+_CANDIDATES = 32
+_HALVINGS = 10  # of the way between two images: grey levels are no finer
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,17 @@ def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) 
     def chances(pixels: np.ndarray) -> np.ndarray:  # what is expected comes from the head, not from what is exported
         return softmax(head.logits(backbone.bottlenecks(pixels)))
 
-    expected = reference.write(folder, backbone.image_size, head.labels, chances)
+    images = _reference(backbone.image_size, chances)
+    reference = []
+    (folder / "reference").mkdir()
+    for number, (image, row) in enumerate(zip(images, chances(images), strict=True), start=1):
+        name = f"reference/{number}.png"
+        Image.fromarray(image).save(folder / name)
+        reference.append({"image": name, "probabilities": dict(zip(head.labels, row.tolist(), strict=True))})
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     contract = {
         "labels": head.labels,
-        "image_size": list(backbone.image_size),
+        "image_size": backbone.image_size,
         "input_range": [0, 1],
         "channels": "RGB",
         "resize": "bilinear, antialiased, aspect not kept, rounded to whole numbers of 0 to 255",
@@ -86,7 +97,7 @@ def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) 
         "backbone": backbone.handle,
         "backbone_digest": backbone.digest,
         "settings": asdict(head.settings),
-        "reference": expected,
+        "reference": reference,
         "files": {file.relative_to(folder).as_posix(): digest(file) for file in files},
         "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -133,3 +144,60 @@ def digest(file: Path) -> str:
     """Compute the sha256 of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+# --------------------------------------------------------------------------------------------- reference images
+
+
+def _reference(size: tuple[int, int], chances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Make up the reference images, uint8 [3, height, width, 3].
+
+    Each blends two images that the classifier takes for different labels, so that it wavers: there, nearly every
+    mistake shows. If all made-up images look like one label to it, the three that it is least sure of are taken.
+    """
+    pixels = np.stack(list(_pictures(size)))
+    found = chances(pixels)
+    winner = found.argmax(axis=1)
+    usual = np.bincount(winner).argmax()
+    ones, others = pixels[winner == usual], pixels[winner != usual]
+    if len(others):
+        pairs = [(ones[i % len(ones)], others[i % len(others)]) for i in range(_IMAGES)]
+        return np.stack([_blend(one, other, int(usual), chances) for one, other in pairs])
+    return pixels[np.argsort(found.max(axis=1), kind="stable")[:_IMAGES]]
+
+
+def _blend(one: np.ndarray, other: np.ndarray, label: int, chances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Go from an image of a label towards one of another, by bisection, to where the classifier is least sure."""
+    near, far, tried = 0.0, 1.0, []
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2
+        blend = np.round(one * (1 - middle) + other * middle).astype(np.uint8)
+        row = chances(blend[None])[0]
+        tried.append((row.max(), blend))
+        near, far = (middle, far) if row.argmax() == label else (near, middle)
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _pictures(size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Make up images, uint8 [height, width, 3]: smooth colours, pale or bright, with boxes and noise; seeded.
+
+    Boxes, because smooth images alone look like one label to many a classifier of two.
+    """
+    random = np.random.default_rng(0)
+    height, width = size
+
+    def contrast() -> float:
+        return 127 * 20 ** random.uniform(-1, 0)
+
+    for _ in range(_CANDIDATES):
+        colours = random.uniform(-1, 1, (4, 4, 3))
+        colourfulness = random.uniform(0.4, 1)  # never grey: the order of channels must show
+        colours = colourfulness * colours + (1 - colourfulness) * colours.mean(axis=2, keepdims=True)
+        small = random.uniform(64, 192) + contrast() * colours
+        image = Image.fromarray(np.clip(small, 0, 255).astype(np.uint8))
+        picture = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)
+        for _ in range(random.integers(0, 12)):
+            (top, bottom), (left, right) = (np.sort(random.integers(0, side + 1, 2)) for side in size)
+            picture[top:bottom, left:right] += contrast() * random.uniform(-1, 1, 3)
+        picture += random.normal(0, random.choice([0, 2, 8]), picture.shape)
+        yield np.clip(np.round(picture), 0, 255).astype(np.uint8)

@@ -1,22 +1,22 @@
-"""Write a backbone with a trained head in every format that people use it in.
+"""Write a backbone with a trained head in every format that people use it in; read the head back."""
 
-The folder holds a SavedModel; beside it output_graph.pb, output_labels.txt, model.tflite, head.npz and contract.json,
-which says what a client must feed and may expect.
-"""
-
+import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ..backbones.backbone import Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
-from ..training.heads import Head
-from . import contracts, formats, head_files, quantization
+from ..training.heads import Head, HeadSettings
+from . import contracts, formats
+
+_HEAD = "head.npz"
 
 
 def export(
@@ -40,24 +40,24 @@ def export(
       `reference/`, the probabilities to expect.
 
     Args:
-        representative: uint8 [n, height, width, 3], some hundreds of training images; see `quantization.quantized`.
+        representative: uint8 [n, height, width, 3], some hundreds of training images; see `formats.quantized`.
         learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
 
     Returns:
         Size in bytes of each format.
     """
-    with _replacing(folder) as aside:
-        module = load_module(backbone.module)
+    module = load_module(backbone.module)
+    with _replacing(folder, backbone, head, final_tensor_name) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(formats.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
         (aside / "model.tflite").write_bytes(formats.lite(backbone, head, module))
         if representative is not None:
-            quantized = quantization.quantized(backbone, head, module, representative)
-            (aside / "model_int8.tflite").write_bytes(quantized)
-        head_files.save(aside, head)
+            (aside / "model_int8.tflite").write_bytes(formats.quantized(backbone, head, module, representative))
+        hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
+        arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
+        np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
         (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
-        _describe(aside, backbone, head, final_tensor_name)
     files = {
         "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
         "frozen graph": [folder / "output_graph.pb"],
@@ -78,9 +78,8 @@ def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    with _replacing(folder) as aside:
+    with _replacing(folder, backbone, head, final_tensor_name) as aside:
         formats.save(aside, backbone, head, load_module(backbone.module))
-        _describe(aside, backbone, head, final_tensor_name)
 
 
 def check_replaceable(folder: Path) -> None:
@@ -100,19 +99,42 @@ def write_labels(file: Path, labels: list[str]) -> None:
     file.write_text("".join(" ".join(label.splitlines()) + "\n" for label in labels), encoding="utf-8")
 
 
+def load_head(folder: Path, backbone: Backbone) -> Head:
+    """Read the head of an exported model, with the temperature that it was exported with.
+
+    Raises:
+        RetrainLabError: no export there, or it stands on another backbone.
+    """
+    try:
+        contract = json.loads((folder / contracts.FILE).read_text(encoding="utf-8"))
+        with np.load(folder / _HEAD) as arrays:
+            values = dict(arrays)
+        hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
+        settings, temperature = HeadSettings(**contract["settings"]), float(values["temperature"])
+        head = Head(contract["labels"], settings, values["kernel"], values["bias"], hidden, temperature)
+        handle, digest = contract["backbone"], contract["backbone_digest"]
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise RetrainLabError(
+            f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
+            "reports/demo/model."
+        ) from error
+    if digest != backbone.digest:
+        raise RetrainLabError(
+            f"The head in '{folder}' was trained on bottlenecks of {handle}, which are not those of "
+            f"{backbone.handle}. Start from a head of the same backbone, or from none."
+        )
+    return head
+
+
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which takes the place of another once everything is written; else nothing is left."""
+def _replacing(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> Iterator[Path]:
+    """Give a folder to write to; with its labels and contract, it takes the place of another; or nothing is left."""
     folder = folder.resolve()  # a link stays one; `.` has a name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
         aside = Path(place) / folder.name
         yield aside
+        write_labels(aside / "output_labels.txt", head.labels)
+        contracts.write(aside, backbone, head, final_tensor_name)  # once everything else is there
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
-
-
-def _describe(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> None:
-    """Write the labels and, once everything else is there, the contract."""
-    write_labels(folder / "output_labels.txt", head.labels)
-    contracts.write(folder, backbone, head, final_tensor_name)

@@ -1,16 +1,19 @@
-"""A backbone with a head on it in the formats of TensorFlow and LiteRT.
+"""A backbone with a head on it in the formats of TensorFlow and LiteRT, in float32 and in 8 bits.
 
 `module` is everywhere what `load_module` returned for the backbone.
 """
 
 import re
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..backbones.backbone import Backbone
+from ..backbones.backbone import NETWORK, Backbone
 from ..backbones.modules import load_module
 from ..backbones.runtimes import quiet, tensorflow
 from ..errors import RetrainLabError
@@ -19,6 +22,7 @@ from ..training.heads import Head
 INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
 _FEATURES = "bottleneck"  # node of the frozen backbone that a head goes on
 _SCOPE = "final_retrain_ops"  # of the head's nodes
+_RANGES = 200  # images that suffice to find the ranges of activations in 8 bits
 
 
 def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
@@ -26,13 +30,11 @@ def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    features, loaded = module or load_module(backbone.module)
+    features, _ = module or load_module(backbone.module)
     spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, INPUT)
     function = tf.function(lambda images: tf.identity(features(images), _FEATURES), input_signature=[spec])
     with quiet():
-        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-    del loaded  # the variables were needed until here
-    return frozen.graph.as_graph_def()
+        return convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
 
 
 def check_name(backbone_graph: Any, final_tensor_name: str) -> None:
@@ -123,6 +125,45 @@ def lite(backbone: Backbone, head: Head | None, module: tuple[Any, Any], images:
             converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
         )
         return debugger.get_nondebug_quantized_model()
+
+
+def quantized(backbone: Backbone, head: Head, module: tuple[Any, Any], images: np.ndarray) -> bytes:
+    """Convert to LiteRT with an 8-bit backbone, and a head that makes up for what 8 bits do to the bottlenecks.
+
+    Args:
+        images: uint8 [n, height, width, 3], some hundreds of training images: the ranges of activations are taken
+            from them (Jacob et al. 2018, arxiv.org/abs/1712.05877), and the head is fitted to what 8 bits make of them.
+    """
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        Path(folder, NETWORK).write_bytes(lite(backbone, None, module, images[:_RANGES]))
+        small = replace(backbone, folder=Path(folder))
+        found, wanted = (np.concatenate([*pool.map(of.bottlenecks, images[:, None])]) for of in (small, backbone))
+    if head.hidden is None:
+        kernel, bias = _corrected(head.kernel, head.bias, found, wanted)
+        fitted = replace(head, kernel=kernel, bias=bias)
+    else:
+        fitted = replace(head, hidden=_corrected(*head.hidden, found, wanted))
+    return lite(backbone, fitted, module, images[:_RANGES])
+
+
+def _corrected(
+    kernel: np.ndarray, bias: np.ndarray, found: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a layer on the features `found` that gives what `kernel` and `bias` give on those `wanted`, both [n, dim].
+
+    8 bits shift and shrink every feature a little: a line a feature takes that back (bias correction, Nagel et al.
+    2019, arxiv.org/abs/1906.04721, with a slope). What remains is fitted by ridge regression of the outputs.
+    """
+    centre, target = found.mean(axis=0), wanted.mean(axis=0)
+    # the small constant: a feature that hardly varies says nothing of its slope, and is set to its mean
+    slope = ((found - centre) * (wanted - target)).mean(axis=0) / (found.var(axis=0) + 1e-4)
+    scale = found.std(axis=0) + 0.02  # likewise
+    scaled = (found - centre) / scale
+    rest = (wanted - target - (found - centre) * slope) @ kernel
+    gram = scaled @ scaled.T
+    penalty = np.trace(gram) / len(gram) * np.eye(len(gram))
+    new = slope[:, None] * kernel + (scaled.T @ np.linalg.solve(gram + penalty, rest)) / scale[:, None]
+    return new.astype(np.float32), (bias + target @ kernel - centre @ new).astype(np.float32)
 
 
 def _arrays(head: Head) -> tuple[np.ndarray, ...]:

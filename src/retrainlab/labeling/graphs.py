@@ -54,8 +54,7 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
     Raises:
         RetrainLabError: the file is no frozen graph, has no such node, or several that fit: they are listed.
     """
-    tf = tensorflow()
-    graph = _imported(file)
+    graph, tf = _graph(file), tensorflow()
     output = _find(file, graph, output_layer, _outputs(graph.get_operations()), "output")
     needed = _needed(output.op)
     if variables := [op.name for op in needed if op.type in _VARIABLES]:
@@ -66,7 +65,13 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
     fed = _find(file, graph, input_layer, _inputs(needed), "input")
     name = fed.op.name
     if fed.dtype == tf.string:  # a whole file: it is decoded here, since Pillow reads more formats than the graph
-        fed = _decoded(file, fed)
+        decoders = [user for user in fed.consumers() if user.type in _DECODERS]
+        if not decoders:
+            raise RetrainLabError(
+                f"The node '{name}' of '{file}' takes text, which the graph does not decode as an image. Name another "
+                "node with --input_layer."
+            )
+        fed = decoders[0].outputs[0]
     _check_input(file, name, fed, output)
     # One image at a time is no work for a GPU, and the CPU's numbers are those that the export was checked with.
     session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}))
@@ -82,17 +87,6 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
 
     size = (fed.shape[1], fed.shape[2]) if fed.shape.rank == 4 else (None, None)
     return Graph(name, output.op.name, size, fed.dtype == tf.uint8, run)
-
-
-def _imported(file: Path) -> Any:
-    tf = tensorflow()
-    graph, definition = tf.Graph(), _parse(file)
-    with graph.as_default():
-        try:
-            tf.import_graph_def(definition, name="")
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {_reason(error)}") from error
-    return graph
 
 
 def _check_input(file: Path, name: str, fed: Any, output: Any) -> None:
@@ -112,8 +106,14 @@ def _check_input(file: Path, name: str, fed: Any, output: Any) -> None:
         )
 
 
-def _parse(file: Path) -> Any:
-    """Parse a GraphDef. Protocol buffers carry no mark of their kind, so that much else parses, to nothing."""
+def _graph(file: Path) -> Any:
+    """Read a GraphDef. Protocol buffers carry no mark of their kind, so that much else parses, to nothing."""
+    if file.is_dir():
+        raise RetrainLabError(
+            f"'{file}' is a folder. --graph takes one file; the model folder of a run goes with --model."
+        )
+    if not file.exists():
+        raise RetrainLabError(f"No graph at '{file}'. Expected the file that retrain.py's --output_graph names.")
     tf = tensorflow()
     try:
         content = file.read_bytes()
@@ -124,7 +124,12 @@ def _parse(file: Path) -> Any:
     except Exception:  # protobuf's DecodeError, from a module without types
         definition = tf.compat.v1.GraphDef()
     if definition.node:
-        return definition
+        try:
+            with tf.Graph().as_default() as graph:
+                tf.import_graph_def(definition, name="")
+            return graph
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {_reason(error)}") from error
     found = "it is empty" if not content else "its content is something else, or damaged"
     if file.name == "saved_model.pb":
         found = "it is a SavedModel"
@@ -173,32 +178,30 @@ def _named(file: Path, graph: Any, name: str, candidates: list[Any], what: str) 
 
 def _outputs(operations: Iterable[Any]) -> list[Any]:
     """Find what may be the probabilities: by retrain.py's name, else by softmaxes, else what is left over."""
+
+    def is_softmax(op: Any) -> bool:
+        while op.type in _PASSES_ON:
+            op = op.inputs[0].op
+        return op.type == "Softmax"
+
     floats = [op for op in operations if op.outputs and op.outputs[0].dtype.is_floating]
     ends = [op for op in floats if not any(tensor.consumers() for tensor in op.outputs)]
     named = [op for op in floats if op.name == OUTPUT]
-    last = [op for op in ends if _is_softmax(op)]
+    last = [op for op in ends if is_softmax(op)]
     any_softmax = [op for op in floats if op.type == "Softmax"]
     computed = [op for op in ends if op.type not in _PLACEHOLDERS | {"Const"} and op.outputs[0].shape.rank in (None, 2)]
     return named or last or any_softmax or computed
 
 
-def _is_softmax(op: Any) -> bool:
-    while op.type in _PASSES_ON:
-        op = op.inputs[0].op
-    return op.type == "Softmax"
-
-
 def _needed(op: Any, fed: Any = None) -> list[Any]:
     """List the operations that an output depends on, itself included; what comes before a node that is fed is not."""
-    needed, waiting = {op.name: op}, [op]
+    needed = {op.name: op}
+    waiting = [op]
     while waiting:
         current = waiting.pop()
-        if current is fed:
-            continue
-        for other in (*(tensor.op for tensor in current.inputs), *current.control_inputs):
-            if other.name not in needed:
-                needed[other.name] = other
-                waiting.append(other)
+        before = [] if current is fed else [*(tensor.op for tensor in current.inputs), *current.control_inputs]
+        waiting += [other for other in before if other.name not in needed]
+        needed |= {other.name: other for other in before}
     return list(needed.values())
 
 
@@ -211,21 +214,9 @@ def _inputs(operations: Iterable[Any]) -> list[Any]:
     return images + files or [op for op in floats if op.outputs[0].shape.rank is None]
 
 
-def _decoded(file: Path, contents: Any) -> Any:
-    """Step from a placeholder of file contents to the pixels that the graph decodes them into."""
-    for user in contents.consumers():
-        if user.type in _DECODERS:
-            return user.outputs[0]
-    raise RetrainLabError(
-        f"The node '{contents.op.name}' of '{file}' takes text, which the graph does not decode as an image. Name "
-        "another node with --input_layer."
-    )
-
-
 def _shape(tensor: Any) -> str:
-    if tensor.shape.rank is None:
-        return "[any shape]"
-    return "[" + ", ".join("?" if side is None else str(side) for side in tensor.shape) + "]"
+    shape = tensor.shape
+    return "[any shape]" if shape.rank is None else str(shape.as_list()).replace("None", "?")
 
 
 def _reason(error: Exception) -> str:

@@ -10,8 +10,7 @@ from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
 from . import graphs
-from .checking import check, same_size
-from .labelers import Labeler, read_labels
+from .labelers import Labeler, check, read_labels, same_size
 
 _SIDE = 299  # pixels, label_image.py's default, for graphs that take any size
 
@@ -41,47 +40,36 @@ def load(
         RetrainLabError: no graph, no labels, or flags or labels that do not go with the graph.
     """
     file = Path(graph).expanduser()
-    if file.is_dir():
-        raise RetrainLabError(
-            f"'{file}' is a folder. --graph takes one file; the model folder of a run goes with --model."
-        )
-    if not file.exists():
-        raise RetrainLabError(f"No graph at '{file}'. Expected the file that retrain.py's --output_graph names.")
     network = graphs.read(file, input_layer, output_layer)
     contract = _own_contract(file, network)
-    names = _graph_labels(file, labels, contract)
-    how = _scaling(network, contract, input_mean, input_std)
+    names = _labels(file, labels, contract)
+    usual = Preprocessing(128, 128) if network.input == "Mul" else Preprocessing(0, 255)
+    how = _scaling(contract.preprocessing if contract else usual, input_mean, input_std)
     height, width = input_height or network.size[0], input_width or network.size[1]
     size, assumed = (height or _SIDE, width or _SIDE), not (network.decoded or (height and width))
-    if not network.decoded:
-        same_size(file, network.size, size, "--input_height and --input_width ask for")
-    if contract:
-        check(file, contract, how, network.run)
 
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         return network.run(pixels if network.decoded else how(pixels))
 
     labeler = Labeler(names, None if network.decoded else size, probabilities)
+    if not network.decoded:
+        same_size(file, network.size, size, "--input_height and --input_width ask for")
+    if contract:
+        check(file, contract, how, network.run)
     _check_count(file, network, labeler, size, assumed)
     if contract:
         return labeler
-    nodes, scaling = not (input_layer and output_layer), None in (input_mean, input_std)
-    return replace(labeler, note=_note(network, size if assumed else None, how if scaling else None, nodes))
-
-
-def _note(network: graphs.Graph, size: tuple[int, int] | None, how: Preprocessing | None, nodes: bool) -> str:
-    """Say what was found (`nodes`) and what was assumed of size and scaling; None is what was told."""
     note = []
-    if nodes:
+    if not (input_layer and output_layer):
         note.append(f"Images go into '{network.input}', probabilities come from '{network.output}'.")
     if network.decoded:
-        return " ".join([*note, "The graph resizes and scales images itself."])
-    if size:
+        note.append("The graph resizes and scales images itself.")
+    if assumed:
         note.append(f"Assumed: images of {size[0]} x {size[1]} pixels.")
-    if how:
-        other = "0 and 255 are" if _usual(network).mean else "128 and 128 are"
+    if None in (input_mean, input_std) and not network.decoded:
+        other = "0 and 255 are" if usual.mean else "128 and 128 are"
         note.append(f"Assumed: --input_mean {how.mean:g} and --input_std {how.std:g}; {other} the other usual pair.")
-    return " ".join(note)
+    return replace(labeler, note=" ".join(note))
 
 
 def _check_count(file: Path, network: graphs.Graph, labeler: Labeler, size: tuple[int, int], assumed: bool) -> None:
@@ -109,12 +97,8 @@ def _own_contract(file: Path, network: graphs.Graph) -> Contract | None:
     return contract if known and (network.input, network.output) == (contract.input, contract.output) else None
 
 
-def _usual(network: graphs.Graph) -> Preprocessing:
-    return Preprocessing(128, 128) if network.input == "Mul" else Preprocessing(0, 255)
-
-
-def _scaling(network: graphs.Graph, contract: Contract | None, mean: float | None, std: float | None) -> Preprocessing:
-    stated = contract.preprocessing if contract else _usual(network)
+def _scaling(stated: Preprocessing, mean: float | None, std: float | None) -> Preprocessing:
+    """Change the scaling that is stated, or usual, to what was asked for."""
     chosen = replace(stated, mean=stated.mean if mean is None else mean, std=stated.std if std is None else std)
     if not (math.isfinite(chosen.mean) and math.isfinite(chosen.std) and chosen.std):
         raise RetrainLabError(
@@ -124,7 +108,7 @@ def _scaling(network: graphs.Graph, contract: Contract | None, mean: float | Non
     return chosen
 
 
-def _graph_labels(file: Path, labels: Path | str | None, contract: Contract | None) -> list[str]:
+def _labels(file: Path, labels: Path | str | None, contract: Contract | None) -> list[str]:
     if labels is None and contract:
         return contract.labels
     if labels is None:

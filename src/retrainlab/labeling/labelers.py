@@ -1,25 +1,22 @@
-"""Load what `export` wrote and label images with it."""
+"""Open what `export` wrote, and hold it to the contract beside it; if it does not keep that, say what would fit."""
 
-import os
-import timeit
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..backbones.runtimes import litert, tensorflow, without_wildcards
 from ..errors import RetrainLabError
 from ..export import contracts
+from ..export.contracts import Contract, Preprocessing
 from ..images.decoding import read_pixels
 from . import graphs
-from .checking import check, same_size
 
 _Size = tuple[int | None, int | None]
 _Run = Callable[[np.ndarray], np.ndarray]
+_TOLERANCE = 0.02  # of a probability; formats differ by less than 1e-3, mistakes by tenths
+_USUAL = [contracts.from_range(*span, channels) for channels in ("RGB", "BGR") for span in ((0, 1), (-1, 1), (0, 255))]
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,6 @@ class Labeler:
     image_size: tuple[int, int] | None
     probabilities: Callable[[np.ndarray], np.ndarray]
     note: str = ""
-
-
-# --------------------------------------------------------------------------------------------- exports
 
 
 def load(model: Path | str) -> Labeler:
@@ -61,26 +55,23 @@ def load(model: Path | str) -> Labeler:
         file = folder / ("model.tflite" if (folder / "model.tflite").exists() else "saved_model.pb")
     if not file.exists():
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
-    size, run = _network(file, contract)
+    if file.name == "saved_model.pb":
+        size, run = _saved_model(file)
+    elif file.suffix == ".pb":
+        graph = graphs.read(file, contract.input, contract.output)
+        size, run = graph.size, graph.run
+    elif file.suffix == ".tflite":
+        size, run = _litert(file)
+    else:
+        raise RetrainLabError(f"'{file}' is no model. Expected saved_model.pb, output_graph.pb or model.tflite.")
     same_size(file, size, contract.image_size, "contract.json states")
     _same_labels(folder / "output_labels.txt", contract)
     check(file, contract, contract.preprocessing, run)
     return Labeler(contract.labels, contract.image_size, lambda pixels: run(contract.preprocessing(pixels)))
 
 
-def _network(file: Path, contract: contracts.Contract) -> tuple[_Size, _Run]:
-    """Open a model file: (height, width) that it takes, and float32 [1, height, width, 3] -> float32 [labels]."""
-    if file.name == "saved_model.pb":
-        return _saved_model(file)
-    if file.suffix == ".pb":
-        graph = graphs.read(file, contract.input, contract.output)
-        return graph.size, graph.run
-    if file.suffix == ".tflite":
-        return _litert(file)
-    raise RetrainLabError(f"'{file}' is no model. Expected saved_model.pb, output_graph.pb or model.tflite.")
-
-
 def _litert(file: Path) -> tuple[_Size, _Run]:
+    """Open a LiteRT model: (height, width) that it takes, and float32 [1, height, width, 3] -> float32 [labels]."""
     try:
         network = litert(file)
         from ai_edge_litert.interpreter import Interpreter
@@ -99,23 +90,22 @@ def _litert(file: Path) -> tuple[_Size, _Run]:
 
 
 def _saved_model(file: Path) -> tuple[_Size, _Run]:
+    """Open a SavedModel, likewise."""
     tf = tensorflow()
     try:
         with without_wildcards(file.parent) as folder:
             loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures["serving_default"]
-        shape = signature.structured_input_signature[1]["image"].shape
+        shape = loaded.signatures["serving_default"].structured_input_signature[1]["image"].shape
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
         raise RetrainLabError(f"'{file.parent}' holds no whole SavedModel ({error}). Export it again.") from error
 
     def run(images: np.ndarray) -> np.ndarray:
-        return signature(image=tf.constant(images))["prediction"].numpy()[0]
+        return loaded.signatures["serving_default"](image=tf.constant(images))["prediction"].numpy()[0]
 
-    run.owner = loaded  # type: ignore[attr-defined]  # the variables live as long as the function
     return (shape[1], shape[2]), run
 
 
-def _same_labels(file: Path, contract: contracts.Contract) -> None:
+def _same_labels(file: Path, contract: Contract) -> None:
     """Clients read the labels from output_labels.txt: it must list those of the contract, in their order."""
     if not file.exists():
         return
@@ -135,78 +125,114 @@ def read_labels(file: Path) -> list[str]:
         RetrainLabError: it cannot be read.
     """
     try:
-        lines = file.read_bytes().decode("utf-8-sig", "replace").split("\n")
+        text = file.read_bytes().decode("utf-8-sig", "replace")
     except OSError as error:
         raise RetrainLabError(f"The labels file '{file}' cannot be read: {error.strerror}.") from error
-    names = [line.rstrip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
-    return names
+    return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
 
 
-# --------------------------------------------------------------------------------------------- labelling
+# --------------------------------------------------------------------------------------------- the contract
 
 
-def label(
-    labeler: Labeler, images: Sequence[Path | str] | Mapping[str, bytes], top: int = 5
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Label image files.
+def check(file: Path, contract: Contract, preprocessing: Preprocessing, run: _Run) -> None:
+    """Hold a model file to its contract: does it give the expected probabilities for the reference images?
+
+    An 8-bit model is only held to being the file that was exported: it answers well to images like those it was made
+    with, and strays by tenths on made-up ones.
 
     Args:
-        images: paths, or the content of image files by name. A path that is given twice is labelled once.
-        top: how many labels to give for each, most probable first.
+        preprocessing: as images are going to be fed to `run`, float32 [1, height, width, 3] -> float32 [labels].
 
-    Returns:
-        (table, problems): table has the columns path, rank (from 1), label, probability (0 to 1); problems says in a
-        sentence, by path, why an image could not be read. The others are labelled all the same. Paths are as `shown`.
+    Raises:
+        RetrainLabError: it does not. The message says which preprocessing or order of labels would fit, if any.
     """
-    once = {shown(name): name for name in images}
-    rows: list[tuple[str, int, str, float]] = []
-    problems: dict[str, str] = {}
-    sources = [images[str(name)] if isinstance(images, Mapping) else name for name in once.values()]
-    for path, answer in zip(once, _answers(labeler, sources), strict=True):
-        if isinstance(answer, RetrainLabError):
-            problems[path] = str(answer).rstrip(".")
-            continue
-        for rank, winner in enumerate(np.argsort(-answer, kind="stable")[:top], start=1):
-            rows.append((path, rank, labeler.labels[winner], float(answer[winner])))
-    return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), problems
+    if "int8" in file.stem:
+        for name in _changed(file, contract):
+            raise RetrainLabError(f"'{file.with_name(name)}' is not the file that was exported. Export it again.")
+        return
+    pixels, expected = _reference(file.parent, contract)
+
+    def answers(how: Preprocessing) -> np.ndarray:
+        rows = np.stack([run(how(image)) for image in pixels])
+        if rows.shape != expected.shape:
+            raise RetrainLabError(
+                f"'{file}' gives {rows.shape[1]} probabilities, but contract.json lists {len(contract.labels)} labels. "
+                "One of the two belongs to another export. Export the model again."
+            )
+        return rows
+
+    rows = answers(preprocessing)
+    if (off := np.abs(rows - expected).max()) <= _TOLERANCE:
+        return
+    fitting = next((how for how in _USUAL if np.abs(answers(how) - expected).max() <= _TOLERANCE), None)
+    raise RetrainLabError(
+        f"'{file}', fed with {preprocessing}, does not give the probabilities that contract.json states for its "
+        f"reference images (off by {off:.2g}). {_advice(file, contract, fitting, _order(expected, rows))}"
+    )
 
 
-def _answers(labeler: Labeler, sources: Iterable[Path | str | bytes]) -> list[np.ndarray | RetrainLabError]:
-    """Label images by threads: the probabilities of each, float32 [labels], or why there are none."""
+def _advice(file: Path, contract: Contract, fitting: Preprocessing | None, order: list[int] | None) -> str:
+    """Say what would make a model fit: other preprocessing, another order of labels, or a new export."""
+    if fitting:
+        stated = "as contract.json states" if fitting == contract.preprocessing else "and state that in contract.json"
+        return f"They fit with {fitting} (mean {fitting.mean:g}, std {fitting.std:g}): feed it so, {stated}."
+    if order:
+        names = ", ".join(contract.labels[place] for place in order[:8])
+        return (
+            f"They fit with the labels in another order: {names}{', ...' if len(order) > 8 else ''}. Put back the "
+            "contract.json and output_labels.txt that were exported with it, or export it again."
+        )
+    reason = "The model is as it was exported, so contract.json was changed, or this machine computes otherwise."
+    for name in _changed(file, contract)[:1]:
+        reason = f"{name} is not the file that was exported: it was damaged or replaced. Export it again."
+    return f"No usual range, order of channels or order of labels makes them fit. {reason}"
 
-    def answer(source: Path | str | bytes) -> np.ndarray | RetrainLabError:
+
+def _reference(folder: Path, contract: Contract) -> tuple[list[np.ndarray], np.ndarray]:
+    """Read the reference images and the probabilities expected, [images, labels]."""
+    pixels = []
+    for name, probabilities in contract.reference.items():
+        if set(probabilities) != set(contract.labels):
+            raise RetrainLabError(
+                f"The labels of '{folder / contracts.FILE}' are not those of its reference images. It was changed; "
+                "export the model again."
+            )
         try:
-            return labeler.probabilities(read_pixels(source, labeler.image_size))
+            pixels.append(read_pixels(folder / name))
         except RetrainLabError as error:
-            return error
+            raise RetrainLabError(f"The reference image '{folder / name}' cannot be read: {error}.") from error
+        if pixels[-1].shape[:2] != contract.image_size:
+            height, width = contract.image_size
+            raise RetrainLabError(
+                f"'{folder / contracts.FILE}' states images of {height} x {width} pixels, but its reference images "
+                f"have {pixels[-1].shape[0]} x {pixels[-1].shape[1]}, which is what the model was exported for."
+            )
+    rows = [[chances[label] for label in contract.labels] for chances in contract.reference.values()]
+    return pixels, np.array(rows)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(answer, sources))
+
+def _order(expected: np.ndarray, found: np.ndarray) -> list[int] | None:
+    """Find the order of labels, as places in class order, in which the probabilities found would be those expected."""
+    from scipy.optimize import linear_sum_assignment
+
+    apart = np.abs(found[:, :, None] - expected[:, None]).max(axis=0)
+    apart[apart > _TOLERANCE] = len(apart)  # more than all that fit together
+    outputs, order = linear_sum_assignment(apart)
+    return order.tolist() if apart[outputs, order].sum() < len(apart) else None
 
 
-def shown(path: Path | str) -> str:
-    r"""Return a path as text that can be printed and stored: bytes that are not UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _changed(file: Path, contract: Contract) -> list[str]:
+    """List which files of a model are not what was exported: a SavedModel's variables are files of their own."""
+    parts = [name for name in contract.files if name == file.name]
+    if file.name == "saved_model.pb":
+        parts += [name for name in contract.files if name.startswith("variables/")]
+    return [name for name in parts if contracts.digest(file.parent / name) != contract.files[name]]
 
 
-def measure(model: Path, paths: Sequence[Path], own: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
-    """Measure how good, how large and how fast a model file is.
-
-    Args:
-        paths: images; those that cannot be read count as wrong.
-        own: the label of each.
-
-    Returns:
-        (facts, correct): facts are MB, ms an image (on one core, the network alone, median of 30) and accuracy;
-        correct is bool [n].
-    """
-    labeler = load(model)
-    answers = _answers(labeler, paths)
-    found = [None if isinstance(a, RetrainLabError) else labeler.labels[a.argmax()] for a in answers]
-    correct = np.array([mine == label for mine, label in zip(found, own, strict=True)], bool)
-    grey = np.full((*(labeler.image_size or (224, 224)), 3), 128, np.uint8)
-    seconds = timeit.repeat(lambda: labeler.probabilities(grey), number=1, repeat=30)
-    facts = {"MB": model.stat().st_size / 1e6, "ms an image": 1000 * np.median(seconds), "accuracy": correct.mean()}
-    return facts, correct
+def same_size(file: Path, own: _Size, asked: tuple[int, int], who: str) -> None:
+    """Refuse to feed a network images of another size than it takes; None stands for any."""
+    if any(side is not None and side != other for side, other in zip(own, asked, strict=True)):
+        raise RetrainLabError(
+            f"'{file}' takes images of {own[0] or 'any'} x {own[1] or 'any'} pixels (height x width), but {who} "
+            f"{asked[0]} x {asked[1]}."
+        )

@@ -9,31 +9,28 @@ from typing import Any
 import ipywidgets
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import display
 from PIL import Image
 
-from .. import plots
 from ..errors import RetrainLabError
 from ..images import relabeling, scanning
-from ..images.decoding import read_many, read_pixels
-from ..labeling import labelers
+from ..images.decoding import read_pixels
+from ..labeling import answering
+from ..labeling.labelers import Labeler
 
 
-def label_uploads(labeler: labelers.Labeler, top: int = 5) -> ipywidgets.Widget:
+def label_uploads(labeler: Labeler, top: int = 5) -> ipywidgets.Widget:
     """Return a button to choose photos with; their labels appear under it, with bars."""
     button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose photos")
     shown = ipywidgets.Output()
 
     def label(_: Any) -> None:
         photos = {file["name"]: bytes(file["content"]) for file in button.value}
-        table, problems = labelers.label(labeler, photos, top)
+        told = answering.answer(labeler, photos, top)
         shown.clear_output()
         with shown:
-            for name, problem in problems.items():
-                print(f"{name}: {problem}.")
-            if len(table):
-                pictures = read_many(list(photos.values()), (160, 160))
-                plots.label_bars(table, dict(zip(photos, pictures, strict=True)))
-                plt.show()
+            display(told)
+            plt.show()
 
     button.observe(label, "value")
     return ipywidgets.VBox([button, shown])
