@@ -7,32 +7,29 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
-from .style import COLOURS, MARKERS, PALETTE, axes_of, name_rows, short
+from .style import BESIDE, COLOURS, MARKERS, PALETTE, name_rows, new_axes, percent, short, with_intervals
 
 
-def compare_runs(table: pd.DataFrame, ax: Axes | None = None, most: int = 30) -> Axes:
+def compare_runs(table: pd.DataFrame, most: int = 30) -> Axes:
     """Train, validation and test accuracy of runs with 95% intervals. `table`: what runs.list_runs returned."""
     shown = table.head(most)
-    ax = axes_of(ax, height=max(2.4, 1.3 + 0.5 * len(shown)))
+    ax = new_axes(8, max(2.4, 1.3 + 0.5 * len(shown)))
     for shift, (split, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
-        low, high, accuracy = (shown[f"{split}{part}"].astype(float) for part in (" low", " high", ""))
-        places = np.arange(len(shown)) + shift
-        ax.hlines(places, low, high, color=colour, linewidth=2)
-        label = split if accuracy.notna().any() else None  # light runs of a sweep have no test figures
-        ax.plot(accuracy, places, "o", color=colour, label=label)
+        measured = [shown[f"{split}{part}"].astype(float) for part in ("", " low", " high")]
+        label = split if measured[0].notna().any() else None  # light runs of a sweep have no test figures
+        with_intervals(ax, np.arange(len(shown)) + shift, measured, colour, label=label)
     left_out = f", {most} of {len(table)}" if len(table) > most else ""
     name_rows(ax, [short(name, 60) for name in shown.index])
     ax.grid(axis="y", visible=True)
     ax.set(xlabel="accuracy, with 95% interval", title=f"Accuracy of runs{left_out}")
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
+    percent(ax.xaxis)
+    ax.legend(title="split", **BESIDE)
     return ax
 
 
 def paired_differences(
-    pairs: pd.DataFrame, names: Mapping[str, str], split: str = "validation", ax: Axes | None = None, most: int = 40
+    pairs: pd.DataFrame, names: Mapping[str, str], split: str = "validation", most: int = 40
 ) -> Axes:
     """Differences of accuracy to one run in points with 95% intervals, one row a run; filled where beyond chance.
 
@@ -42,31 +39,30 @@ def paired_differences(
     known = pairs[pairs["n"] > 0]
     shown = known.head(most)
     labels = [textwrap.fill(short(names[run], 80), 42) for run in shown["run"]]
-    ax = axes_of(ax, 8, max(1.6, 1.1 + 0.28 * len(shown) + 0.16 * sum("\n" in label for label in labels)))
+    ax = new_axes(8, max(1.6, 1.1 + 0.28 * len(shown) + 0.16 * sum("\n" in label for label in labels)))
     ax.axvline(0, color="0.3", linewidth=1)
-    beyond = shown["verdict"].isin(["better", "worse"])
-    for place, (row, marked) in enumerate(zip(shown.to_dict("records"), beyond, strict=True)):
-        colour, fill = (COLOURS[split],) * 2 if marked else ("0.6", "white")
-        ax.hlines(place, 100 * row["low"], 100 * row["high"], color=colour, linewidth=2.5, zorder=2)
-        ax.plot(100 * row["difference"], place, "o", color=colour, markerfacecolor=fill, markersize=7, zorder=3)
+    kinds = {"beyond chance": (COLOURS[split], COLOURS[split]), "not beyond chance": ("0.6", "white")}
+    measured = 100 * shown[["difference", "low", "high"]].to_numpy(float)
+    for place, (verdict, points) in enumerate(zip(shown["verdict"], measured, strict=True)):
+        colour, fill = kinds["beyond chance" if verdict in ("better", "worse") else "not beyond chance"]
+        with_intervals(ax, place, points, colour, 2.5, markerfacecolor=fill, markersize=7)
     name_rows(ax, labels)
     ax.tick_params(axis="y", labelsize="small")
     left_out = f" ({most} of {len(known)})" if len(known) > most else ""
     title = f"{split.capitalize()} accuracy minus that of {short(known['against'].iloc[0], 40)}{left_out}"
     ax.set(title=title, xlabel="percentage points, with 95% interval")
-    kinds = {"beyond chance": (COLOURS[split],) * 2, "not beyond chance": ("0.6", "white")}
     marks = [Line2D([], [], marker="o", color=colour, markerfacecolor=fill) for colour, fill in kinds.values()]
     ax.figure.legend(marks, kinds, loc="outside lower right", ncols=2, frameon=False)
     return ax
 
 
-def setting_effects(effects: pd.DataFrame, ax: Axes | None = None, most: int = 12) -> Axes:
+def setting_effects(effects: pd.DataFrame, most: int = 12) -> Axes:
     """Mean validation accuracy with each value of a setting, one row a setting; blue where it matters.
 
     `effects`: what causes.which_settings returned; settings that cannot be separated are left out.
     """
     known = effects[effects["p"].notna()].head(most)
-    ax = axes_of(ax, 8, max(1.8, 1 + 0.62 * len(known)))
+    ax = new_axes(8, max(1.8, 1 + 0.62 * len(known)))
     for place, row in enumerate(known.to_dict("records")):
         colour = PALETTE[0] if row["verdict"] == "matters" else "0.6"
         means = np.array(row["means"])
@@ -77,20 +73,20 @@ def setting_effects(effects: pd.DataFrame, ax: Axes | None = None, most: int = 1
             label, at = short(row["values"][number], 24), (means[number], place)
             ax.annotate(label, at, (shift, 0), textcoords="offset points", ha=side, va="center", fontsize="small")
     name_rows(ax, [short(name, 40) for name in known.index])
-    ax.set(title="What each setting does, all else equal: its worst and its best value are named")
-    ax.set_xlabel("mean validation accuracy")
+    title = "What each setting does, all else equal: its worst and its best value are named"
+    ax.set(title=title, xlabel="mean validation accuracy")
     ax.margins(x=0.3)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    percent(ax.xaxis)
     return ax
 
 
-def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float, ax: Axes | None = None) -> Axes:
+def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float) -> Axes:
     """Validation accuracy against milliseconds an image; filled where it is shown to be not worse than the best.
 
     `table`: what costs.cheapest returned, with `chosen`. Bars are intervals of the difference to the most accurate
     run, so that one which ends above the dotted line is of a run that loses less than `margin`.
     """
-    ax, top = axes_of(ax, 8, 4), table["accuracy"].max()
+    ax, top = new_axes(8, 4), table["accuracy"].max()
     ax.axhline(top - margin, color="0.5", linewidth=1, linestyle=":", label=f"{100 * margin:g} points below the best")
     ax.vlines(table["milliseconds"], top + table["low"], top + table["high"], color="0.75", linewidth=2, zorder=1)
     for number, (run, row) in enumerate(table.iterrows()):
@@ -98,8 +94,8 @@ def accuracy_against_time(table: pd.DataFrame, chosen: str | None, margin: float
         fill, marker = colour if row["not worse"] else "white", MARKERS[number % len(MARKERS)]
         at = row["milliseconds"], row["accuracy"]
         ax.plot(*at, marker, color=colour, markersize=9, markerfacecolor=fill, label=name)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(**BESIDE)
     ax.set(title="Accuracy against time", xlabel="milliseconds an image, on one core", ylabel="validation accuracy")
     ax.set_xlim(0, 1.1 * table["milliseconds"].max())
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    percent(ax.yaxis)
     return ax

@@ -8,46 +8,40 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from .style import COLOURS, LINES, MARKERS, UNITS, axes_of, name_rows, short
+from .style import BESIDE, COLOURS, LINES, MARKERS, UNITS, name_rows, new_axes, percent, short, with_intervals
 
 _SHOWN = 0.12  # of the accuracies of settings, from the best one down
-_BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # the figure, where a legend hides nothing
 
 
-def gaps(rows: Mapping[str, Mapping[str, Any]], baseline: float, ax: Axes | None = None) -> Axes:
+def gaps(rows: Mapping[str, Mapping[str, Any]], baseline: float) -> Axes:
     """Training and validation accuracy, one row a way of training, joined by the gap between them.
 
     Args:
         rows: name -> {"train", "validation"}, each {"accuracy", "interval"}.
         baseline: the accuracy of always answering with the most common label; a dotted line.
     """
-    ax = axes_of(ax, 8, 1.3 + 0.5 * len(rows))
+    ax = new_axes(8, 1.3 + 0.5 * len(rows))
     for place, row in enumerate(rows.values()):
         ax.hlines(place, row["validation"]["accuracy"], row["train"]["accuracy"], color="0.8", linewidth=6)
     for shift, split in ((-0.12, "train"), (0.12, "validation")):
-        places = np.arange(len(rows)) + shift
-        low, high = np.array([row[split]["interval"] for row in rows.values()], float).T
-        ax.hlines(places, low, high, color=COLOURS[split], linewidth=2.5)
-        values = [row[split]["accuracy"] for row in rows.values()]
-        ax.plot(values, places, "o", color=COLOURS[split], markersize=7, label=split)
+        measured = np.array([(row[split]["accuracy"], *row[split]["interval"]) for row in rows.values()], float).T
+        with_intervals(ax, np.arange(len(rows)) + shift, measured, COLOURS[split], 2.5, markersize=7, label=split)
     ax.axvline(baseline, color="0.4", linewidth=1, linestyle=":", label="always the most\ncommon label")
     ax.set(xlabel="accuracy (bars: the run's 95% interval; where 95% of re-splits lie)", title="The gap")
     name_rows(ax, rows)
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(**_BESIDE)
+    percent(ax.xaxis)
+    ax.legend(**BESIDE)
     return ax
 
 
-def bands(history: pd.DataFrame, quantity: str, mark: int | None = None, ax: Axes | None = None) -> Axes:
+def bands(history: pd.DataFrame, quantity: str, mark: int | None = None) -> Axes:
     """Accuracy or cross_entropy by step over re-splits: their mean, and the band that holds 95% of them.
 
-    Args:
-        history: columns member, step, split and the quantity.
-        mark: a step to mark with a vertical line.
+    `history`: columns member, step, split and the quantity. `mark`: a step to mark with a vertical line.
     """
-    ax = axes_of(ax, 8, 3.2)
+    ax = new_axes(8, 3.2)
     trained = history[history["step"] > 0]  # the untrained layer's figure would squeeze the rest
     for split, line in LINES.items():
         mine = trained[trained["split"] == split].groupby("step")[quantity]
@@ -63,29 +57,29 @@ def bands(history: pd.DataFrame, quantity: str, mark: int | None = None, ax: Axe
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.minorticks_off()
     if quantity == "accuracy":
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(**_BESIDE)
+        percent(ax.yaxis)
+    ax.legend(**BESIDE)
     return ax
 
 
-def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax: Axes | None = None) -> Axes:
+def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series) -> Axes:
     """Validation accuracy against the gap, one dot a setting and step, coloured by weight decay.
 
     Args:
         table: columns weight_decay, train accuracy, validation accuracy.
         current, chosen: rows of it: a square and a star, joined by an arrow.
     """
-    ax = axes_of(ax, 8, 4.2)
+    ax = new_axes(8, 4.2)
     decays = sorted(set(table["weight_decay"]))
     colours = colormaps["viridis"](np.linspace(0, 1, len(decays) + 2)[1:-1])
+
+    def place(rows: Any) -> tuple[Any, Any]:
+        return 100 * (rows["train accuracy"] - rows["validation accuracy"]), rows["validation accuracy"]
+
     for decay, colour, marker in zip(decays, colours, cycle(MARKERS), strict=False):
-        mine = table[table["weight_decay"] == decay]
-        gap = 100 * (mine["train accuracy"] - mine["validation accuracy"])
-        ax.plot(gap, mine["validation accuracy"], marker, color=colour, markersize=6, alpha=0.8, label=f"{decay:g}")
-    ends = [
-        (100 * (row["train accuracy"] - row["validation accuracy"]), row["validation accuracy"])
-        for row in (current, chosen)
-    ]
+        mine = place(table[table["weight_decay"] == decay])
+        ax.plot(*mine, marker, color=colour, markersize=6, alpha=0.8, label=f"{decay:g}")
+    ends = place(current), place(chosen)
     ax.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 7, "shrinkB": 9})
     for (x, y), marker, name in zip(ends, "s*", ("as it is", "chosen"), strict=True):
         ax.plot(x, y, marker, color="white", markeredgecolor="black", markersize=9 if marker == "s" else 15, label=name)
@@ -98,14 +92,12 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series, ax
         ax.set_ylim(lowest - room, top + room)
         title += " (some lie below)"
     ax.set_title(title)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(title="weight decay", **_BESIDE)
+    percent(ax.yaxis)
+    ax.legend(title="weight decay", **BESIDE)
     return ax
 
 
-def learning_curve(
-    measured: pd.DataFrame, law: pd.DataFrame | None, interval: tuple[float, float], ax: Axes | None = None
-) -> Axes:
+def learning_curve(measured: pd.DataFrame, law: pd.DataFrame | None, interval: tuple[float, float]) -> Axes:
     """Accuracy against training images: what was measured, the power law, and its prediction for twice as many.
 
     Args:
@@ -113,10 +105,9 @@ def learning_curve(
         law: columns images, accuracy; the last row is the prediction. None where there is none.
         interval: 95%, of the prediction.
     """
-    ax = axes_of(ax, 8, 3.6)
-    mine = COLOURS["validation"]
-    train = {"linestyle": LINES["train"], "color": COLOURS["train"], "label": "train"}
-    ax.plot(measured["images"], measured["train"], marker="o", **train)
+    ax = new_axes(8, 3.6)
+    mine, line = COLOURS["validation"], LINES["train"]
+    ax.plot(measured["images"], measured["train"], line, marker="o", color=COLOURS["train"], label="train")
     ax.plot(measured["images"], measured["validation"], "o", color=mine, label="validation")
     ticks = measured["images"].tolist()
     if law is not None:
@@ -129,25 +120,24 @@ def learning_curve(
     ax.set(xlabel="training images (logarithmic)", ylabel="accuracy", title="More images", xscale="log")
     ax.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
     ax.minorticks_off()
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.legend(**_BESIDE)
+    percent(ax.yaxis)
+    ax.legend(**BESIDE)
     return ax
 
 
-def memorised(table: pd.DataFrame, ax: Axes | None = None, most: int = 15) -> Axes:
+def memorised(table: pd.DataFrame) -> Axes:
     """Share of images that are right in training and wrong out of fold, by label, with 95% intervals; worst first.
 
     `table`: what `scores.memorised` returned.
     """
     known = table[table["n"] > 0]
-    shown = known.head(most)
-    ax = axes_of(ax, 8, max(1.8, 1 + 0.26 * len(shown)))
-    places = np.arange(len(shown))
-    ax.hlines(places, shown["low"], shown["high"], color=COLOURS["train"], linewidth=2.5)
-    ax.plot(shown["memorised"], places, "o", color=COLOURS["train"], markersize=7)
+    shown = known.head(15)
+    ax = new_axes(8, max(1.8, 1 + 0.26 * len(shown)))
+    measured = shown[["memorised", "low", "high"]].to_numpy().T
+    with_intervals(ax, range(len(shown)), measured, COLOURS["train"], 2.5, markersize=7)
     name_rows(ax, [f"{short(str(label))} (n = {n:,})" for label, n in shown["n"].items()])
-    said = f", the {most} worst of {len(known)} labels" if len(known) > most else ""
+    said = f", the {len(shown)} worst of {len(known)} labels" if len(known) > len(shown) else ""
     ax.set(xlim=(0, None), title=f"Remembered, not understood{said}")
     ax.set_xlabel("share of its images: right when learnt from, wrong when not; with 95% interval")
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    percent(ax.xaxis)
     return ax

@@ -1,6 +1,6 @@
-"""Figures that show images: galleries, and labels beside them. Pictures come as pixels, read by the caller.
+"""The figures of 01, 02 and 05: images and their labels, counted, measured and shown.
 
-`decoding.read_many` reads them; 160 pixels a side are as many as a gallery shows.
+Pictures come as pixels, as `decoding.read_many` reads them; 160 pixels a side are as many as a gallery shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,63 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import PercentFormatter
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from .style import COLOURS, PALETTE, name_rows, short
+from .style import BESIDE, COLOURS, MARKERS, PALETTE, name_rows, new_axes, percent, short, some_rows
+
+
+def image_counts(counts: pd.DataFrame) -> Axes:
+    """Bars of images a label, by split.
+
+    `counts`: one row a label, columns train, validation, test, total, as of `overview.counts_by_label`.
+    """
+    ordered, said = some_rows(counts.sort_values("total", ascending=False))
+    ax = new_axes(8, max(2.2, 0.9 + 0.24 * len(ordered)))
+    ordered[list(COLOURS)].plot.barh(ax=ax, stacked=True, width=0.8, linewidth=0, color=COLOURS)
+    name_rows(ax, map(short, ordered.index))
+    ax.set(xlabel="images", ylabel="", title=f"Images by label and split{said}")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(title="split", **BESIDE)
+    return ax
+
+
+def image_sizes(images: pd.DataFrame) -> Axes:
+    """Dots of width against height in pixels; larger dots stand for more images of that size."""
+    good = images[images["problem"].isna()].astype({"width": int, "height": int})
+    sizes = good.groupby(["width", "height"]).size().rename("images").reset_index()
+    ax = new_axes(6, 4.5)
+    areas = 20 + 280 * sizes["images"] / sizes["images"].max()
+    ax.scatter(sizes["width"], sizes["height"], areas, alpha=0.5, linewidth=0)
+    ax.axline((0, 0), slope=1, color="0.8", linewidth=1)
+    longest = 1.15 * sizes[["width", "height"]].to_numpy().max()
+    ax.set(xlabel="width (pixels)", ylabel="height (pixels)", xlim=(0, longest), ylim=(0, longest), aspect="equal")
+    ax.set_title(f"{len(sizes):,} different size{'s' * (len(sizes) > 1)} among {len(good):,} images")
+    return ax
+
+
+def bottleneck_map(points: np.ndarray, labels: pd.Series) -> Axes:
+    """Dots of bottlenecks in two dimensions [n, 2], coloured by label; all but the 8 most common labels are grey."""
+    ax = new_axes(8, 5)
+    named = labels.value_counts().index[:8]
+    size = float(np.clip(20000 / max(len(labels), 1), 4, 30))
+    others = ~labels.isin(named).to_numpy()
+    if others.any():
+        said = f"{labels[others].nunique()} other labels"
+        ax.scatter(points[others, 0], points[others, 1], size, color="0.8", linewidth=0, label=said)
+    for label, colour, marker in zip(named, PALETTE, MARKERS, strict=False):
+        x, y, *_ = points[(labels == label).to_numpy()].T
+        ax.scatter(x, y, size, color=colour, marker=marker, alpha=0.6, linewidth=0, label=short(label))
+    ax.set(xlabel="first principal component", ylabel="second principal component")
+    ax.set_title(f"Map of {len(labels):,} bottlenecks")
+    ax.legend(markerscale=min(3, 12 / size + 1), **BESIDE)
+    return ax
 
 
 def gallery(
     pictures: Sequence[np.ndarray] | np.ndarray,
     captions: Sequence[str],
-    title: str = "",
+    title: str,
     columns: int = 6,
     side: float = 1.6,
 ) -> np.ndarray:
@@ -32,19 +80,12 @@ def gallery(
     for ax, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         ax.imshow(picture)
         ax.set_title(caption, fontsize="small", loc="center")
-    if title:
-        figure.suptitle(title, x=0.01, ha="left")
+    figure.suptitle(title, x=0.01, ha="left")
     return axes
 
 
 def samples(drawn: pd.DataFrame, pictures: np.ndarray, labels: int) -> np.ndarray:
-    """A gallery of images drawn at random, under their labels.
-
-    Args:
-        drawn: the rows of `overview.examples`.
-        pictures: theirs, uint8 [n, height, width, 3].
-        labels: how many labels there are.
-    """
+    """A gallery of images drawn at random, the rows of `overview.examples`, from as many `labels`."""
     shown = drawn["label"].nunique()
     title = "Images drawn at random" + (f", of {shown} labels" if labels > shown else "")
     return gallery(pictures, [short(label, 20) for label in drawn["label"]], title)
@@ -58,13 +99,13 @@ def distorted(pictures: np.ndarray, name: str) -> np.ndarray:
 
 def mistakes(wrong: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """A gallery of the most confident mistakes: rows of the predictions table, and their pictures."""
-    rows = zip(wrong["label"], wrong["predicted"], wrong["probability"], strict=True)
+    rows = wrong[["label", "predicted", "probability"]].itertuples(index=False)
     captions = [f"{short(label, 19)}\n→ {short(predicted, 17)}\n{sure:.0%}" for label, predicted, sure in rows]
     return gallery(pictures, captions, "The most confident mistakes", side=1.65)
 
 
 def suspects(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
-    """A gallery of images whose label is in doubt, the likeliest first.
+    """A gallery of images whose label is in doubt.
 
     Args:
         table: columns path, label, suggested; the likeliest first.
@@ -77,7 +118,7 @@ def suspects(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(crossing: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
-    """Pairs of near-duplicates side by side, the most similar first.
+    """Pairs of near-duplicates side by side.
 
     Args:
         crossing: columns path, other, split, other split; the most similar pair first.
@@ -98,7 +139,7 @@ def label_bars(table: pd.DataFrame, pictures: Mapping[str, np.ndarray]) -> np.nd
     """Each image beside bars of its most probable labels.
 
     Args:
-        table: columns path, rank, label, probability, as of `labelers.label`.
+        table: columns path, rank, label, probability, as of `answering.label`.
         pictures: path -> uint8 [height, width, 3].
     """
     images = table.groupby("path", sort=False)
@@ -112,6 +153,6 @@ def label_bars(table: pd.DataFrame, pictures: Mapping[str, np.ndarray]) -> np.nd
         bars.bar_label(drawn, fmt="{:.1%}", padding=4, fontsize="small")
         name_rows(bars, map(short, mine["label"]))
         bars.set(xlim=(0, 1.15), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(max(table["rank"].max(), 3) - 0.4, -0.6))
-        bars.xaxis.set_major_formatter(PercentFormatter(1))
+        percent(bars.xaxis)
     axes[-1, 1].set_xlabel("probability")
     return axes

@@ -7,17 +7,21 @@ colour-blind safe ones.
 import contextlib
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import PercentFormatter
 
 # without its grey, which is for the rest
 PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9"]
 COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}
 LINES = {"train": "-", "validation": "--"}
 MARKERS = "osD^vP*X"  # so that dots can be told apart without their colours, too
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # the figure, where a legend hides nothing
 UNITS = {"accuracy": "accuracy", "cross_entropy": "cross-entropy (nats)"}
 _FONTS = (  # in the order in which Matplotlib looks for a sign
     "DejaVu Sans, Noto Sans, Noto Sans CJK SC, Noto Sans CJK JP, WenQuanYi Zen Hei, Hiragino Sans GB, PingFang SC, "
@@ -54,9 +58,9 @@ def _fonts() -> list[str]:
     return [font for font in _FONTS.split(", ") if font in here]
 
 
-def axes_of(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
-    """Return `ax`, or the Axes of a new figure of this size in inches."""
-    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+def new_axes(width: float, height: float) -> Axes:
+    """Make a figure of this size in inches, and return its Axes."""
+    return plt.subplots(figsize=(width, height))[1]
 
 
 def short(label: str, most: int = 28) -> str:
@@ -79,3 +83,16 @@ def name_rows(ax: Axes, names: Iterable[str], above: float = 0.6) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -above)
     ax.grid(axis="y", visible=False)
+
+
+def with_intervals(ax: Axes, places: Any, measured: Any, colour: str, width: float = 2, **look: Any) -> None:
+    """Draw what was `measured`, (values, low, high), as dots on bars of this width in the rows `places`."""
+    values, low, high = measured
+    ax.hlines(places, low, high, color=colour, linewidth=width)
+    ax.plot(values, places, "o", color=colour, **look)
+
+
+def percent(*axes: Axis) -> None:
+    """Write shares, 0 to 1, as percent."""
+    for axis in axes:
+        axis.set_major_formatter(PercentFormatter(1))
