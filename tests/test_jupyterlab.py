@@ -102,5 +102,9 @@ def test_the_tile_opens_tensorboard(lab):
         tab.goto(f"{base}/lab?reset")
         tile = tab.locator(".jp-LauncherCard", has_text="TensorBoard")
         tile.wait_for(timeout=60_000)
+        for _ in range(90):  # its page shows what it has read by then
+            if tab.request.get(f"{base}/tensorboard/data/runs", timeout=60_000).text().count("demo/logs"):
+                break
+            tab.wait_for_timeout(1000)
         tab.goto(f"{base}/tensorboard/")
         tab.wait_for_selector("text=demo/logs/train", timeout=90_000)

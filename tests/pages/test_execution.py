@@ -7,7 +7,7 @@ from nbformat import v4
 
 from retrainlab import project
 from retrainlab.errors import RetrainLabError
-from retrainlab.pages import execution, notebooks
+from retrainlab.pages import execution, notebooks, parameters, reports
 from retrainlab.runs import run_folder
 
 
@@ -59,6 +59,17 @@ def test_an_import_that_does_not_fit_tells_of_the_other_version(older, run_cell,
     with pytest.raises(RetrainLabError) as error:
         run_cell("1 / 0")
     assert "ZeroDivisionError: division by zero" in str(error.value) and "are not those" not in str(error.value)
+
+
+def test_a_parameter_that_the_notebooks_of_another_version_do_not_have(older, tmp_path):
+    file = tmp_path / "notebooks" / "03_retrain.ipynb"
+    book = json.loads(file.read_text())
+    for cell in book["cells"]:
+        cell["source"] = [line for line in cell["source"] if not line.startswith("int8: bool")]
+    file.write_text(json.dumps(book))
+    assert "int8" in parameters.known() and "int8" not in parameters.declared(file)
+    with pytest.raises(RetrainLabError, match=r"Unknown parameter 'int8'\..* are not those of Retrain Lab"):
+        reports.report("one", {"reports_dir": str(tmp_path / "reports"), "int8": True})
 
 
 def test_the_notebooks_of_this_version_are_no_reason(run_cell, tmp_path, monkeypatch):

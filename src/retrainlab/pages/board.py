@@ -14,11 +14,9 @@ _PROXY_PATH = "tensorboard"  # under which the entry point of that name in pypro
 
 
 def command(reports_dir: str | Path = "reports", *options: str) -> list[str]:
-    """Return the command line that serves the logs of all runs."""
-    folder = project.place(reports_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensorboard = [sys.executable, "-m", "tensorboard.main"]
-    return [*tensorboard, "--logdir", str(folder), "--samples_per_plugin", _KEEP_ALL, *options]
+    """Return the command line that serves the logs of all runs, also of those that are still to come."""
+    logs = ["--logdir", str(project.place(reports_dir)), "--samples_per_plugin", _KEEP_ALL]
+    return [sys.executable, "-m", "tensorboard.main", *logs, *options]
 
 
 def jupyter_server() -> dict[str, Any]:
