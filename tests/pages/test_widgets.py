@@ -1,9 +1,14 @@
+import datetime
+import io
+
 import ipywidgets
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_folder
+from conftest import make_folder, make_image
 
 from retrainlab.images import relabeling
+from retrainlab.labeling.labelers import Labeler
 from retrainlab.pages import widgets
 
 
@@ -113,3 +118,17 @@ def test_a_decision_that_cannot_be_written_is_said_and_not_passed_over(review, t
 def test_no_suspects(tmp_path):
     widget = widgets.review_suspects(pd.DataFrame(columns=["path", "label", "suggested"]), tmp_path, tmp_path, [])
     assert "nothing to review" in text(widget)
+
+
+def test_chosen_photos_are_labelled_and_what_cannot_be_read_is_said(monkeypatch):
+    photo, shown = io.BytesIO(), []
+    make_image(0).save(photo, "PNG")
+    monkeypatch.setattr(widgets, "display", shown.append)
+    labeler = Labeler(["ant", "bee"], (16, 16), lambda pixels: np.float32([0.2, 0.8]))
+    button, _ = widgets.label_uploads(labeler, top=1).children
+    files = {"photo.png": photo.getvalue(), "bad.png": b"no image"}
+    about = {"type": "image/png", "size": 1, "last_modified": datetime.datetime(2026, 1, 1)}
+    button.value = [{"name": name, "content": memoryview(content), **about} for name, content in files.items()]
+    (told,) = shown
+    assert told.details[["path", "label"]].to_numpy().tolist() == [["photo.png", "bee"]]
+    assert str(told).startswith("bad.png: not an image in any format that can be read") and told.draw

@@ -81,11 +81,9 @@ def load_module(module: Path) -> tuple[Any, Any]:
 
 def own_size(loaded: Any) -> tuple[int, int] | None:
     """Tell the (height, width) that a module says it takes; None where it takes any size, or does not say."""
-    for function in (*_functions(loaded), *_signatures(loaded).values()):
-        for spec in _inputs(function):
-            if _takes_images(spec) and spec.shape.rank == 4 and spec.shape[1] and spec.shape[2]:
-                return int(spec.shape[1]), int(spec.shape[2])
-    return None
+    functions = (*_functions(loaded), *_signatures(loaded).values())
+    shapes = (spec.shape for function in functions for spec in _inputs(function) if _takes_images(spec))
+    return next(((shape[1], shape[2]) for shape in shapes if shape.rank == 4 and shape[1] and shape[2]), None)
 
 
 def _signatures(loaded: Any) -> dict[str, Any]:

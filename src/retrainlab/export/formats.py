@@ -85,16 +85,14 @@ def save(folder: Path, backbone: Backbone, head: Head, module: tuple[Any, Any]) 
         resized = tf.image.resize(tf.cast(image, tf.float32), [height, width], antialias=True)
         return tf.round(resized) / 255.0  # to whole numbers, as the training images were: networks see the difference
 
-    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32, "image")])
-    def serve(image: Any) -> Any:
-        return predict(image)
+    def predict_files(files: Any) -> Any:
+        return predict(tf.map_fn(decode, files, fn_output_signature=tf.float32))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
-    def serve_bytes(image_bytes: Any) -> Any:
-        return predict(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
-
+    pixels = tf.TensorSpec([None, height, width, 3], tf.float32, "image")
+    files = tf.TensorSpec([None], tf.string, "image_bytes")
+    signatures = {"serving_default": tf.function(predict, [pixels]), "image_bytes": tf.function(predict_files, [files])}
     with quiet():
-        tf.saved_model.save(owner, str(folder), {"serving_default": serve, "image_bytes": serve_bytes})
+        tf.saved_model.save(owner, str(folder), signatures)
 
 
 def lite(backbone: Backbone, head: Head | None, module: tuple[Any, Any], images: np.ndarray | None = None) -> bytes:
@@ -138,11 +136,8 @@ def quantized(backbone: Backbone, head: Head, module: tuple[Any, Any], images: n
         Path(folder, NETWORK).write_bytes(lite(backbone, None, module, images[:_RANGES]))
         small = replace(backbone, folder=Path(folder))
         found, wanted = (np.concatenate([*pool.map(of.bottlenecks, images[:, None])]) for of in (small, backbone))
-    if head.hidden is None:
-        kernel, bias = _corrected(head.kernel, head.bias, found, wanted)
-        fitted = replace(head, kernel=kernel, bias=bias)
-    else:
-        fitted = replace(head, hidden=_corrected(*head.hidden, found, wanted))
+    kernel, bias = _corrected(*(head.hidden or (head.kernel, head.bias)), found, wanted)
+    fitted = replace(head, hidden=(kernel, bias)) if head.hidden else replace(head, kernel=kernel, bias=bias)
     return lite(backbone, fitted, module, images[:_RANGES])
 
 

@@ -47,12 +47,10 @@ def load(
     how = _scaling(contract.preprocessing if contract else usual, input_mean, input_std)
     height, width = input_height or network.size[0], input_width or network.size[1]
     size, assumed = (height or _SIDE, width or _SIDE), not (network.decoded or (height and width))
-
-    def probabilities(pixels: np.ndarray) -> np.ndarray:
-        return network.run(pixels if network.decoded else how(pixels))
-
-    labeler = Labeler(names, None if network.decoded else size, probabilities)
-    if not network.decoded:
+    if network.decoded:
+        labeler = Labeler(names, None, network.run)
+    else:
+        labeler = Labeler(names, size, lambda pixels: network.run(how(pixels)))
         same_size(file, network.size, size, "--input_height and --input_width ask for")
     if contract:
         check(file, contract, how, network.run)

@@ -49,11 +49,11 @@ def load(model: Path | str) -> Labeler:
     path = Path(model).expanduser()
     if not path.exists():
         raise RetrainLabError(f"No model at '{path}'. Expected the model folder of a run, such as reports/demo/model.")
-    folder, file = (path, None) if path.is_dir() else (path.parent, path)
+    folder = path if path.is_dir() else path.parent
     contract = contracts.read(folder)
+    usual = [folder / "model.tflite", folder / "saved_model.pb"]
+    file = next((file for file in ([path] if path.is_file() else usual) if file.exists()), None)
     if file is None:
-        file = folder / ("model.tflite" if (folder / "model.tflite").exists() else "saved_model.pb")
-    if not file.exists():
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
     if file.name == "saved_model.pb":
         size, run = _saved_model(file)
