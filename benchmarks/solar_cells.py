@@ -10,7 +10,7 @@ import numpy as np
 
 from retrainlab.analysis import budget, regularisation, resampling
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, extracting, loading
+from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
 from retrainlab.images import scanning, splitting
 from retrainlab.training import trainer
@@ -23,7 +23,7 @@ def main() -> None:
     backbone = registry.resolve("efficientnet_lite0", "~/.cache/retrainlab")
     cache = caching.open_cache(backbone)
     extracting.extract(backbone, cache, folder, table)
-    features, known = loading.load(cache, table)
+    features, known = cache.features(table)
     labels, groups = known["label"].to_numpy(), splitting.groups(known).to_numpy()
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain

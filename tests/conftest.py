@@ -119,7 +119,7 @@ def backbone(module, bottleneck_dir):
 @pytest.fixture(scope="session")
 def trained(photos, backbone):
     """Features, table, predictions and head of the three-label photos."""
-    from retrainlab.bottlenecks import caching, extracting, loading
+    from retrainlab.bottlenecks import caching, extracting
     from retrainlab.evaluation import scores
     from retrainlab.images import scanning
     from retrainlab.training import heads, trainer
@@ -127,7 +127,7 @@ def trained(photos, backbone):
     table = scanning.load(photos, 20, 20)
     cache = caching.open_cache(backbone)
     extracting.extract(backbone, cache, photos, table)
-    features, known = loading.load(cache, table)
+    features, known = cache.features(table)
     settings = heads.HeadSettings(how_many_training_steps=300)
     (head,), history = trainer.train(features, known["label"], known["split"], [settings])
     predicted = scores.predictions(known, head.logits(features), head.labels)

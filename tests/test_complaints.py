@@ -8,7 +8,7 @@ import pytest
 from conftest import make_folder, make_image
 from PIL import Image
 
-from retrainlab.bottlenecks import caching, extracting, loading
+from retrainlab.bottlenecks import caching, extracting
 from retrainlab.cli import retrain
 from retrainlab.cli.flags import Flags
 from retrainlab.images import overview, scanning
@@ -80,7 +80,7 @@ def test_bottlenecks_are_binary_and_not_read_again_at_every_step(folder, backbon
     table = scanning.load(folder, 25, 25)
     extracting.extract(backbone, cache, folder, table)
     assert [file.suffix for file in cache.folder.iterdir()] == [".arrow"]
-    features, known = loading.load(cache, table)
+    features, known = cache.features(table)
     shutil.rmtree(cache.folder)  # training does without
     (head,), _ = trainer.train(features, known["label"], known["split"], [heads.HeadSettings(20)])
     assert features.dtype == np.float32 and head.kernel.shape == (backbone.dim, 3)

@@ -17,8 +17,7 @@ from . import project
 from .backbones import registry
 from .backbones.registry import Backbone
 from .bottlenecks import features as loaded
-from .bottlenecks import loading
-from .bottlenecks.features import Features
+from .bottlenecks.features import Features, principal_components
 from .datasets import fetching
 from .evaluation import calibration, intervals, scores
 from .evaluation.finding import Finding
@@ -162,7 +161,7 @@ class Lab:
         """
         if not self.start_from:
             return None
-        from .export.head_files import load_head
+        from .export.exporting import load_head
 
         return load_head(self.run.other(self.start_from).model, backbone)
 
@@ -234,7 +233,7 @@ class Lab:
 
         features, head, metrics = classifier.features, classifier.head, classifier.metrics
         some = overview.sample(classifier.predicted["label"], 2000, seed)
-        points, _ = loading.principal_components(features.matrix[some], 100)
+        points, _ = principal_components(features.matrix[some], 100)
         shown = classifier.predicted.iloc[some]
         with ResultLogs(self.run.logs, head.settings.how_many_training_steps) as logs:
             logs.settings(self.run.name, self.hyperparameters(classifier), metrics)

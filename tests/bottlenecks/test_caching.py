@@ -7,7 +7,8 @@ import pytest
 from conftest import make_folder, make_image
 
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, extracting, loading
+from retrainlab.bottlenecks import caching, extracting
+from retrainlab.bottlenecks.features import audit, principal_components
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.images.decoding import read_pixels
@@ -35,7 +36,7 @@ def run(fresh, folder, **options):
 def test_what_is_cached_is_what_the_backbone_says(fresh, folder):
     cache, table, done = run(fresh, folder)
     assert (done.cached, done.computed, done.problems) == (0, 24, {})
-    features, known = loading.load(cache, table)
+    features, known = cache.features(table)
     assert known["path"].tolist() == table["path"].tolist()
     for row in (0, 7, 23):
         pixels = read_pixels(folder / known["path"][row], fresh.image_size)
@@ -49,7 +50,7 @@ def test_nothing_is_computed_twice_and_that_is_said(fresh, folder):
     cache, table, done = run(fresh, folder)
     assert (done.cached, done.computed) == (24, 0)
     assert str(done) == "24 images: 24 bottlenecks from the cache, none computed."
-    assert len(loading.load(cache, table)[1]) == 25
+    assert len(cache.features(table)[1]) == 25
 
 
 def test_an_edited_file_is_computed_anew(fresh, folder):
@@ -114,7 +115,7 @@ def test_an_image_that_finishes_beside_the_one_that_ends_the_work_is_kept(folder
     cache, table = caching.Cache(tmp_path, 3), scanning.scan(folder)
     with pytest.raises(MemoryError):
         extracting.extract(Backbone(), cache, folder, table[:2], threads=2)
-    assert len(cache) == 1 and (loading.load(cache, table)[0] == 1).all()
+    assert len(cache) == 1 and (cache.features(table)[0] == 1).all()
 
 
 def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
@@ -126,7 +127,7 @@ def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
         done.problems == {"a/image 003.png": "the file cannot be read any more: No such file or directory"}
         and done.computed == 23
     )
-    assert len(loading.load(cache, table)[1]) == 23
+    assert len(cache.features(table)[1]) == 23
 
 
 def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
@@ -151,7 +152,7 @@ def test_two_at_once_fill_one_cache(fresh, folder):
     [worker.start() for worker in workers]
     [worker.join() for worker in workers]
     cache, table, done = run(fresh, folder)
-    assert not failures and done.computed == 0 and len(loading.load(cache, table)[0]) == 24
+    assert not failures and done.computed == 0 and len(cache.features(table)[0]) == 24
 
 
 def test_a_full_disk_ends_in_a_sentence(fresh, folder, monkeypatch):
@@ -168,28 +169,28 @@ def test_a_full_disk_ends_in_a_sentence(fresh, folder, monkeypatch):
 def test_the_order_of_rows_follows_the_table(fresh, folder):
     cache, table, _ = run(fresh, folder)
     shuffled = table.sample(frac=1, random_state=0)
-    features, known = loading.load(cache, shuffled)
-    straight = loading.load(cache, table)[0]
+    features, known = cache.features(shuffled)
+    straight = cache.features(table)[0]
     assert known["path"].tolist() == shuffled["path"].tolist()
     assert np.array_equal(features, straight[shuffled.index])
 
 
 def test_the_audit_counts(fresh, folder):
     cache, table, _ = run(fresh, folder)
-    facts = loading.audit(cache, table)["value"]
+    facts = audit(cache, table)["value"]
     assert facts["images with a bottleneck"] == "24" and facts["numbers a bottleneck"] == "24"
     assert facts["values that are not finite"] == "0"
-    empty = loading.audit(cache, table.iloc[:0])["value"]
+    empty = audit(cache, table.iloc[:0])["value"]
     assert empty["images with a bottleneck"] == "0"
 
 
 def test_principal_components_known_answer():
     random = np.random.default_rng(0)
     features = random.normal(0, [[10, 3, 0.1]], (500, 3)).astype(np.float32)
-    points, share = loading.principal_components(features)
+    points, share = principal_components(features)
     assert abs(np.corrcoef(points[:, 0], features[:, 0])[0, 1]) > 0.99
     assert points.std(axis=0) == pytest.approx([10, 3], rel=0.1) and share > 0.99
-    again, _ = loading.principal_components(features[::-1])
+    again, _ = principal_components(features[::-1])
     assert again[::-1] == pytest.approx(points, abs=1e-3)  # signs are no matter of chance
-    same, share = loading.principal_components(np.ones((5, 3), np.float32))
+    same, share = principal_components(np.ones((5, 3), np.float32))
     assert (same == 0).all() and share == 0

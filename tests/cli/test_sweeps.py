@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import save_module
 
-from retrainlab.bottlenecks import caching, extracting, loading
+from retrainlab.bottlenecks import caching, extracting
+from retrainlab.bottlenecks.features import with_variants
 from retrainlab.cli import grids, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
@@ -54,7 +55,7 @@ def data(photos, backbone):
     table = scanning.load(photos, 20, 20)
     cache = caching.open_cache(backbone)
     extracting.extract(backbone, cache, photos, table)
-    features, known = loading.load(cache, table)
+    features, known = cache.features(table)
     return table, cache, features, known
 
 
@@ -113,7 +114,7 @@ def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
     assert len({run.info()["backbone"]["digest"] for run in written}) == 2
 
     cache.refresh()  # the sweep has added variants
-    learn_features, learn = loading.with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
+    learn_features, learn = with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
     settings = heads.HeadSettings(STEPS, weight_decay=0.01)
     _, history = trainer.train(learn_features, learn["label"], learn["split"], [settings], 50)
     pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import make_folder
 
-from retrainlab.bottlenecks import caching, extracting, loading
+from retrainlab.bottlenecks import caching, extracting
+from retrainlab.bottlenecks.features import with_variants
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.images.decoding import read_pixels
@@ -94,8 +95,8 @@ def test_variants_are_computed_once_and_learnt_from(backbone, tmp_path):
     assert done.computed == 4 * len(train) and "distorted images" in str(done)
     again = extracting.extract(backbone, caching.open_cache(backbone), folder, train, distortion, 4)
     assert (again.computed, again.cached) == (0, 4 * len(train))
-    features, known = loading.load(cache, table)
-    more, learn = loading.with_variants(cache, features, known, distortion, 4)
+    features, known = cache.features(table)
+    more, learn = with_variants(cache, features, known, distortion, 4)
     assert len(more) == len(learn) == len(known) + 4 * len(train)
     assert np.array_equal(more[: len(known)], features)
     first = train.iloc[0]

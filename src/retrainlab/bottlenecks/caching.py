@@ -7,39 +7,34 @@ aside and renamed: a crash loses at most the part in the making, and two process
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from ..backbones.registry import Backbone
-from ..errors import RetrainLabError
+from ..errors import writing
+from ..files import replacing
 
 
 @dataclass
 class Cache:
-    """The bottlenecks of one backbone, memory-mapped.
+    """The bottlenecks of one backbone, memory-mapped."""
 
-    Attributes:
-        folder: where the parts lie.
-        dim: length of a bottleneck.
-        damaged: parts that were found damaged on opening; they are set aside under these names.
-    """
-
-    folder: Path
-    dim: int
-    damaged: list[Path] = field(default_factory=list)
-    _parts: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # part -> [rows, dim]
-    _index: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict, repr=False)
+    folder: Path  # where the parts lie
+    dim: int  # length of a bottleneck
+    damaged: list[Path] = field(default_factory=list)  # parts that were, on opening, under the names they have now
+    _parts: set[str] = field(default_factory=set, repr=False)  # names of those that are open
+    _rows: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)  # views of them, [dim]
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._rows)
 
     def __contains__(self, key: tuple[str, int]) -> bool:
-        return key in self._index
+        return key in self._rows
 
     @property
     def bytes(self) -> int:
@@ -65,55 +60,40 @@ class Cache:
             if hashlib.file_digest(content, "sha256").hexdigest() != part.stem:
                 raise ValueError("content does not match the name")
         table = pa.ipc.open_file(pa.memory_map(str(part))).read_all().combine_chunks()
-        column = table["bottleneck"].chunk(0)
-        self._parts[part.name] = column.flatten().to_numpy().reshape(-1, self.dim)
+        rows = table["bottleneck"].chunk(0).flatten().to_numpy().reshape(-1, self.dim)
         keys = zip(table["sha256"].to_pylist(), table["variant"].to_pylist(), strict=True)
-        self._index.update((key, (part.name, row)) for row, key in enumerate(keys))
+        self._rows.update(zip(keys, rows, strict=True))
+        self._parts.add(part.name)
 
     def add(self, keys: list[tuple[str, int]], rows: np.ndarray) -> None:
-        """Write one part.
-
-        Args:
-            keys: (sha256, variant), one a row.
-            rows: float32 [len(keys), dim].
-        """
+        """Write one part: its rows, float32 [len(keys), dim], and for each the key, (sha256, variant)."""
         if not keys:
             return
+        sha256, variant = zip(*keys, strict=True)
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float32()), self.dim)
-        table = pa.table(
-            {
-                "sha256": pa.array([sha256 for sha256, _ in keys]),
-                "variant": pa.array([variant for _, variant in keys], pa.int32()),
-                "bottleneck": values,
-            }
-        )
+        table = pa.table({"sha256": sha256, "variant": pa.array(variant, pa.int32()), "bottleneck": values})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=len(keys))
         content = sink.getvalue()
         part = self.folder / f"{hashlib.sha256(content).hexdigest()}.arrow"
-        aside = part.with_suffix(f".{os.getpid()}")
-        try:
+        advice = "What was written before is kept; make room or set bottleneck_dir, and run again."
+        with writing(f"The bottlenecks in '{self.folder}'", advice), replacing(part) as aside:
             aside.write_bytes(content)
-            aside.replace(part)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise RetrainLabError(
-                f"Bottlenecks could not be written to '{self.folder}': {error.strerror}. What was written before is "
-                "kept; make room or set bottleneck_dir, and run again."
-            ) from error
         self._open(part)
 
     def load(self, sha256: Iterable[str], variant: int = 0) -> np.ndarray:
         """Gather bottlenecks by image content: float32 [len(sha256), dim]. KeyError if one is missing."""
-        places = [self._index[digest, variant] for digest in sha256]
-        matrix = np.empty((len(places), self.dim), np.float32)
-        owner = np.array([part for part, _ in places], dtype=object)
-        row = np.array([row for _, row in places], dtype=np.int64)
-        for name, values in self._parts.items():
-            mine = owner == name
-            matrix[mine] = values[row[mine]]
-        return matrix
+        return np.array([self._rows[digest, variant] for digest in sha256], np.float32).reshape(-1, self.dim)
+
+    def features(self, images: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+        """Load the bottlenecks of all usable images that the cache knows: float32 [n, dim], and their rows of `images`.
+
+        Both are aligned; the index of the rows is 0 to n - 1.
+        """
+        known = np.array([(digest, 0) in self for digest in images["sha256"]], bool)
+        table = images[images["problem"].isna() & known].reset_index(drop=True)
+        return self.load(table["sha256"]), table
 
 
 def open_cache(backbone: Backbone) -> Cache:

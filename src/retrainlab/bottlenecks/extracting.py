@@ -35,17 +35,15 @@ class Extraction:
     damaged: int
 
     def __str__(self) -> str:
-        parts = [f"{self.cached + self.computed:,} {self.what}: {self.cached:,} bottlenecks from the cache"]
-        if self.computed:
-            rate = self.computed / max(self.seconds, 1e-9)
-            parts.append(f"{self.computed:,} computed in {self.seconds:.1f} s ({rate:.0f} images/s)")
-        else:
-            parts.append("none computed")
+        said = f"{self.cached + self.computed:,} {self.what}: {self.cached:,} bottlenecks from the cache, "
+        rate = self.computed / max(self.seconds, 1e-9)
+        done = f"{self.computed:,} computed in {self.seconds:.1f} s ({rate:.0f} images/s)"
+        said += done if self.computed else "none computed"
         if self.problems:
-            parts.append(f"{len(self.problems):,} could not be read")
+            said += f", {len(self.problems):,} could not be read"
         if self.damaged:
-            parts.append(f"{self.damaged} damaged part{'s' * (self.damaged > 1)} set aside and computed again")
-        return ", ".join(parts) + "."
+            said += f", {self.damaged} damaged part{'s' * (self.damaged > 1)} set aside and computed again"
+        return f"{said}."
 
 
 def extract(
@@ -64,11 +62,21 @@ def extract(
 
     Args:
         images: the images table; rows with a problem are passed over, equal content is computed once.
-        distortion: None for the images as they are.
         variants: with a distortion, how many variants of each image, 1 to 255.
-        threads: how many; None = one a core.
+        threads: None = one a core.
     """
-    wanted = _wanted(images, distortion, variants)
+    if distortion is None:
+        numbers = {0: 0}  # what the cache calls a variant -> its number, 0 for the image as it is
+    elif variants < 1:
+        raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
+    else:
+        numbers = {distortion.variant(number): number for number in range(1, variants + 1)}
+    good = images[images["problem"].isna()].drop_duplicates("sha256")
+    wanted = {
+        (sha256, variant): (path, number)
+        for sha256, path in zip(good["sha256"], good["path"], strict=True)
+        for variant, number in numbers.items()
+    }
     missing = {key: source for key, source in wanted.items() if key not in cache}
 
     def bottleneck(sha256: str, path: str, number: int) -> np.ndarray:
@@ -81,23 +89,11 @@ def extract(
         return backbone.bottlenecks(pixels[None])[0]
 
     started = time.perf_counter()
-    computed, problems = _compute(missing, bottleneck, cache, threads)
-    seconds = time.perf_counter() - started
+    before = len(cache)
+    problems = _compute(missing, bottleneck, cache, threads)
+    seconds, computed = time.perf_counter() - started, len(cache) - before
     what = "images" if distortion is None else "distorted images"
     return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
-
-
-def _wanted(images: pd.DataFrame, distortion: Distortion | None, variants: int) -> dict[_Key, tuple[str, int]]:
-    """List the bottlenecks that there should be: key -> path, number of the variant (0 for the image as it is)."""
-    if distortion is None:
-        numbers = {0: 0}
-    elif variants < 1:
-        raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
-    else:
-        numbers = {number: distortion.variant(number) for number in range(1, variants + 1)}
-    good = images[images["problem"].isna()].drop_duplicates("sha256")
-    files = zip(good["sha256"], good["path"], strict=True)
-    return {(sha256, variant): (path, number) for sha256, path in files for number, variant in numbers.items()}
 
 
 def _content(file: Path, sha256: str) -> bytes:
@@ -115,17 +111,17 @@ def _compute(
     bottleneck: Callable[[str, str, int], np.ndarray],
     cache: Cache,
     threads: int | None,
-) -> tuple[int, dict[str, str]]:
-    """Compute on threads, and write what comes of it: how many there are, and what went wrong, by path."""
+) -> dict[str, str]:
+    """Compute on threads, and write what comes of it; returns what went wrong, by path."""
     kept: dict[_Key, np.ndarray] = {}  # not written yet
-    problems: dict[str, str] = {}
     running: dict[Future[np.ndarray], _Key] = {}
-    computed, written = 0, time.perf_counter()
+    problems: dict[str, str] = {}
+    written = time.perf_counter()
 
     def write() -> None:
-        nonlocal computed, written
+        nonlocal written
         cache.add(list(kept), np.array(list(kept.values())))
-        computed, written = computed + len(kept), time.perf_counter()
+        written = time.perf_counter()
         kept.clear()
 
     pool = ThreadPoolExecutor(threads or os.cpu_count())
@@ -145,4 +141,4 @@ def _compute(
         finished = {key: job for job, key in running.items() if not job.cancelled() and job.exception() is None}
         kept.update((key, job.result()) for key, job in finished.items())  # beside the one that ended the work
         write()
-    return computed, problems
+    return problems

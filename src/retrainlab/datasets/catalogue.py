@@ -37,8 +37,7 @@ def _arrange_elpv(folder: Path) -> None:
             "`retrainlab[demo]`."
         ) from error
     source = Path(str(elpv_dataset.__file__)).parent / "data"
-    lines = (source / "labels.csv").read_text().split("\n")
-    for line in filter(None, lines):
+    for line in (source / "labels.csv").read_text().splitlines():
         name, probability, _ = line.split()  # file, probability of a defect, kind of cell
         label = folder / ("defective" if float(probability) >= 0.5 else "functional")
         label.mkdir(exist_ok=True)
@@ -51,10 +50,11 @@ def _arrange_dogs(folder: Path, lists: Path, images: Path) -> None:
     for synset, breed in readable_breeds(path.name for path in top.iterdir() if path.is_dir()).items():
         (top / synset).replace(folder / breed)
     there = {path.name: path.relative_to(folder).as_posix() for path in image_files(folder)}
-    listed = []
-    for split in ("train", "test"):
-        for path in read_cell_texts(_member(lists, f"{split}_list.mat"), "file_list"):
-            listed.append((path.rpartition("/")[2], split))  # file names carry the breed's number, so they are unique
+    listed = [
+        (path.rpartition("/")[2], split)  # file names carry the breed's number, so they are unique
+        for split in ("train", "test")
+        for path in read_cell_texts(_member(lists, f"{split}_list.mat"), "file_list")
+    ]
     if sorted(name for name, _ in listed) != sorted(there):
         raise RetrainLabError(
             f"The lists of Stanford Dogs name {len(listed):,} images, the archive holds {len(there):,}, and these "

@@ -9,8 +9,9 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
@@ -24,7 +25,7 @@ from ..errors import RetrainLabError
 _TIMEOUT = 15  # seconds without a byte
 _BLOCK = 1 << 18
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading archives raises
-_PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers of a server that may do better in a moment
+_PASSING = {408, 416, 425, 429, 500, 502, 503, 504}  # answers of a server that may do better when asked again
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The last part of the address, which is the name the file is kept under."""
+        """The name that the file is kept under: the last part of the address."""
         return PurePosixPath(urlsplit(self.url).path).name
 
 
@@ -52,12 +53,8 @@ def download(source: Source, folder: Path, pauses: Sequence[float] = (1, 2, 4)) 
     """Fetch a file into a folder, going on where an earlier try was cut off; a file already there is only checked.
 
     Args:
-        source: where it is and what it must be.
-        folder: where it is kept; made if missing. What has arrived so far is `<name>.part`.
+        folder: made if missing. What has arrived so far is `<name>.part`.
         pauses: seconds to wait before each further try.
-
-    Returns:
-        The path of the whole file, of the size and SHA-256 expected.
 
     Raises:
         RetrainLabError: it cannot be reached, is not what was expected (it is then set aside as `<name>.bad`), or
@@ -82,7 +79,7 @@ def download(source: Source, folder: Path, pauses: Sequence[float] = (1, 2, 4)) 
 
 def _append(source: Source, part: Path) -> None:
     """Fetch what `part` still lacks, in one request."""
-    have = _size(part)
+    have = part.stat().st_size if part.exists() else 0
     if have == source.bytes:
         return
     with _request(source, part, have) as response:
@@ -96,55 +93,47 @@ def _append(source: Source, part: Path) -> None:
             raise _failure(source, part, f"{offered}; the file has changed, or this is some other page")
         bar = tqdm(None, source.name, source.bytes, unit="B", unit_scale=True, initial=start, leave=False, disable=None)
         with bar, part.open("ab" if resumed else "wb") as file:
-            for block in _blocks(response):
+            while file.tell() <= source.bytes:  # without a Content-Length it could go on for ever
+                with _on_the_way():  # writing is not: a full disk is no bad connection
+                    block = response.read(_BLOCK)
+                if not block:
+                    break
                 file.write(block)
                 bar.update(len(block))
-                if file.tell() > source.bytes:  # without a Content-Length it could go on for ever
-                    break
-    if _size(part) < source.bytes:
-        raise _Interrupted("the connection was cut off")
+            if file.tell() < source.bytes:
+                raise _Interrupted("the connection was cut off")
 
 
 def _request(source: Source, part: Path, have: int) -> Any:
     headers = {"User-Agent": f"retrainlab/{__version__}"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        return urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=_TIMEOUT)
+        with _on_the_way():
+            return urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=_TIMEOUT)
     except HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
         error.close()
         if error.code == 416:  # there is nothing from there on: what has arrived belongs to another file
             part.unlink(missing_ok=True)
-            raise _Interrupted(answer) from error
         if error.code in _PASSING:
             raise _Interrupted(answer) from error
         raise _failure(source, part, answer) from error
+
+
+@contextmanager
+def _on_the_way() -> Iterator[None]:
+    """Take what goes wrong on the way for something that another try may mend; a server's answer is none of it."""
+    try:
+        yield
+    except HTTPError:
+        raise
     except (OSError, HTTPException) as error:
-        raise _Interrupted(_reason(error)) from error
-
-
-def _blocks(response: HTTPResponse) -> Iterator[bytes]:
-    """Read to the end; apart from writing, so that a full disk is not taken for a bad connection."""
-    while True:
-        try:
-            block = response.read(_BLOCK)
-        except (OSError, HTTPException) as error:
-            raise _Interrupted(_reason(error)) from error
-        if not block:
-            return
-        yield block
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "reason", error)  # urllib wraps what the socket said
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        cause = getattr(error, "reason", error)  # urllib wraps what the socket said
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        raise _Interrupted(reason) from error
 
 
 def _failure(source: Source, part: Path, reason: str) -> RetrainLabError:
-    have = _size(part)
+    have = part.stat().st_size if part.exists() else 0
     kept = f" What has arrived, {have:,} of {source.bytes:,} bytes, is kept." if have else ""
     return RetrainLabError(
         f"{source.url} cannot be fetched: {reason}.{kept} Check the network and run this again; or get the file by "
@@ -158,11 +147,10 @@ def _check(source: Source, file: Path) -> None:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     if (size, digest) == (source.bytes, source.sha256):
         return
-    bad = file.with_name(f"{file.name}.bad")
-    file.replace(bad)
-    found = f"SHA-256 {digest}, expected {source.sha256}"
-    if size != source.bytes:
-        found = f"{size:,} bytes, expected {source.bytes:,}"
+    bad = file.replace(file.with_name(f"{file.name}.bad"))
+    found = f"{size:,} bytes, expected {source.bytes:,}"
+    if size == source.bytes:
+        found = f"SHA-256 {digest}, expected {source.sha256}"
     raise RetrainLabError(
         f"'{file}' has {found}: it is damaged, or {source.url} has changed. It is set aside as '{bad.name}'; run this "
         "again to fetch it anew."
@@ -172,8 +160,8 @@ def _check(source: Source, file: Path) -> None:
 # --------------------------------------------------------------------------------------------- unpacking
 
 
-def unpack(archive: Path, into: Path) -> None:
-    """Unpack a tar archive, compressed or not, of plain files and folders.
+def unpack(archive: Path, into: Path) -> Path:
+    """Unpack a tar archive, compressed or not, of plain files and folders; returns `into`.
 
     Contents are written here rather than by tarfile's own extraction, so links, devices, owners and modes cannot come
     about at all, whatever the archive says.
@@ -190,16 +178,15 @@ def unpack(archive: Path, into: Path) -> None:
                         f"'{archive}' is refused: its member '{member.name}' {problem}. Expected plain files and "
                         "folders below the archive's own top; get the archive from its publisher."
                     )
-                target = into / PurePosixPath(member.name)
+                target = into / member.name
                 (target if member.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
-                content = tar.extractfile(member)
-                if content is not None:  # a folder has none
+                if content := tar.extractfile(member):  # a folder has none
                     with target.open("wb") as file:
                         shutil.copyfileobj(content, file)
     except _DAMAGE as error:
-        raise RetrainLabError(
-            f"'{archive}' is {_damage(error)}. Delete it, and run this again to fetch it anew."
-        ) from error
+        said = f"'{archive}' is {_damage(error)}. Delete it, and run this again to fetch it anew."
+        raise RetrainLabError(said) from error
+    return into
 
 
 def problem_of(archive: BinaryIO) -> str | None:

@@ -16,11 +16,7 @@ _CARD = "dataset.json"
 
 
 def fetch(name: str, to: Path | str | None = None) -> Path:
-    """Prepare a public dataset as a folder of label folders; do nothing where it is already there.
-
-    Args:
-        name: one of `DATASETS`.
-        to: the folder to make; None = where `project.dataset` says.
+    """Prepare one of `DATASETS` in the folder `to`, by default `project.dataset`; do nothing where it is already there.
 
     Raises:
         RetrainLabError: an unknown name, or any reason of `prepare`.
@@ -49,12 +45,9 @@ def prepare(name: str, dataset: Dataset, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # made aside and renamed, so that an interrupted fetch leaves nothing half done
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as aside:
-            unpacked = [Path(aside, archive.name) for archive in archives]
-            for archive, into in zip(archives, unpacked, strict=True):
-                unpack(archive, into)
             made = Path(aside, "made")
             made.mkdir()
-            dataset.arrange(made, *unpacked)
+            dataset.arrange(made, *(unpack(archive, Path(aside, archive.name)) for archive in archives))
             _verify(name, dataset, made, downloads)
             text = json.dumps({"name": name} | dataset.card, indent=1, ensure_ascii=False)
             (made / _CARD).write_text(text + "\n", encoding="utf-8")
@@ -71,12 +64,12 @@ def prepare(name: str, dataset: Dataset, folder: Path) -> Path:
 
 
 def _verify(name: str, dataset: Dataset, made: Path, downloads: Path) -> None:
-    images = image_files(made)
-    found = len(images), len({path.parent for path in images})
-    if found != (dataset.card["images"], dataset.card["labels"]):
+    found, images, labels = image_files(made), dataset.card["images"], dataset.card["labels"]
+    folders = {path.parent for path in found}
+    if (len(found), len(folders)) != (images, labels):
         raise RetrainLabError(
-            f"The dataset '{name}' turned out to have {found[0]:,} images of {found[1]} labels. Expected "
-            f"{dataset.card['images']:,} of {dataset.card['labels']}; see what is in '{downloads}'."
+            f"The dataset '{name}' turned out to have {len(found):,} images of {len(folders)} labels. Expected "
+            f"{images:,} of {labels}; see what is in '{downloads}'."
         )
 
 

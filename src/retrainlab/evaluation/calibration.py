@@ -17,12 +17,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def cross_entropies(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Negative log probability, in nats, of each image's own label: float64 [n].
-
-    Args:
-        logits: [n, labels].
-        classes: int [n], the index of each image's label.
-    """
+    """Negative log probability, in nats, of each image's own label, int [n] in `classes`: float64 [n]."""
     from scipy import special
 
     logarithms = special.log_softmax(logits.astype(np.float64), axis=-1)[np.arange(len(classes)), classes]
@@ -62,9 +57,7 @@ def temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     Answers and accuracy stay the same. Above 1, the classifier was too sure of itself; below, not sure enough. 1
     without images, or where logits say nothing.
 
-    Args:
-        logits: [n, labels], of images that neither trained the head nor test it: validation.
-        classes: int [n], the index of each image's label.
+    `logits`: [n, labels], of images that neither trained the head nor test it, and their `classes`, int [n].
     """
     if len(logits) == 0:
         return 1.0

@@ -17,25 +17,15 @@ from ..errors import RetrainLabError
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question.
+    """The answer to one question."""
 
-    Attributes:
-        question: what it is about, as the beginning of a sentence: "What stopping earlier would win".
-        sentence: what was found, with its numbers; one line a paragraph. Where it cannot be told, the reason.
-        told: whether there is an answer.
-        numbers: what metrics.json keeps of it, by name: numbers, or differences {"accuracy", "interval"}.
-        table: to show beside the sentence; a DataFrame, or one with a style.
-        draw: makes the figure and returns its Axes, or an array of them; None for none.
-        details: what further analyses go on from.
-    """
-
-    question: str
-    sentence: str = ""
-    told: bool = True
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    table: Any = None
-    draw: Callable[[], Any] | None = None
-    details: Any = None
+    question: str  # as the beginning of a sentence: "What stopping earlier would win"
+    sentence: str = ""  # what was found, with its numbers; one line a paragraph. Where it cannot be told, the reason
+    told: bool = True  # whether there is an answer
+    numbers: Mapping[str, Any] = field(default_factory=dict)  # by name, for metrics.json; or {"accuracy", "interval"}
+    table: Any = None  # to show beside the sentence; a DataFrame, or one with a style
+    draw: Callable[[], Any] | None = None  # makes the figure and returns its Axes, or an array of them; None for none
+    details: Any = None  # what further analyses go on from
 
     def __bool__(self) -> bool:
         return self.told
@@ -52,7 +42,9 @@ class Finding:
 
     def _repr_html_(self) -> str:
         said = [f"<p>{html.escape(line)}</p>" for line in str(self).splitlines() if line]
-        return "\n".join(said) + ("" if self.table is None else _table(self.table))
+        if self.table is not None:
+            said.append(self.table.to_html(**{"notebook": True} if isinstance(self.table, pd.DataFrame) else {}))
+        return "\n".join(said)
 
     def _ipython_display_(self) -> None:
         from IPython.display import HTML, display
@@ -60,10 +52,6 @@ class Finding:
         if shown := self._repr_html_():
             display(HTML(shown))
         self.plot()  # Jupyter shows a figure that a cell has drawn when the cell ends
-
-
-def _table(table: Any) -> str:
-    return table.to_html(notebook=True) if isinstance(table, pd.DataFrame) else table.to_html()
 
 
 def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:

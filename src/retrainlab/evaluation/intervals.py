@@ -47,10 +47,7 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, seed: int = 
     both get right or wrong cancel out, so it is narrower than one of independent samples. In it there are two more
     images, one that only a gets right and one that only b does (Bonett & Price 2012, doi.org/10.3102/1076998611411915):
     without them, two classifiers that happen to agree on all of 20 images would differ by 0, with an interval of no
-    width. None without images.
-
-    Args:
-        correct_a, correct_b: bool [n], aligned.
+    width. None without images. `correct_a`, `correct_b`: bool [n], aligned.
     """
     difference = correct_a.astype(int) - correct_b.astype(int)
     if len(difference) == 0:
@@ -76,11 +73,7 @@ def clustered_mean(values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     Images of a group count as one in the 95% interval (cluster-robust variance, Liang & Zeger 1986,
     doi.org/10.1093/biomet/73.1.13, with Student's t), in which there are two more images, one that gained and one that
     lost: without them, few images that happen to agree would look certain (compare Bonett & Price 2012,
-    doi.org/10.3102/1076998611411915). None where all are in one group, or there are none.
-
-    Args:
-        values: float [n]; NaN is passed over.
-        groups: [n].
+    doi.org/10.3102/1076998611411915). None where all are in one group, or there are none; NaN is passed over.
     """
     known = ~np.isnan(values)
     values, group = values[known], pd.factorize(np.asarray(groups)[known])[0]

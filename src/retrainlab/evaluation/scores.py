@@ -15,22 +15,12 @@ SPLITS = ("train", "validation", "test")
 def predictions(table: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> pd.DataFrame:
     """Make the predictions table: path, label, split, predicted, probability, logits (float32, in label order).
 
-    Args:
-        table: at least path, label, split; one row an image.
-        logits: float32 [n, labels].
-        labels: the labels in class order.
+    `table`: at least path, label, split; one row an image. `logits`: float32 [n, labels].
     """
-    winner = logits.argmax(axis=1)
-    return pd.DataFrame(
-        {
-            "path": table["path"].to_numpy(),
-            "label": table["label"].to_numpy(),
-            "split": table["split"].to_numpy(),
-            "predicted": np.array(labels, dtype=object)[winner],
-            "probability": softmax(logits)[np.arange(len(winner)), winner],
-            "logits": list(logits.astype(np.float32)),
-        }
-    )
+    known = table[["path", "label", "split"]].reset_index(drop=True)
+    predicted = np.array(labels, dtype=object)[logits.argmax(axis=1)]
+    sure = softmax(logits).max(axis=1)
+    return known.assign(predicted=predicted, probability=sure, logits=list(logits.astype(np.float32)))
 
 
 def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
@@ -43,19 +33,17 @@ def summarise(predicted: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
         interval}}. The gap is train minus validation accuracy. A split without images has None for its figures.
     """
     figures: dict[str, Any] = {}
-    counts = []
+    right = {}
     for name in SPLITS:
         rows = predicted[predicted["split"] == name]
-        right = (rows["label"] == rows["predicted"]).to_numpy(bool)
+        right[name] = (rows["label"] == rows["predicted"]).to_numpy(bool)
         loss = float(cross_entropies(*_logits(rows, labels)).mean()) if len(rows) else None
-        figures[name] = accuracy(right) | {"cross_entropy": loss}
-        counts.append((int(right.sum()), len(right)))
-    (hits, n), (validation_hits, validation_n), _ = counts
-    known = n and validation_n
-    figures["gap"] = {
-        "accuracy": hits / n - validation_hits / validation_n if known else None,
-        "interval": list(difference_interval(hits, n, validation_hits, validation_n)) if known else None,
-    }
+        figures[name] = accuracy(right[name]) | {"cross_entropy": loss}
+    mine, held = right["train"], right["validation"]
+    figures["gap"] = {"accuracy": None, "interval": None}
+    if len(mine) and len(held):
+        ends = difference_interval(mine.sum(), len(mine), held.sum(), len(held))
+        figures["gap"] = {"accuracy": float(mine.mean() - held.mean()), "interval": list(ends)}
     return figures
 
 
@@ -120,7 +108,6 @@ def memorised(train_hits: np.ndarray, hits: np.ndarray, labels: Sequence[str] | 
     Args:
         train_hits: float [n], the share of re-splits with the image in training that got it right; NaN for none.
         hits: float [n], the same of those with the image out of training.
-        labels: [n].
 
     Returns:
         One row a label: n (images known both ways), memorised (their share), low, high (its 95% interval); worst first,

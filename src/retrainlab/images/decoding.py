@@ -22,16 +22,13 @@ _WHY = {
 
 
 def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image file, whatever its format, as upright RGB.
+    """Read an image file, or its bytes, as upright RGB: uint8 [height, width, 3]. Its content decides the format.
+
+    Rotated by EXIF; alpha is laid over white; 16 bits become 8; the first frame of an animation.
 
     Args:
-        source: a path, or the bytes of an image file. The content decides the format, not the extension.
         size: (height, width) to resize to, bilinearly and without keeping the aspect, as retrain.py does.
             Large JPEGs are decoded at a reduced scale of at least twice that. None keeps the image's own size.
-
-    Returns:
-        uint8 [height, width, 3], 0 to 255. Rotated by EXIF; alpha is laid over white; 16 bits become 8; the first
-        frame of an animation.
 
     Raises:
         RetrainLabError: the file cannot be read as an image; the message says why.

@@ -29,19 +29,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far training images may be distorted; all at their defaults means not at all.
+    """How far training images may be distorted; all at their defaults means not at all."""
 
-    Attributes:
-        flip_left_right: mirror every other image.
-        random_crop: percent by which the image is larger than the box that is cut from it, from 0 up.
-        random_scale: percent by which the image is enlarged at most, from 0 up.
-        random_brightness: percent by which values are multiplied up or down at most, 0 to 100.
-    """
-
-    flip_left_right: bool = False
-    random_crop: int = 0
-    random_scale: int = 0
-    random_brightness: int = 0
+    flip_left_right: bool = False  # mirror every other image
+    random_crop: int = 0  # percent by which the image is larger than the box that is cut from it, from 0 up
+    random_scale: int = 0  # percent by which the image is enlarged at most, from 0 up
+    random_brightness: int = 0  # percent by which values are multiplied up or down at most, 0 to 100
 
     def __post_init__(self) -> None:
         for name in ("random_crop", "random_scale", "random_brightness"):

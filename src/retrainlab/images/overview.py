@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,72 +15,52 @@ _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 
 
 def usable(images: pd.DataFrame, *notes: str) -> Finding:
-    """Count the images of a split table that can be used, by label and split.
+    """Count the images of a split table that can be used, by label and split; `notes`: what else there is to say."""
+    from .. import plots
 
-    Args:
-        notes: what else there is to say, as of `notes`.
-    """
     counts = counts_by_label(images)
-
-    def draw() -> Any:
-        from .. import plots
-
-        return plots.image_counts(counts)
-
     said = f"{counts['total'].sum():,} images of {len(counts):,} labels can be used."
-    numbers = {"images": int(counts["total"].sum()), "labels": len(counts)}
+    numbers, draw = {"images": int(counts["total"].sum()), "labels": len(counts)}, partial(plots.image_counts, counts)
     return Finding("How many images there are", "\n".join([said, *notes]).strip(), numbers=numbers, draw=draw)
 
 
 def left_out(images: pd.DataFrame, most: int = 50) -> Finding:
     """List the files that take no part in anything, and why."""
     bad = images.loc[images["problem"].notna(), ["path", "problem"]]
-    question = "What is left out"
-    if bad.empty:
-        return Finding(question, "Every image file can be used.")
-    return Finding(question, f"{len(bad)} of {len(images)} files are left out.", table=_listed(bad.head(most)))
+    said = f"{len(bad)} of {len(images)} files are left out." if len(bad) else "Every image file can be used."
+    return Finding("What is left out", said, table=_listed(bad, most))
 
 
-def copies(images: pd.DataFrame, most: int = 30) -> Finding:
+def copies(images: pd.DataFrame) -> Finding:
     """List the files that are byte-identical copies of one another."""
-    same = _copies(images).sort_values("sha256")
-    question = "Which files are copies"
-    if same.empty:
-        return Finding(question, "No file is a copy of another.")
-    return Finding(question, "\n".join(_of_copies(same)), table=_listed(same[["path", "label", "split"]].head(most)))
+    same = _copies(images).sort_values("sha256")[["path", "label", "split", "sha256"]]
+    said = "\n".join(_of_copies(same)) or "No file is a copy of another."
+    return Finding("Which files are copies", said, table=_listed(same.drop(columns="sha256"), 30))
 
 
 def found(images: pd.DataFrame) -> Finding:
     """Sum up an images table: how much there is, and the accuracy that any classifier must beat."""
     total, left, same = counts_by_label(images)["total"], images["problem"].notna().sum(), len(_copies(images))
-    sentence = (
-        f"{total.sum():,} images, {left:,} files left out, {same:,} copies.\n"
-        f"Always answering '{total.idxmax()}' would be right for {total.max() / total.sum():.1%} of the images: beat "
-        "that."
-    )
+    said = f"{total.sum():,} images, {left:,} files left out, {same:,} copies.\nAlways answering '{total.idxmax()}' "
+    said += f"would be right for {total.max() / total.sum():.1%} of the images: beat that."
     numbers = {"images": int(total.sum()), "left_out": int(left), "copies": same}
-    return Finding("What there is to learn from", sentence, numbers=numbers)
+    return Finding("What there is to learn from", said, numbers=numbers)
 
 
 def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     """Say in sentences what a person should know of a split images table before trusting figures made from it.
 
-    Args:
-        named: how many of the files that are left out to name, each with its problem.
+    `named`: how many of the files that are left out to name, each with its problem.
     """
-    counts = counts_by_label(images)
-    said = []
-    bad = images[images["problem"].notna()]
+    counts, bad, said = counts_by_label(images), images[images["problem"].notna()], []
     if len(bad):
         why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
         more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
         said.append(f"{left_out(images)}{''.join(why)}{more}")
-    small = list(counts.index[counts["total"] < _SMALL_LABEL])
-    if small:
+    if small := list(counts.index[counts["total"] < _SMALL_LABEL]):
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
     for name in SPLITS:
-        without = list(counts.index[counts[name] == 0])
-        if without:
+        if without := list(counts.index[counts[name] == 0]):
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     return said + _of_copies(_copies(images))
 
@@ -104,8 +85,8 @@ def _of_copies(same: pd.DataFrame) -> list[str]:
     return said
 
 
-def _listed(table: pd.DataFrame) -> Any:
-    return table.style.format(escape="html").hide()
+def _listed(table: pd.DataFrame, most: int) -> Any:
+    return table.head(most).style.format(escape="html").hide() if len(table) else None
 
 
 def sample(labels: pd.Series, most: int, seed: int = 0) -> np.ndarray:

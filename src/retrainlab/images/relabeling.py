@@ -5,19 +5,18 @@ empty to leave the image out) and sha256 (of the file that was decided on; where
 whatever lies at that path is meant). Image files are never touched.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import RetrainLabError, writing
+from ..files import replacing
 from .scanning import given_label
 
 DECISIONS = "labels.csv"
 _COLUMNS = ["path", "label", "decided", "sha256"]
 _NEEDED = _COLUMNS[:3]
-_LEFT_OUT = f"left out by a decision in {DECISIONS}"
 
 
 def read(folder: Path | str) -> pd.DataFrame:
@@ -38,35 +37,27 @@ def read(folder: Path | str) -> pd.DataFrame:
         raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
     blank = (table["path"] == "") | (table["label"] == "")
     if blank.any():
-        raise RetrainLabError(
-            f"{file} has no path or no label in line {int(blank.to_numpy().argmax()) + 2}. {expected}"
-        )
-    table = table.reindex(columns=_COLUMNS, fill_value="")
-    return table.drop_duplicates("path", keep="last").reset_index(drop=True)
+        raise RetrainLabError(f"{file} has no path or no label in line {blank.to_numpy().argmax() + 2}. {expected}")
+    return table.reindex(columns=_COLUMNS, fill_value="").drop_duplicates("path", keep="last", ignore_index=True)
 
 
 def read_all(folders: Sequence[Path | str]) -> pd.DataFrame:
     """Read the decisions of several runs; `apply` takes the last on a path that holds, so that later folders win."""
-    both = pd.concat([read(folder) for folder in folders])
-    return both.drop_duplicates(keep="last", ignore_index=True)
+    return pd.concat(map(read, folders)).drop_duplicates(keep="last", ignore_index=True)
 
 
 def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> None:
-    """Write a decision at once; it replaces an earlier one on the same path.
+    """Write a decision on an image to a run's folder; it replaces an earlier one on the same path.
 
     Args:
-        folder: the run's, where `labels.csv` stands.
-        path: the image's, as in the images table.
-        sha256: the image's, likewise; the decision counts as long as the file has it.
+        sha256: of the image; the decision counts as long as the file has it.
         label: the one that is right: its folder's to keep that, another to replace it, None to leave the image out.
     """
     earlier = read(folder)
     row = pd.DataFrame([[path, given_label(path), label or "", sha256]], columns=_COLUMNS)
     file = Path(folder, DECISIONS)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with writing(f"{file}", "Choose a reports_dir that can be written."):
+    with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
         pd.concat([earlier[earlier["path"] != path], row]).to_csv(aside, index=False)
-        aside.replace(file)
 
 
 def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -74,27 +65,15 @@ def apply(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
 
     Byte-identical copies of the same given label follow, unless they have a decision of their own. Decisions on paths
     that the table does not hold, or on files that have changed since, are passed over; `notes` names them.
-
-    Args:
-        images: columns path, label (its folder's), split, sha256, problem.
-        decisions: of `read` or `read_all`.
     """
-    table = images.copy()
-    decided = _decided(images, decisions)
-    good = table["problem"].isna()
-    out = good & (decided == "")
-    table.loc[out, "problem"], table.loc[out, "split"] = _LEFT_OUT, None
-    table["label"] = table["label"].mask(good & decided.notna() & (decided != ""), decided)
+    decided = _decided(images, decisions).where(images["problem"].isna())
+    table = images.assign(label=images["label"].mask(decided.notna() & (decided != ""), decided))
+    table.loc[decided == "", ["problem", "split"]] = f"left out by a decision in {DECISIONS}", None
     return table
 
 
 def current(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
-    """Keep the decisions on files that are there and have not changed since: one row a path, the last that holds.
-
-    Args:
-        images: columns path, sha256.
-        decisions: of `read` or `read_all`.
-    """
+    """Keep the decisions on files that are there and have not changed since: one row a path, the last that holds."""
     now = decisions["path"].map(dict(zip(images["path"], images["sha256"], strict=True)))
     same = (decisions["sha256"] == "") | (decisions["sha256"] == now)
     return decisions[decisions["path"].isin(images["path"]) & same].drop_duplicates("path", keep="last")
@@ -104,12 +83,11 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
     """Say in sentences what `apply` does to these images, and what it passes over."""
     if decisions.empty:
         return []
-    good = images[images["problem"].isna()]
-    decided, given = _decided(images, decisions)[good.index], good["label"]
-    changed = int((decided.notna() & (decided != "") & (decided != given)).sum())
+    decided, given = _decided(images, decisions)[images["problem"].isna()].dropna(), images["label"]
+    out, kept = (decided == "").sum(), (decided == given[decided.index]).sum()
     said = [
-        f"By {DECISIONS}, {changed} images have another label than their folder's, {int((decided == '').sum())} are "
-        f"left out and {int((decided == given).sum())} keep theirs."
+        f"By {DECISIONS}, {len(decided) - out - kept} images have another label than their folder's, {out} are left "
+        f"out and {kept} keep theirs."
     ]
     unknown = sorted(set(decisions["path"]) - set(images["path"]))
     if unknown:
@@ -120,7 +98,7 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
             f"{len(changed_since)} decisions in {DECISIONS} are about files that have changed since, "
             f"{_some(changed_since)}: passed over."
         )
-    new = sorted(set(decided.dropna()) - set(given) - {""})
+    new = sorted(set(decided) - set(given[images["problem"].isna()]) - {""})
     if new:
         said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
     return said
@@ -130,10 +108,9 @@ def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
     """Look up the decision on each image or its copy; NaN where there is none."""
     holding = current(images, decisions)[_NEEDED]
     own = images["path"].map(holding.set_index("path")["decided"])
-    known = holding.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(
-        ["sha256", "label"], keep="last"
-    )
-    copies = images[["sha256", "label"]].merge(known, on=["sha256", "label"], how="left")["decided"]
+    same = ["sha256", "label"]
+    known = holding.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(same, keep="last")
+    copies = images[same].merge(known, on=same, how="left")["decided"]
     return own.where(own.notna(), copies.set_axis(images.index))
 
 

@@ -29,18 +29,12 @@ _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache,
 
 
 def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Look at every file under a folder of label folders.
+    """Look at every file under a folder of label folders: the images table, by path, with `split` None throughout.
 
     A file's label is its folder relative to `image_dir`; nested folders join with `/`. Every file is decoded once,
     by threads, so that a damaged one is known from the start. Hidden files are skipped, so are run folders (they
-    hold run.json), caches (CACHEDIR.TAG), and files that neither are images nor claim to be by their extension.
-
-    Args:
-        image_dir: the folder.
-        known: an earlier table of the same folder; files whose size and time of change it knows are not read again.
-
-    Returns:
-        The images table, sorted by path, with `split` None throughout; see `splitting.split`.
+    hold run.json), caches (CACHEDIR.TAG), and files that neither are images nor claim to be by their extension; and
+    files are not read again whose size and time of change `known`, an earlier table of the same folder, knows.
 
     Raises:
         RetrainLabError: no such folder, no image in it, none readable, or fewer than two labels.
@@ -68,12 +62,13 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
 
 def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[str, dict]:
     """Take over the rows of files that have not changed; what could not be read may have been repaired."""
-    rows = {}
-    for row in known[known["problem"].isna()].to_dict("records"):
-        path, stat = row["path"], files.get(row["path"])
-        if stat and (row["bytes"], row["modified"]) == (stat.st_size, _modified(stat)):
-            rows[path] = row | {"label": given_label(path)}  # a person may have decided otherwise
-    return rows
+    now = {path: (stat.st_size, _modified(stat)) for path, stat in files.items()}
+    rows = {row["path"]: row for row in known[known["problem"].isna()].to_dict("records")}
+    return {
+        path: row | {"label": given_label(path)}  # a person may have decided otherwise
+        for path, row in rows.items()
+        if now.get(path) == (row["bytes"], row["modified"])
+    }
 
 
 def given_label(path: str) -> str:
@@ -90,12 +85,11 @@ def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in names:
-            path = Path(folder, name)
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
             try:
-                if not name.startswith(".") and path.is_file():
+                if path.is_file():
                     yield path.relative_to(root).as_posix(), path.stat()
-                elif not name.startswith(".") and path.is_symlink() and not path.exists():
+                elif path.is_symlink() and not path.exists():
                     yield path.relative_to(root).as_posix(), path.lstat()  # it leads nowhere, as git-annex leaves them
             except OSError as error:
                 _refuse(error)
@@ -152,17 +146,16 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
 
 def _check(root: Path, table: pd.DataFrame) -> None:
     good = table[table["problem"].isna()]
-    labels = sorted(good["label"].unique())
     wanted = "Expected one folder of images a label, at least two of them."
     if table.empty:
         raise RetrainLabError(f"Image folder '{root}' holds no images. {wanted}")
     if good.empty:
-        first = table.iloc[0]
+        path, problem = table.loc[0, ["path", "problem"]]
         raise RetrainLabError(
             f"Image folder '{root}' holds {len(table)} image files and none can be used. "
-            f"The first: {first['path']}: {first['problem']}. {wanted}"
+            f"The first: {path}: {problem}. {wanted}"
         )
-    if len(labels) == 1:
+    if len(labels := good["label"].unique()) == 1:
         raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}")
 
 

@@ -22,20 +22,16 @@ def split(
     validation_percentage: float = 10,
     listed: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Give every usable image its split: train, validation or test.
+    """Give every usable image its split: train, validation or test; in a copy of the images table.
 
     The split is retrain.py's, made stable: SHA-1 of the path relative to image_dir, cut at `_nohash_`, folded onto a
     percentage. So an image keeps its split when the folder moves, and when other images come and go. Byte-identical
     files share a split, and every label keeps at least one training image.
 
     Args:
-        images: the table of `scanning.scan`.
         testing_percentage, validation_percentage: 0 up to less than 100 together.
         listed: what `read_splits` read; wins where it names a file. If it names most images and none for validation,
             `validation_percentage` of its training images become that.
-
-    Returns:
-        A copy with the column `split` filled; None where the image has a problem.
 
     Raises:
         RetrainLabError: a percentage is below 0, they leave no training image, or `listed` names an unknown file.
@@ -62,9 +58,9 @@ def split(
 
 
 def _check_percentages(testing_percentage: float, validation_percentage: float) -> None:
-    for name, value in (("testing_percentage", testing_percentage), ("validation_percentage", validation_percentage)):
+    for name, value in {"testing": testing_percentage, "validation": validation_percentage}.items():
         if not value >= 0:
-            raise RetrainLabError(f"{name} is {value:g}. Expected a number from 0 to less than 100.")
+            raise RetrainLabError(f"{name}_percentage is {value:g}. Expected a number from 0 to less than 100.")
     if testing_percentage + validation_percentage >= 100:
         raise RetrainLabError(
             f"testing_percentage {testing_percentage:g} and validation_percentage {validation_percentage:g} leave no "
@@ -102,15 +98,10 @@ def groups(images: pd.DataFrame) -> pd.Series:
 
 
 def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
-    """Refuse to judge a head by images that it has learnt from, where training starts from another run's head.
-
-    Args:
-        images: a split table.
-        learnt: sha256 of the images that the other head was trained on.
-        run: whose head it is.
+    """Refuse to judge a head by images that it has learnt from, where training starts from the head of another `run`.
 
     Raises:
-        RetrainLabError: some of them are validation or test images here.
+        RetrainLabError: some of `learnt`, the sha256 of its training images, are validation or test images here.
     """
     seen = images[images["split"].isin(["validation", "test"]) & images["sha256"].isin(learnt)]
     if len(seen):

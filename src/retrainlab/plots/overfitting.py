@@ -18,9 +18,8 @@ _SHOWN = 0.12  # of the accuracies of settings, from the best one down
 def gaps(rows: Mapping[str, Mapping[str, Any]], baseline: float) -> Axes:
     """Training and validation accuracy, one row a way of training, joined by the gap between them.
 
-    Args:
-        rows: name -> {"train", "validation"}, each {"accuracy", "interval"}.
-        baseline: the accuracy of always answering with the most common label; a dotted line.
+    `rows`: name -> {"train", "validation"}, each {"accuracy", "interval"}. `baseline`: a dotted line, the accuracy of
+    always answering with the most common label.
     """
     ax = new_axes(8, 1.3 + 0.5 * len(rows))
     for place, row in enumerate(rows.values()):
@@ -65,9 +64,8 @@ def bands(history: pd.DataFrame, quantity: str, mark: int | None = None) -> Axes
 def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series) -> Axes:
     """Validation accuracy against the gap, one dot a setting and step, coloured by weight decay.
 
-    Args:
-        table: columns weight_decay, train accuracy, validation accuracy.
-        current, chosen: rows of it: a square and a star, joined by an arrow.
+    `table`: columns weight_decay, train accuracy, validation accuracy. `current` and `chosen` are rows of it: a square
+    and a star, joined by an arrow.
     """
     ax = new_axes(8, 4.2)
     decays = sorted(set(table["weight_decay"]))
@@ -100,10 +98,8 @@ def settings_path(table: pd.DataFrame, current: pd.Series, chosen: pd.Series) ->
 def learning_curve(measured: pd.DataFrame, law: pd.DataFrame | None, interval: tuple[float, float]) -> Axes:
     """Accuracy against training images: what was measured, the power law, and its prediction for twice as many.
 
-    Args:
-        measured: columns images, train, validation (accuracies).
-        law: columns images, accuracy; the last row is the prediction. None where there is none.
-        interval: 95%, of the prediction.
+    `measured`: columns images, train, validation (accuracies). `law`: columns images, accuracy; the last row is the
+    prediction, with its 95% `interval`; None where there is none.
     """
     ax = new_axes(8, 3.6)
     mine, line = COLOURS["validation"], LINES["train"]

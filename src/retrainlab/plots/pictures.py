@@ -63,16 +63,9 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series) -> Axes:
 
 
 def gallery(
-    pictures: Sequence[np.ndarray] | np.ndarray,
-    captions: Sequence[str],
-    title: str,
-    columns: int = 6,
-    side: float = 1.6,
+    pictures: np.ndarray, captions: Sequence[str], title: str, columns: int = 6, side: float = 1.6
 ) -> np.ndarray:
-    """Small pictures, uint8 [n, height, width, 3], with captions; returns the Axes, [rows, columns].
-
-    `side`: of a picture, in inches.
-    """
+    """Small pictures, uint8 [n, height, width, 3], `side` inches each, with captions: the Axes, [rows, columns]."""
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
     for ax in axes.flat:
@@ -105,11 +98,9 @@ def mistakes(wrong: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
 
 
 def suspects(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
-    """A gallery of images whose label is in doubt.
+    """A gallery of images whose label is in doubt: as many of the first rows of `table` as there are pictures.
 
-    Args:
-        table: columns path, label, suggested; the likeliest first.
-        pictures: of its first rows, as many as are to be shown: uint8 [n, height, width, 3].
+    `table`: columns path, label, suggested; the likeliest first.
     """
     rows = table[["path", "label", "suggested"]].head(len(pictures)).itertuples(index=False)
     captions = [f"{short(Path(path).name, 26)}\n{short(a, 26)}\n→ {short(b, 24)}?" for path, a, b in rows]
@@ -118,11 +109,9 @@ def suspects(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(crossing: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
-    """Pairs of near-duplicates side by side.
+    """Pairs of near-duplicates side by side: as many of the first as there are pictures, uint8 [pairs, 2, ..., 3].
 
-    Args:
-        crossing: columns path, other, split, other split; the most similar pair first.
-        pictures: of the first pairs, as many as are to be shown: uint8 [pairs, 2, height, width, 3].
+    `crossing`: columns path, other, split, other split; the most similar pair first.
     """
     rows = crossing[["path", "split", "other", "other split"]].head(len(pictures)).itertuples(index=False)
     images = [image for path, split, other, other_split in rows for image in ((path, split), (other, other_split))]
@@ -136,11 +125,9 @@ def near_duplicates(crossing: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
 
 
 def label_bars(table: pd.DataFrame, pictures: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Each image beside bars of its most probable labels.
+    """Each image, by its path, beside bars of its most probable labels.
 
-    Args:
-        table: columns path, rank, label, probability, as of `answering.label`.
-        pictures: path -> uint8 [height, width, 3].
+    `table`: columns path, rank, label, probability, as of `answering.label`.
     """
     images = table.groupby("path", sort=False)
     _, axes = plt.subplots(len(images), 2, figsize=(8, 1.9 * len(images)), squeeze=False, width_ratios=[1, 2.6])

@@ -13,33 +13,23 @@ from ..errors import RetrainLabError
 class HeadSettings:
     """How to train a head; retrain.py's names where it had one.
 
-    Attributes:
-        how_many_training_steps: batches, from 1 up.
-        learning_rate: above 0.
-        train_batch_size: images a batch, drawn with replacement.
-        optimizer: "sgd" as in retrain.py, or "adam" (with a learning_rate of about 0.001).
-        weight_decay: adds weight_decay / 2 x the sum of squared weights to the loss, from 0 up.
-        standardize: scale every feature to mean 0 and deviation 1 over the training images. It is folded into the
-            weights afterwards, so that a trained head takes plain bottlenecks.
-        label_smoothing: probability given evenly to all labels, 0 to less than 1.
-        class_weight: "none" draws every image with equal chance; "balanced" draws a label, then an image of it, as
-            retrain.py does, so that rare labels count as much as common ones.
-        hidden_units: size of a hidden ReLU layer; 0 = none.
-        dropout: share of the last layer's inputs that each step leaves out, 0 to less than 1.
-        seed: of the first weights and of the batches; the same seed gives the same numbers.
+    `standardize` scales every feature to mean 0 and deviation 1 over the training images. It is folded into the
+    weights afterwards, so that a trained head takes plain bottlenecks. `class_weight` "none" draws every image with
+    equal chance; "balanced" draws a label, then an image of it, as retrain.py does, so that rare labels count as much
+    as common ones.
     """
 
-    how_many_training_steps: int = 4000
-    learning_rate: float = 0.01
-    train_batch_size: int = 100
-    optimizer: str = "sgd"
-    weight_decay: float = 0.0
+    how_many_training_steps: int = 4000  # batches, from 1 up
+    learning_rate: float = 0.01  # above 0
+    train_batch_size: int = 100  # images a batch, drawn with replacement
+    optimizer: str = "sgd"  # as in retrain.py, or "adam" (with a learning_rate of about 0.001)
+    weight_decay: float = 0.0  # adds weight_decay / 2 x the sum of squared weights to the loss, from 0 up
     standardize: bool = True
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # probability given evenly to all labels, 0 to less than 1
     class_weight: str = "none"
-    hidden_units: int = 0
-    dropout: float = 0.0
-    seed: int = 0
+    hidden_units: int = 0  # size of a hidden ReLU layer; 0 = none
+    dropout: float = 0.0  # share of the last layer's inputs that each step leaves out, 0 to less than 1
+    seed: int = 0  # of the first weights and of the batches; the same seed gives the same numbers
 
     def __post_init__(self) -> None:
         expected = {
@@ -66,23 +56,14 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class Head:
-    """A trained final layer.
+    """A trained final layer."""
 
-    Attributes:
-        labels: in class order.
-        settings: how it was trained.
-        kernel: float32 [dim or hidden_units, labels].
-        bias: float32 [labels].
-        hidden: None, or the hidden layer's (kernel float32 [dim, hidden_units], bias float32 [hidden_units]).
-        temperature: what the last layer has been divided by since it was trained; see `calibrated`.
-    """
-
-    labels: list[str]
-    settings: HeadSettings
-    kernel: np.ndarray
-    bias: np.ndarray
-    hidden: tuple[np.ndarray, np.ndarray] | None = None
-    temperature: float = 1.0
+    labels: list[str]  # in class order
+    settings: HeadSettings  # how it was trained
+    kernel: np.ndarray  # float32 [dim or hidden_units, labels]
+    bias: np.ndarray  # float32 [labels]
+    hidden: tuple[np.ndarray, np.ndarray] | None = None  # kernel float32 [dim, hidden_units], bias [hidden_units]
+    temperature: float = 1.0  # what the last layer has been divided by since it was trained; see `calibrated`
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Compute the logits float32 [n, labels] of bottlenecks float32 [n, dim]."""

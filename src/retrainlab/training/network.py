@@ -1,6 +1,10 @@
-"""The network that a stack of heads is while it trains: its variables, forward pass and optimizer, in TensorFlow."""
+"""What a stack of heads learns from, and the network that it is while it learns: one head beside the other.
+
+TensorFlow is imported when a network is made.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +16,53 @@ from .heads import Head, HeadSettings
 _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon: Kingma & Ba 2015, arxiv.org/abs/1412.6980
 
 
-class Network:
-    """The variables of a stack, its forward pass and its optimizer."""
+@dataclass(frozen=True)
+class Problem:
+    """What a stack learns from and is judged by."""
 
-    def __init__(self, stack: Sequence[HeadSettings], dim: int, labels: int) -> None:
+    scaled: np.ndarray  # float32 [n, dim]
+    classes: np.ndarray  # int [n], indices into `names`
+    names: list[str]  # the labels, in class order
+    splits: np.ndarray  # [stack, n], names of splits
+    own: np.ndarray  # bool [stack, n], what each head learns from
+    pool: np.ndarray  # the rows that some head learns from
+    chances: np.ndarray  # of each row of the pool to be drawn, float64, summing to 1
+    mean: np.ndarray  # float32 [dim], what the features were scaled by, like `deviation`
+    deviation: np.ndarray
+
+
+def pose(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> Problem:
+    """Lay out what a stack learns; the arguments are those of `trainer.train`.
+
+    Raises:
+        RetrainLabError: a head has no training image.
+    """
+    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
+    own = splits == ("distorted" if (splits == "distorted").any() else "train")
+    if not own.any(axis=1).all():
+        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
+    pool = np.flatnonzero(own.any(axis=0))
+    mean, deviation = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
+    if stack[0].standardize:
+        mean, deviation = features[pool].mean(axis=0), features[pool].std(axis=0)
+        deviation = np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)  # constant ones are left alone
+    scaled = ((features - mean) / deviation).astype(np.float32, copy=False)
+    counts = np.bincount(classes[pool])
+    balanced = 1.0 / counts[classes[pool]] / (counts > 0).sum()
+    chances = balanced if stack[0].class_weight == "balanced" else np.full(len(pool), 1.0 / len(pool))
+    return Problem(scaled, classes, names.tolist(), splits, own, pool, chances, mean, deviation)
+
+
+class Network:
+    """The variables of a stack, its forward pass, its optimizer, and how it is judged."""
+
+    def __init__(self, stack: Sequence[HeadSettings], data: Problem) -> None:
         tf = tensorflow()
-        self.size, self.labels, self.hidden = len(stack), labels, stack[0].hidden_units
-        self.dropout, self.seed, self.optimizer = stack[0].dropout, stack[0].seed, stack[0].optimizer
+        dim, labels = data.scaled.shape[1], len(data.names)
+        self.stack, self.data, self.size, self.labels = stack, data, len(stack), labels
+        self.hidden, self.dropout, self.optimizer = stack[0].hidden_units, stack[0].dropout, stack[0].optimizer
+        self._matrix, self._targets = tf.constant(data.scaled), tf.constant(data.classes, "int32")
         seeds = [np.random.default_rng([settings.seed, 1]) for settings in stack]
         rates = np.array([settings.learning_rate for settings in stack], np.float32)
         decays = np.array([settings.weight_decay for settings in stack], np.float32)
@@ -41,8 +85,9 @@ class Network:
         if self.optimizer == "adam":
             self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self.variables] for _ in range(2)]
 
-    def begin_from(self, start: Head, names: list[str], mean: np.ndarray, deviation: np.ndarray) -> None:
+    def begin_from(self, start: Head) -> None:
         """Give every head of the stack the weights of a trained one, for the labels that both know."""
+        start, names = start.calibrated(1 / start.temperature), self.data.names
         theirs = np.array([start.labels.index(name) for name in names if name in start.labels], int)
         mine = np.array([number for number, name in enumerate(names) if name in start.labels], int)
         if not len(mine):
@@ -57,21 +102,17 @@ class Network:
                 f"{self.hidden}: set hidden_units to the same."
             )
         # a trained head takes plain features, a training one takes them scaled
-        kernel, bias = kernel * deviation[:, None], bias + mean @ kernel
+        kernel, bias = kernel * self.data.deviation[:, None], bias + self.data.mean @ kernel
+        *inner, last, biases = (variable.numpy() for variable in self.variables)
         if self.hidden:
-            self.variables[0].assign(np.tile(kernel, self.size))
-            self.variables[1].assign(np.tile(bias, self.size))
-            kernel, bias, place = start.kernel, start.bias, 2
-            values = self.variables[place].numpy().transpose(1, 0, 2)
+            inner = [np.tile(kernel, self.size), np.tile(bias, self.size)]
+            kernel, bias = start.kernel, start.bias
+            last[:, :, mine] = kernel[:, theirs]
         else:
-            place = 0
-            values = self.variables[place].numpy().reshape(-1, self.size, self.labels)
-        values[:, :, mine] = kernel[:, None, theirs]
-        shape = self.variables[place].shape
-        self.variables[place].assign((values.transpose(1, 0, 2) if self.hidden else values).reshape(shape))
-        biases = self.variables[place + 1].numpy().reshape(self.size, self.labels)
-        biases[:, mine] = bias[theirs]
-        self.variables[place + 1].assign(biases.ravel())
+            last.reshape(-1, self.size, self.labels)[:, :, mine] = kernel[:, None, theirs]
+        biases.reshape(self.size, self.labels)[:, mine] = bias[theirs]
+        for variable, values in zip(self.variables, [*inner, last, biases], strict=True):
+            variable.assign(values)
 
     def logits(self, x: Any, step: Any) -> Any:
         """x: [batch, dim] -> [batch, stack, labels]; `step` seeds dropout, None leaves it out."""
@@ -80,7 +121,7 @@ class Network:
         def drop(values: Any) -> Any:
             if step is None or not self.dropout:
                 return values
-            seed = tf.stack([tf.constant(self.seed), step])
+            seed = tf.stack([tf.constant(self.stack[0].seed), step])
             return tf.nn.experimental.stateless_dropout(values, self.dropout, seed)
 
         if not self.hidden:
@@ -117,18 +158,52 @@ class Network:
             square.assign(fade2 * square + (1 - fade2) * gradient**2)
             variable.assign_sub(rate * unbiased * mean / (tf.sqrt(square) + epsilon))
 
-    def head(
-        self, member: int, settings: HeadSettings, labels: list[str], mean: np.ndarray, deviation: np.ndarray
-    ) -> Head:
+    def head(self, member: int) -> Head:
         """Take one head out of the stack and fold the scaling of the features into its first layer."""
-        values = [variable.numpy() for variable in self.variables]
+        values, names, settings = [variable.numpy() for variable in self.variables], self.data.names, self.stack[member]
         width = self.hidden or self.labels
-        kernel = values[0][:, member * width : (member + 1) * width] / deviation[:, None]
-        bias = values[1][member * width : (member + 1) * width] - mean @ kernel
+        kernel = values[0][:, member * width : (member + 1) * width] / self.data.deviation[:, None]
+        bias = values[1][member * width : (member + 1) * width] - self.data.mean @ kernel
         if not self.hidden:
-            return Head(labels, settings, kernel, bias)
+            return Head(names, settings, kernel, bias)
         last_bias = values[3][member * self.labels : (member + 1) * self.labels]
-        return Head(labels, settings, values[2][member], last_bias, (kernel, bias))
+        return Head(names, settings, values[2][member], last_bias, (kernel, bias))
+
+    def learning(self) -> Any:
+        """Compile the steps of the stack: a function of batches, int32 [steps, batch], and of how many there were."""
+        tf, data, stack = tensorflow(), self.data, self.stack
+        # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The
+        # heads share no weights, so the gradients of all of them come out of one pass.
+        shares = data.own[:, data.pool] @ data.chances
+        weights = tf.constant((data.own / shares[:, None]).T, tf.float32)  # [n, stack]
+        smoothing = tf.constant([settings.label_smoothing for settings in stack], tf.float32)[None, :, None]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
+        def advance(batches: Any, step: Any) -> None:
+            for number in tf.range(tf.shape(batches)[0]):
+                rows = batches[number]
+                with tf.GradientTape() as tape:
+                    logits = self.logits(tf.gather(self._matrix, rows), step + number)  # [batch, stack, labels]
+                truth = tf.one_hot(tf.gather(self._targets, rows), self.labels)[:, None, :]
+                truth = truth * (1 - smoothing) + smoothing / self.labels
+                # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
+                errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None]
+                self.update(tape, logits, errors / stack[0].train_batch_size, step + number + 1)
+
+        return advance
+
+    def judging(self) -> Any:
+        """Compile what judges rows, int32 [n]: hits, losses [n, stack], logits of the first head [n, labels]."""
+        tf = tensorflow()
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+        def judge(rows: Any) -> Any:
+            logits = self.logits(tf.gather(self._matrix, rows), None)
+            truth = tf.broadcast_to(tf.gather(self._targets, rows)[:, None], tf.shape(logits)[:2])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+            return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
+
+        return judge
 
 
 def _truncated_normal(random: np.random.Generator, shape: tuple[int, int], deviation: float) -> np.ndarray:

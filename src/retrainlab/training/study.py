@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import pandas as pd
 
@@ -15,21 +15,13 @@ from .trainer import Snapshot
 
 @dataclass(frozen=True)
 class Study:
-    """A stack of settings that differ in weight decay, as validation sees them.
+    """A stack of settings that differ in weight decay, as validation sees them."""
 
-    Attributes:
-        features: what was learnt from.
-        stack: the settings that were tried.
-        history: how they learnt, as of `trainer.train`.
-        chosen: which of them has the lowest validation cross-entropy; the first without validation images.
-        start: the head that all began with, None for chance.
-    """
-
-    features: Features
-    stack: list[HeadSettings]
-    history: pd.DataFrame
-    chosen: int
-    start: Head | None
+    features: Features  # what was learnt from
+    stack: list[HeadSettings]  # what was tried
+    history: pd.DataFrame  # how they learnt, as of `trainer.train`
+    chosen: int  # which of them has the lowest validation cross-entropy; the first without validation images
+    start: Head | None  # that all began with, None for chance
 
     @property
     def settings(self) -> HeadSettings:
@@ -38,19 +30,13 @@ class Study:
 
     def show(self) -> Finding:
         """Which weight decay holds the layer back as much as it should."""
+        from .. import plots
+
         table = trainer.table(self.stack, self.history)
-
-        def draw() -> Any:
-            from .. import plots
-
-            return plots.choices(table, "weight_decay", self.chosen)
-
-        return Finding(
-            "Which weight decay is right",
-            f"weight_decay {self.settings.weight_decay:g} was chosen among {len(self.stack)}.",
-            table=table.style.format(precision=3).hide(),
-            draw=draw if len(self.stack) > 1 else None,
-        )
+        draw = partial(plots.choices, table, "weight_decay", self.chosen)
+        said = f"weight_decay {self.settings.weight_decay:g} was chosen among {len(self.stack)}."
+        shown = table.style.format(precision=3).hide()
+        return Finding("Which weight decay is right", said, table=shown, draw=draw if len(self.stack) > 1 else None)
 
     def train(
         self,
@@ -58,13 +44,9 @@ class Study:
         eval_step_interval: int | Sequence[int] = (),
         watch: Callable[[Snapshot], None] | None = None,
     ) -> tuple[Head, pd.DataFrame]:
-        """Train a head with the chosen settings; see `trainer.train`.
+        """Train a head with the chosen settings, and tell its history; see `trainer.train`.
 
-        Args:
-            features: other ones to learn from than those that the settings were chosen on.
-
-        Returns:
-            (head, history).
+        `features`: other ones to learn from than those that the settings were chosen on.
         """
         matrix, table = (features or self.features).learning
         (head,), history = trainer.train(
