@@ -398,3 +398,13 @@ def test_an_own_graph_read_at_other_nodes_is_taken_at_the_callers_word(exported)
     logits = labeler.probabilities(np.full((32, 32, 3), 100, np.uint8))
     chances = labelers.load(exported).probabilities(np.full((32, 32, 3), 100, np.uint8))
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(chances, abs=1e-5)
+
+
+def test_what_8_bits_cost_and_win_is_measured_on_the_same_images(exported, photos, trained):
+    table = trained["table"]
+    told = answering.compare_int8(exported, table, photos, True)
+    low, high = told.numbers["accuracy"]["interval"]
+    assert low <= told.numbers["accuracy"]["accuracy"] <= high and f"n = {len(table)}." in str(told)
+    assert list(told.table.data.index) == ["model.tflite", "model_int8.tflite"]
+    assert str(answering.compare_int8(exported, table, photos, False)) == "int8 is off."
+    assert "neither test nor validation images" in str(answering.compare_int8(exported, table[:0], photos, True))
