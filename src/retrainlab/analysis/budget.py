@@ -9,7 +9,7 @@ _WEIGHT_DECAYS = [0.0, 0.001, 0.01, 0.1, 1.0]
 _RATES = [1 / 3, 1.0, 3.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
 _FULL = {"resplits": 50, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}  # re-splits of each part
 _LEAST = {"resplits": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
-_SIZES = 5  # of the data curve
+_SIZES = 5  # of the learning curve
 _SPEED, _STEP = 1e11, 1e-3  # multiply-adds a second of two cores, and seconds that starting a step takes
 
 
@@ -19,7 +19,7 @@ class Plan:
 
     Attributes:
         resplits: re-splits for the gap; shuffled: those that are repeated with shuffled labels; folds: those that
-            settings are tried on; curve: those that the data curve is measured on; grouped: those that keep
+            settings are tried on; curve: those that the learning curve is measured on; grouped: those that keep
             near-duplicates together.
         weight_decays, learning_rates: to try.
         sentence: what was left out, and why.
@@ -57,12 +57,12 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
     left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
     said = f"Nothing is left out: about {max(1, round(whole / 60))} of the budget's {minutes:g} minutes are needed."
     if counts != _FULL:
+        now, full = counts, _FULL
         said = (
             f"Everything would take about {whole / 60:.0f} minutes on two cores; the budget is {minutes:g}. So there "
-            f"are {counts['resplits']} re-splits instead of {_FULL['resplits']}, {counts['shuffled']} with shuffled "
-            f"labels instead of {_FULL['shuffled']}, settings are tried on {counts['folds']} folds instead of "
-            f"{_FULL['folds']}, the data curve is measured on {counts['curve']} instead of {_FULL['curve']}, and the "
-            f"price of near-duplicates on {counts['grouped']} instead of {_FULL['grouped']}{left}. "
-            "Intervals are wider for it."
+            f"are {now['resplits']} re-splits instead of {full['resplits']}, {now['shuffled']} with shuffled labels "
+            f"instead of {full['shuffled']}, settings are tried on {now['folds']} folds instead of {full['folds']}, "
+            f"the learning curve is measured on {now['curve']} instead of {full['curve']}, and the price of "
+            f"near-duplicates on {now['grouped']} instead of {full['grouped']}{left}. Intervals are wider for it."
         )
     return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=rates[-1:] if left else rates, sentence=said)

@@ -4,7 +4,6 @@ Suspects come from probabilities of heads that never saw the image, by confident
 2021, doi.org/10.1613/jair.1.12125). What a person decides about them is kept by `images.decisions`.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import writing
+from ..files import replacing
 
 _PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
 
@@ -57,8 +57,6 @@ def find(probabilities: np.ndarray, table: pd.DataFrame, names: Sequence[str]) -
 def write(folder: Path | str, table: pd.DataFrame) -> Path:
     """Write what `find` returned as `suspects.csv`, the most suspicious first."""
     file = Path(folder, "suspects.csv")
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with writing(f"{file}", "Choose a reports_dir that can be written."):
+    with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
         table.drop(columns="sha256").round(4).to_csv(aside, index=False)
-        aside.replace(file)
     return file
