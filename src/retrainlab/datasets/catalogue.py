@@ -115,6 +115,7 @@ def image_files(folder: Path) -> list[Path]:
     return [path for path in found if path.suffix.lower() in (".jpg", ".png") and not path.name.startswith(".")]
 
 
+_DOGS = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 # Sizes and digests of the archives: TensorFlow Datasets, url_checksums/stanford_dogs.txt and tf_flowers.txt.
 DATASETS = {
     "elpv": Dataset(
@@ -158,16 +159,8 @@ DATASETS = {
         },
         _arrange_dogs,
         (
-            Source(
-                "http://vision.stanford.edu/aditya86/ImageNetDogs/lists.tar",
-                481_280,
-                "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c",
-            ),
-            Source(
-                "http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar",
-                793_579_520,
-                "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
-            ),
+            Source(_DOGS + "lists.tar", 481280, "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c"),
+            Source(_DOGS + "images.tar", 793579520, "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58"),
         ),
     ),
     "flower-photos": Dataset(

@@ -61,16 +61,12 @@ def read_many(sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greys; Pillow's own conversion would clip them at 255
-        values = np.asarray(image).astype(np.int64)
+    if image.mode.startswith(("I", "F")):  # 16-bit greys and floats; Pillow's own conversion would clip them at 255
+        values = np.nan_to_num(np.asarray(image, None if image.mode == "F" else np.float64))
+        most = float(values.max(initial=0))  # floats reach 1, 255, or, as from microscopes, what 10 to 16 bits hold
         # cameras put 10, 12 or 14 bits into 16: keep the upper eight of those that are used
-        scaled = values >> max(0, int(values.max(initial=0)).bit_length() - 8)
-        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        most = float(values.max(initial=0))  # 1, 255, or, as from microscopes, as many as 10 to 16 bits hold
-        scaled = values * (255 if most <= 1 else 2.0 ** -max(0, int(most).bit_length() - 8))
-        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+        scale = 255 if image.mode == "F" and most <= 1 else 2.0 ** -max(0, int(most).bit_length() - 8)
+        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")

@@ -89,17 +89,14 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
         f"By {DECISIONS}, {len(decided) - out - kept} images have another label than their folder's, {out} are left "
         f"out and {kept} keep theirs."
     ]
-    unknown = sorted(set(decisions["path"]) - set(images["path"]))
-    if unknown:
+    if unknown := sorted(set(decisions["path"]) - set(images["path"])):
         said.append(f"{DECISIONS} names {_some(unknown)}, which the image folder does not hold: passed over.")
-    changed_since = sorted(set(decisions["path"]) - set(unknown) - set(current(images, decisions)["path"]))
-    if changed_since:
+    if changed_since := sorted(set(decisions["path"]) - set(unknown) - set(current(images, decisions)["path"])):
         said.append(
             f"{len(changed_since)} decisions in {DECISIONS} are about files that have changed since, "
             f"{_some(changed_since)}: passed over."
         )
-    new = sorted(set(decided) - set(given[images["problem"].isna()]) - {""})
-    if new:
+    if new := sorted(set(decided) - set(given[images["problem"].isna()]) - {""}):
         said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
     return said
 

@@ -37,8 +37,7 @@ def split(
         RetrainLabError: a percentage is below 0, they leave no training image, or `listed` names an unknown file.
     """
     _check_percentages(testing_percentage, validation_percentage)
-    table = images.copy()
-    good = table[table["problem"].isna()]
+    good = images[images["problem"].isna()]
     group = groups(good)
     percentage = group.map(_percentage)
     below = [percentage < validation_percentage, percentage < validation_percentage + testing_percentage]
@@ -53,8 +52,7 @@ def split(
         if not (chosen[good["label"] == label] == "train").any():
             # the image that the hash puts nearest to the training split, and those that must stay with it
             chosen[group == group[percentage[rows.index].idxmax()]] = "train"
-    table["split"] = chosen.reindex(table.index).astype(object).where(lambda column: column.notna(), None)
-    return table
+    return images.assign(split=chosen.reindex(images.index).astype(object).where(lambda split: split.notna(), None))
 
 
 def _check_percentages(testing_percentage: float, validation_percentage: float) -> None:
@@ -70,8 +68,7 @@ def _check_percentages(testing_percentage: float, validation_percentage: float) 
 
 def _named(images: pd.DataFrame, listed: pd.DataFrame, group: pd.Series) -> pd.Series:
     """Look up the split that `listed` gives to each usable image; None where it gives none."""
-    unknown = sorted(set(listed["path"]) - set(images["path"]))
-    if unknown:
+    if unknown := sorted(set(listed["path"]) - set(images["path"])):
         raise RetrainLabError(
             f"splits.csv lists '{unknown[0]}', which the image folder does not hold; so do {len(unknown) - 1} "
             "more lines. Expected paths relative to the folder, such as ant/1.jpg; correct or remove them."
@@ -134,8 +131,7 @@ def read_splits(image_dir: Path | str) -> pd.DataFrame | None:
         raise RetrainLabError(f"{file} cannot be read as a table: {error}. Expected the columns path,split.") from error
     if not {"path", "split"} <= set(listed.columns):
         raise RetrainLabError(f"{file} has the columns {', '.join(listed.columns)}. Expected path,split.")
-    unknown = sorted(set(listed["split"]) - set(SPLITS))
-    if unknown:
+    if unknown := sorted(set(listed["split"]) - set(SPLITS)):
         raise RetrainLabError(f"{file} names the split '{unknown[0]}'. Expected one of {', '.join(SPLITS)}.")
     listed = listed[["path", "split"]].drop_duplicates()
     twice = listed["path"][listed["path"].duplicated()]
