@@ -137,8 +137,8 @@ def flipped_labels(seed: int) -> Answer:
     given = np.where(wrong, (true + random.integers(1, count, 1000)) % count, true)
     features = random.normal(0, 0.7, (count, 64))[true] + random.normal(0, 1, (1000, 64))
     found = analyse(features.astype(np.float32), names(given), SETTINGS, seed)
-    hits = wrong[found.inside][found.in_doubt.index].sum()
-    precision, recall = hits / max(1, len(found.in_doubt)), hits / wrong[found.inside].sum()
+    hits = wrong[found.inside][found.suspects.index].sum()
+    precision, recall = hits / max(1, len(found.suspects)), hits / wrong[found.inside].sum()
     figures = {"precision, %": 100 * precision, "recall, %": 100 * recall}
     return Answer(min(precision, recall) >= 0.8, f"precision {precision:.2f}, recall {recall:.2f}", figures)
 

@@ -23,6 +23,7 @@ def _quiet_figures():
     import matplotlib.pyplot as plt
 
     plt.close("all")
+    plt.rcdefaults()  # `plots.style` is for the whole process
 
 
 def make_image(seed: int, hue: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:

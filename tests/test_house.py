@@ -1,6 +1,7 @@
 """The plan of the house: imports run one way, the drawing and the README's table are true, no part is too long."""
 
 import ast
+import re
 import runpy
 import shutil
 import subprocess
@@ -167,3 +168,17 @@ def test_no_module_and_no_function_is_too_long_to_read_at_once(file):
             lines = function.end_lineno - function.lineno + 1
             too_long |= {function.name: lines} if lines > 60 else {}
     assert too_long == {}
+
+
+def test_names_in_docstrings_are_there():
+    """`module.name` in a docstring or a comment leads a reader to a module that has it."""
+    there: dict[str, set[str]] = {}
+    for file in PACKAGE.rglob("*.py"):
+        names = re.findall(r"^(?:def|class) (\w+)|^(\w+)\b[^=\n(]*= ", file.read_text(encoding="utf-8"), re.MULTILINE)
+        stem = file.parent.name if file.stem == "__init__" else file.stem
+        there.setdefault(stem, set()).update(name for pair in names for name in pair if name)
+        there.setdefault(file.parent.name, set()).add(file.stem)
+    for file in PACKAGE.rglob("*.py"):
+        for module, name in re.findall(r"`([a-z_]+)\.(\w+)[^`(]*`", file.read_text(encoding="utf-8")):
+            ours = module in there and name not in ("py", "csv", "json", "parquet", "tflite")
+            assert not ours or name in there[module], f"{file.name}: `{module}.{name}`"

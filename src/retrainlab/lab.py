@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,14 +19,18 @@ from .backbones.registry import Backbone
 from .bottlenecks import features as loaded
 from .bottlenecks.features import Features, principal_components
 from .datasets import fetching
-from .evaluation import calibration, intervals, scores
-from .evaluation.finding import Finding
+from .evaluation import intervals
+from .evaluation.finding import Finding, finding
 from .images import overview, relabeling, scanning, splitting
 from .images.decoding import read_many
 from .images.distortions import Distortion
 from .runs.run_folder import Run, open_run
+from .training.classifier import Classifier
 from .training.heads import Head, HeadSettings
 from .training.study import Study, study
+
+if TYPE_CHECKING:
+    from .analysis.overfitting import Overfitting
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,18 @@ class Lab:
         used = self.run.info()["backbone"]
         return self.features(used["handle"], used["image_size"], bottleneck_dir)
 
+    def questions(self, features: Features, budget_minutes: float, seed: int = 0) -> "Overfitting":
+        """Ask whether a reopened run knows its images or remembers them, with so many minutes on two cores, about."""
+        from .analysis.overfitting import Overfitting
+
+        predictions = self._predictions()
+        given = (self.settings, self.metrics, self.run.info(), predictions, self.image_dir, budget_minutes, seed)
+        return Overfitting(features.matrix, features.table, *given)
+
+    @finding("The interval of this run's cross-entropy")
+    def _predictions(self) -> Finding:
+        return Finding("", details=self.run.read_table("predictions"))
+
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
         self.run.record(
@@ -144,8 +160,8 @@ class Lab:
             seconds={"bottlenecks": features.seconds},
         )
 
-    def study(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
-        """Begin a training: choose a weight decay on validation; see `training.study`.
+    def try_settings(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
+        """Begin a training: choose a weight decay on validation; see `study.study`.
 
         Until here the run kept what it had; from now on it is of these images.
         """
@@ -165,7 +181,7 @@ class Lab:
 
         return load_head(self.run.other(self.start_from).model, backbone)
 
-    def train(self, study: Study, eval_step_interval: int) -> "Classifier":
+    def train_chosen(self, study: Study, eval_step_interval: int) -> Classifier:
         """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation."""
         from .runs.summaries import TrainingLogs
 
@@ -174,7 +190,7 @@ class Lab:
             head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
         return Classifier.of(study.features, head, history, study.stack)
 
-    def keep(self, classifier: "Classifier", **more: Any) -> None:
+    def keep(self, classifier: Classifier, **more: Any) -> None:
         """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
 
         Args:
@@ -203,7 +219,7 @@ class Lab:
         }
         self.run.write_metrics(trained | classifier.metrics | more)
 
-    def export(self, classifier: "Classifier", final_tensor_name: str, int8: bool = False, seed: int = 0) -> Finding:
+    def export(self, classifier: Classifier, final_tensor_name: str, int8: bool = False, seed: int = 0) -> Finding:
         """Write a classifier in every format to the run's model folder; the Finding tells how large they are.
 
         Args:
@@ -227,7 +243,9 @@ class Lab:
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
         return Finding("What was exported", numbers=sizes, table=table)
 
-    def log(self, classifier: "Classifier", rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0) -> None:
+    def log_tensorboard(
+        self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0
+    ) -> None:
         """Write for TensorBoard what came of a training: settings, graph, projector, curves of `rows`, figures."""
         from .runs.summaries import ResultLogs
 
@@ -238,13 +256,13 @@ class Lab:
         with ResultLogs(self.run.logs, head.settings.how_many_training_steps) as logs:
             logs.settings(self.run.name, self.hyperparameters(classifier), metrics)
             test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
-            logs.text("verdict", f"Test accuracy {test}; train minus validation accuracy {gap}.")
+            logs.text("result", f"Test accuracy {test}; train minus validation accuracy {gap}.")
             logs.graph(self.run.model / "output_graph.pb")
             logs.projector(points, shown, read_many([self.image_dir / path for path in shown["path"]]))
             logs.pr_curves(rows, head.labels)
             logs.findings(figures, "see 03_retrain")
 
-    def hyperparameters(self, classifier: "Classifier") -> dict[str, Any]:
+    def hyperparameters(self, classifier: Classifier) -> dict[str, Any]:
         """Everything that was set for a training, by name, for TensorBoard's HParams page."""
         features = classifier.features
         tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name} | self.percentages
@@ -254,35 +272,3 @@ class Lab:
 def _backbone(features: Features) -> dict[str, Any]:
     backbone = features.backbone
     return {"handle": backbone.handle, "digest": backbone.digest, "image_size": features.image_size}
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A trained and calibrated head on its backbone, and what it says of every image.
-
-    Attributes:
-        features: of the images that it was trained and measured on.
-        head: calibrated: its logits are divided by the temperature that fits validation best.
-        history: step, split, accuracy, cross_entropy.
-        candidates: the settings among which validation chose.
-        predicted: the predictions table of all images, as of `scores.predictions`.
-        metrics: as of `scores.summarise`.
-    """
-
-    features: Features
-    head: Head
-    history: pd.DataFrame
-    candidates: list[HeadSettings]
-    predicted: pd.DataFrame
-    metrics: dict[str, Any]
-
-    @classmethod
-    def of(cls, features: Features, head: Head, history: pd.DataFrame, candidates: list[HeadSettings]) -> "Classifier":
-        """Calibrate a head on the validation images, and let it predict all images."""
-        table = features.table
-        held = (table["split"] == "validation").to_numpy()
-        classes = pd.Index(head.labels).get_indexer(table["label"])
-        logits = head.logits(features.matrix)
-        head = head.calibrated(calibration.temperature(logits[held], classes[held]))
-        predicted = scores.predictions(table, head.logits(features.matrix), head.labels)
-        return cls(features, head, history, candidates, predicted, scores.summarise(predicted, head.labels))

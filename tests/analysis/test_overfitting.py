@@ -34,13 +34,19 @@ def test_every_question_is_answered_once(asked):
     found = asked.more_images
     assert asked.more_images is found and found.question == "What more images would bring"
     assert all(asked.figures.values()) and len(asked.figures) == 8
-    for each in (asked.weakest_labels, asked.price, asked.reliability, asked.confusion, asked.temperature):
+    for each in (
+        asked.weakest_labels,
+        asked.price_of_near_duplicates,
+        asked.reliability,
+        asked.confusion,
+        asked.temperature,
+    ):
         assert each, str(each)
-    assert str(asked.price).startswith("Near-duplicates across splits change accuracy by ")
+    assert str(asked.price_of_near_duplicates).startswith("Near-duplicates across splits change accuracy by ")
 
 
 def test_the_report_is_made_from_the_numbers_of_the_findings(asked):
-    report = json.loads(json.dumps(asked.report(), allow_nan=False))
+    report = json.loads(json.dumps(asked.for_metrics(), allow_nan=False))
     found = report["findings"]
     assert report["verdict"] == verdict.judge(found).name and report["sentence"] in asked.summary()
     assert found["gap"]["interval"] == asked.gap.numbers["gap"]["interval"]
@@ -62,17 +68,17 @@ def test_test_images_take_no_part_except_where_near_duplicates_are_looked_for(as
 
 
 def test_what_the_layers_here_lack_is_said(asked):
-    assert str(asked) == asked.plan.sentence
+    assert asked.notes == asked.plan.sentence
     bent = study(asked.matrix, asked.table["label"], info={"learnt_from": {"random_crop": 10}})
-    assert str(bent).endswith("or began with another run's layer; the layers below do neither.")
+    assert bent.notes.endswith("or began with another run's layer; the layers below do neither.")
 
 
 def test_images_that_cannot_be_split_again_end_in_sentences():
     nothing = study(np.eye(5, 8, dtype=np.float32), list("abcde"), metrics={"gap": {"accuracy": None}})
     assert str(nothing.gap).startswith("What other splits would give cannot be told. The images cannot be split again")
-    assert not nothing.other_settings and not nothing.labels_in_doubt and nothing.in_doubt.empty
+    assert not nothing.other_settings and not nothing.labels_in_doubt and nothing.suspects.empty
     assert nothing.verdict.name == "too few images to tell" and nothing.advice == []
-    assert json.dumps(nothing.report(), allow_nan=False)
+    assert json.dumps(nothing.for_metrics(), allow_nan=False)
 
 
 # --------------------------------------------------------------------------------------------- planted truths
@@ -96,4 +102,4 @@ def test_without_its_duplicates_nothing_leaks():
     features = (random.normal(0, 0.04, (2, 256))[classes] + random.normal(0, 1, (600, 256))).astype(np.float32)
     study = PLANTED["analyse"](features, PLANTED["names"](classes), PLANTED["SETTINGS"], 0)
     assert study.verdict.name == "overfits" and study.evidence["leaking"] < 0.01
-    assert str(study.price) == ""
+    assert str(study.price_of_near_duplicates) == ""

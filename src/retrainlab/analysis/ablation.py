@@ -17,7 +17,7 @@ from ..training.study import Study
 
 
 @finding("Whether the distortions help")
-def distortions(study: Study, head: Head, apart: bool, seed: int = 0) -> Finding:
+def without_distortions(study: Study, head: Head, apart: bool, seed: int = 0) -> Finding:
     """Train once more without distortions, and compare validation accuracy, paired image by image.
 
     Args:
@@ -40,7 +40,7 @@ def distortions(study: Study, head: Head, apart: bool, seed: int = 0) -> Finding
 
 
 @finding("Whether the decisions on labels help")
-def decisions(study: Study, head: Head, given: pd.DataFrame, decided: pd.DataFrame, seed: int = 0) -> Finding:
+def without_decisions(study: Study, head: Head, given: pd.DataFrame, decided: pd.DataFrame, seed: int = 0) -> Finding:
     """Train once more on the labels that the folders give; both are judged under the labels as they are decided now.
 
     Args:

@@ -65,7 +65,7 @@ def mean_gap(result: CrossValidation, groups: np.ndarray) -> dict[str, Any]:
     """Train minus validation accuracy, mean over images: {"accuracy", "interval", "train", "validation"}.
 
     An image's own gap is how much more often heads get it right that have learnt from it than those that have not; the
-    95% interval is that of `evaluation.clustered_mean`, widened for heads that share training images, by one over the
+    95% interval is that of `intervals.clustered_mean`, widened for heads that share training images, by one over the
     root of the share that trains. On generated data it held the true gap in 92 to 100 of 100 cases; the corrected
     variance of re-splits (Nadeau & Bengio 2003) is up to seven times as wide, since it counts the luck of the
     validation images, which cancels out here.

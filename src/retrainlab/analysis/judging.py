@@ -16,7 +16,7 @@ from ..images.decoding import read_many
 _MISTAKES, _SIDE = 12, 165  # how many are shown, and their size in pixels
 
 
-def judged(predicted: pd.DataFrame) -> pd.DataFrame:
+def test_else_validation(predicted: pd.DataFrame) -> pd.DataFrame:
     """Keep the test images of a predictions table, or, if there are none, the validation images."""
     test = predicted[predicted["split"] == "test"]
     return test if len(test) else predicted[predicted["split"] == "validation"]
@@ -45,21 +45,21 @@ def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
 
 @finding("How each label does")
 def per_label(rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """Accuracy label by label. `rows`: of the predictions table, as of `judged`."""
+    """Accuracy label by label. `rows`: of the predictions table, as of `test_else_validation`."""
     table = scores.per_label(_some(rows), labels)
     return Finding("How each label does", draw=lambda: plots.per_label(table))
 
 
 @finding("What is confused with what")
 def confusion(rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """The confusion matrix. `rows`: as of `judged`."""
+    """The confusion matrix. `rows`: as of `test_else_validation`."""
     counts = scores.confusion(_some(rows), labels)
     return Finding("What is confused with what", draw=lambda: plots.confusion(counts))
 
 
 @finding("Which mistakes were made")
 def mistakes(rows: pd.DataFrame, image_dir: Path) -> Finding:
-    """The mistakes of the greatest confidence, as pictures. `rows`: as of `judged`."""
+    """The mistakes of the greatest confidence, as pictures. `rows`: as of `test_else_validation`."""
     question = "Which mistakes were made"
     wrong = _some(rows)[rows["label"] != rows["predicted"]].nlargest(_MISTAKES, "probability")
     if wrong.empty:
@@ -89,7 +89,7 @@ def temperature(value: float) -> Finding:
 
 
 def conclude(metrics: Mapping[str, Any], rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """Test accuracy, what it hides, and the gap, in three sentences. `rows`: as of `judged`."""
+    """Test accuracy, what it hides, and the gap, in three sentences. `rows`: as of `test_else_validation`."""
     said = [
         f"Test accuracy {intervals.percent(metrics['test'])}.",
         scores.baseline(rows, labels) if len(rows) else "",

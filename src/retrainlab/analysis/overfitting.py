@@ -33,14 +33,11 @@ def _asked(question: str) -> Callable[[Callable[[Any], Finding]], cached_propert
 
 
 class Overfitting(Trainings):
-    """The questions about one run, in the order of 04_overfitting; what was found is at the end."""
+    """The questions about one run, in the order of 04_overfitting; what was found is at the end.
 
-    @classmethod
-    def of(cls, lab: Any, features: Any, budget_minutes: float, seed: int = 0) -> "Overfitting":
-        """Ask about a reopened `Lab`, by the features that its head was trained on."""
-        read = finding("The interval of this run's cross-entropy")(partial(_predictions, lab.run))
-        given = (lab.settings, lab.metrics, lab.run.info(), read(), lab.image_dir, budget_minutes, seed)
-        return cls(features.matrix, features.table, *given)
+    An attribute is answered when it is first asked for: `gap`, `other_settings`, `more_images` and
+    `price_of_near_duplicates` train layers for it, the others go on from those.
+    """
 
     @_asked("The gap")
     def gap(self) -> Finding:
@@ -121,7 +118,7 @@ class Overfitting(Trainings):
         return _answer(said, numbers=numbers, draw=draw if len(across) else None)
 
     @_asked("What near-duplicates are worth")
-    def price(self) -> Finding:
+    def price_of_near_duplicates(self) -> Finding:
         """By how much near-duplicates across splits flatter accuracy; nothing is said where there are none."""
         if not self.near_duplicates.numbers["leaking"]:
             return _answer()
@@ -147,7 +144,7 @@ class Overfitting(Trainings):
         return _answer(said, numbers={"in_doubt": len(table)}, draw=draw if len(table) else None, details=table)
 
     @property
-    def in_doubt(self) -> pd.DataFrame:
+    def suspects(self) -> pd.DataFrame:
         """The images whose label is in doubt, as of `suspects.find`; none where that cannot be told."""
         found = self.labels_in_doubt.details
         return self.rows.iloc[:0] if found is None else found
@@ -190,7 +187,7 @@ class Overfitting(Trainings):
     @cached_property
     def evidence(self) -> dict[str, Any]:
         """The numbers that the verdict is made from, by name; what could not be measured is missing."""
-        return _numbers(self.gap, self.near_duplicates, self.price, self.other_settings)
+        return _numbers(self.gap, self.near_duplicates, self.price_of_near_duplicates, self.other_settings)
 
     @cached_property
     def numbers(self) -> dict[str, Any]:
@@ -209,14 +206,14 @@ class Overfitting(Trainings):
 
     def summary(self) -> str:
         """The verdict and what would help, in Markdown, for the top of the page."""
-        baseline, doubtful = self.accuracy_by_label.details or "", len(self.in_doubt)
+        baseline, doubtful = self.accuracy_by_label.details or "", len(self.suspects)
         return advising.markdown(self.verdict.sentence, self.advice, baseline, doubtful)
 
     def rules(self) -> str:
         """The rules of the verdict, and what they were applied to, in Markdown."""
         return f"{judgement.RULES}\n\n{judgement.applied(self.evidence, self.verdict)}"
 
-    def report(self) -> dict[str, Any]:
+    def for_metrics(self) -> dict[str, Any]:
         """What metrics.json keeps: the verdict, the advice that is worth a try, and the numbers of all findings."""
         found = {"verdict": self.verdict.name, "sentence": self.verdict.sentence}
         return found | {"advice": advising.to_try(self.advice), "findings": self.numbers}
@@ -235,7 +232,3 @@ class Overfitting(Trainings):
 
 def _numbers(*found: Finding) -> dict[str, Any]:
     return {name: value for each in found for name, value in each.numbers.items()}
-
-
-def _predictions(run: Any) -> Finding:
-    return _answer(details=run.read_table("predictions"))

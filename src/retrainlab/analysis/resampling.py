@@ -131,7 +131,7 @@ def cross_validate(
         features: float32 [n, dim].
         labels: [n].
         splits: [members, n], as of `repeated_folds`.
-        eval_step_interval: as of `training.train`; None for ten evaluations at steps that grow by a constant factor.
+        eval_step_interval: as of `trainer.train`; None for ten evaluations at steps that grow by a constant factor.
     """
     splits = np.asarray(splits, dtype=object)
     steps = evaluation_steps(settings, 10) if eval_step_interval is None else eval_step_interval

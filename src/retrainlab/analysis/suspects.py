@@ -1,7 +1,7 @@
 """Images whose label is probably wrong, and what a person decided about them.
 
 Suspects come from probabilities of heads that never saw the image, by confident learning (Northcutt, Jiang & Chuang
-2021, doi.org/10.1613/jair.1.12125). What a person decides about them is kept by `images.decisions`.
+2021, doi.org/10.1613/jair.1.12125). What a person decides about them is kept by `relabeling`.
 """
 
 from collections.abc import Sequence

@@ -42,7 +42,8 @@ class Trainings:
     budget_minutes: float = 12.0
     seed: int = 0
 
-    def __str__(self) -> str:
+    @property
+    def notes(self) -> str:
         """What is left out, and what the layers that are trained here lack."""
         extras = ("flip_left_right", "random_crop", "random_scale", "random_brightness", "start_from")
         if not any(self.info.get("learnt_from", {}).get(name) for name in extras):

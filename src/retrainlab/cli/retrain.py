@@ -46,7 +46,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
     """Do what retrain.py does; progress and results go to the logger `retrainlab`.
 
     Returns:
-        What `evaluation.summarise` says of the three splits.
+        What `scores.summarise` says of the three splits.
 
     Raises:
         RetrainLabError: a flag, a file or the module is wrong. Bottlenecks that were computed stay in the cache.

@@ -20,10 +20,11 @@ from .. import project
 from ..backbones import registry
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
-from ..lab import Classifier, Lab
+from ..lab import Lab
 from ..runs.run_folder import Run, open_run
 from ..runs.summaries import ResultLogs
 from ..training import trainer
+from ..training.classifier import Classifier
 from ..training.heads import Head, HeadSettings
 from . import grids
 from .grids import Point

@@ -1,4 +1,4 @@
-"""Notebooks -> reports and index; the board; buttons.
+"""Runs notebooks (papermill) -> pages, index; TensorBoard; buttons.
 
 Takes: the notebooks and their parameters; run folders.
 Gives: executed notebooks and pages that need nothing else, index.html, TensorBoard as command, tile and cell, and what

@@ -95,7 +95,7 @@ class Run:
         Args:
             images: the images table.
             image_dir: the folder that its paths count from.
-            digest: `images.digest` of the table.
+            digest: `overview.digest` of the table.
         """
         good = images[images["problem"].isna()]
         lines = sorted(f"{path} {label}" for path, label in zip(good["path"], good["label"], strict=True))
@@ -103,7 +103,7 @@ class Run:
         info = self.info()
         known = info.get("dataset", {})
         dataset = {"image_dir": str(image_dir), "digest": digest, "labels": labels, "since": known.get("since")}
-        if known.get("digest") != digest or known.get("labels", labels) != labels:
+        if (known.get("digest"), known.get("labels")) != (digest, labels):
             for name in ("metrics.json", "history.parquet"):
                 (self.folder / name).unlink(missing_ok=True)
             info = {key: value for key, value in info.items() if key not in _OF_TRAINING}
@@ -158,7 +158,7 @@ class Run:
         return relabeling.read_all([*others, self.folder])
 
     def learnt(self) -> set[str]:
-        """The sha256 of the images that this run's head has learnt from, as `export.export` wrote them.
+        """The sha256 of the images that this run's head has learnt from, as `exporting.export` wrote them.
 
         Raises:
             RetrainLabError: no head was exported; a light run of a sweep has none.
@@ -176,7 +176,7 @@ class Run:
         self.record(trained=_now())
 
     def add_metrics(self, **values: Any) -> None:
-        """Add keys to metrics.json; the keys of `evaluation.summarise` keep their meaning."""
+        """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning."""
         _write_json(self.folder / "metrics.json", _merged(self.metrics(), values))
 
     @contextmanager

@@ -50,7 +50,7 @@ class _Logs(ExitStack):
 
 
 class TrainingLogs(_Logs):
-    """Writes `train` and `validation`; pass it to `training.train` as `watch`.
+    """Writes `train` and `validation`; pass it to `trainer.train` as `watch`.
 
     Scalars: accuracy, cross_entropy (both splits); mean, stddev, min, max of weights and biases (train). Histograms:
     weights, biases (train), pre_activations and activations (both). TensorBoard draws two trainings in one folder as
@@ -98,7 +98,7 @@ class ResultLogs(_Logs):
         Args:
             run: its name: one trial a run.
             settings: numbers, texts and truth values by name.
-            metrics: what `evaluation.summarise` returned; a split without images has no result.
+            metrics: what `scores.summarise` returned; a split without images has no result.
         """
         from tensorboard.plugins.hparams import api as hp
 

@@ -72,7 +72,7 @@ class Head:
         return (features @ self.kernel + self.bias).astype(np.float32)
 
     def calibrated(self, temperature: float) -> "Head":
-        """Divide the logits by a temperature above 0 (`evaluation.temperature`): same answers, other probabilities.
+        """Divide the logits by a temperature above 0 (`calibration.temperature`): same answers, other probabilities.
 
         It is a copy whose last layer is divided, so every export carries it; training starts from the layer as it was.
         """
