@@ -52,7 +52,10 @@ def run_all(tab, base: str, book: Path) -> list:
         tab.wait_for_timeout(2000)
         tab.keyboard.press("Control+s")
         tab.wait_for_timeout(500)
-        cells = [cell for cell in nbformat.read(book, 4).cells if cell.cell_type == "code"]
+        try:
+            cells = [cell for cell in nbformat.read(book, 4).cells if cell.cell_type == "code"]
+        except ValueError:  # it is being written
+            continue
         failed = [o for cell in cells for o in cell.outputs if o.output_type == "error"]
         if failed or all(cell.execution_count for cell in cells):
             return cells
