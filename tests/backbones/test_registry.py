@@ -273,3 +273,9 @@ def test_a_file_where_a_backbones_folder_should_be(tmp_path, module, backbone):
     (tmp_path / backbone.digest).touch()
     with pytest.raises(RetrainLabError, match=r"The bottleneck folder .* cannot be written: File exists\."):
         registry.resolve(str(module), tmp_path)
+
+
+def test_a_cache_that_holds_only_data_sets_yet_is_marked_as_one(tmp_path, module):
+    (tmp_path / "cache" / "datasets" / "elpv").mkdir(parents=True)
+    registry.resolve(str(module), tmp_path / "cache")
+    assert (tmp_path / "cache" / "CACHEDIR.TAG").exists()

@@ -46,7 +46,7 @@ def resolve(handle: str, bottleneck_dir: Path | str, image_size: int = 0) -> Bac
     into_cache = f"The bottleneck folder '{root}'", "Set bottleneck_dir to one that can."
     with writing(*into_cache):
         root.mkdir(parents=True, exist_ok=True)
-        if not any(root.iterdir()):  # a folder that holds other things is not ours to call a cache
+        if all(path.name == "datasets" for path in root.iterdir()):  # with other things in it, it is not ours to mark
             tag = root / "CACHEDIR.TAG"  # bford.info/cachedir: backups leave it out, and so does images.scan
             tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Bottlenecks of Retrain Lab.\n")
     kind = _kind_of(handle)
