@@ -31,11 +31,12 @@ def curves(history: pd.DataFrame, quantity: str) -> Axes:
 def choices(table: pd.DataFrame, setting: str, chosen: int) -> Axes:
     """What a setting does to the cross-entropy of both splits, one point a head; a vertical line marks the chosen one.
 
-    `table`: one row a head: the setting, "train cross_entropy" and "validation cross_entropy".
+    `table`: one row a head: the setting, "train cross_entropy" and, with validation images, "validation cross_entropy".
     """
     ax, places, name = new_axes(8, 3.4), np.arange(len(table)), setting.replace("_", " ")
     for split, line in LINES.items():
-        ax.plot(places, table[f"{split} cross_entropy"], line, marker="o", color=COLOURS[split], label=split)
+        if f"{split} cross_entropy" in table:
+            ax.plot(places, table[f"{split} cross_entropy"], line, marker="o", color=COLOURS[split], label=split)
     ax.axvline(chosen, color="0.4", linewidth=1, linestyle=":", label="chosen")
     ax.set_xticks(places, [f"{value:g}" for value in table[setting]])
     ax.set(xlabel=name, ylabel=UNITS["cross_entropy"], title=f"{name.capitalize()}, tried side by side")
