@@ -6,8 +6,7 @@ import pytest
 from written_runs import table, write_run
 
 from retrainlab.comparison import causes, pairwise
-from retrainlab.comparison.outcomes import Result
-from retrainlab.runs.results import load
+from retrainlab.runs.results import Result, load
 
 
 def result(name: str, right: np.ndarray, digest: str = "same", **settings) -> Result:

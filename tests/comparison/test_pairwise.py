@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from written_runs import hits, table, write_run
 
-from retrainlab.comparison import outcomes, pairwise
+from retrainlab.comparison import pairwise
 from retrainlab.evaluation import intervals
+from retrainlab.runs import results
 from retrainlab.runs.results import load
 
 NOTHING = "No run that can be compared has validation images: nothing to choose by."
@@ -235,4 +236,4 @@ def test_what_is_concluded_from_pairs():
      ("https://hub/of/inception_v3/", "inception_v3"), ("adam", "adam"), (None, "None")],
 )  # fmt: skip
 def test_values_are_shown_briefly(value, text):
-    assert outcomes.shown(value) == text
+    assert results.shown(value) == text

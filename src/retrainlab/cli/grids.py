@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..comparison.outcomes import shown
 from ..errors import RetrainLabError
 from ..images.distortions import Distortion
+from ..runs.results import shown
 from ..training.heads import HeadSettings
 
 DISTORTION = [field.name for field in fields(Distortion)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .outcomes import Result, shown
+from ..runs.results import Result, shown
 from .pairwise import ALPHA, holm, judged
 
 _PERMUTATIONS = 2000

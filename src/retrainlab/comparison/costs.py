@@ -12,7 +12,7 @@ import pandas as pd
 from .. import plots
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import paired_difference, points
-from .outcomes import Result, shown
+from ..runs.results import Result, shown
 from .pairwise import judged
 
 MARGIN = 0.02  # a cheaper backbone may lose less than this and still count as not worse

@@ -12,9 +12,9 @@ import pandas as pd
 from .. import plots
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import difference_interval, points
+from ..runs.results import Result, shown
 from .causes import varying
-from .outcomes import Result, identified, shown
-from .pairwise import align
+from .pairwise import align, identified
 
 _DRAWS = 4000
 

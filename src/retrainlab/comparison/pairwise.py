@@ -3,7 +3,7 @@
 What is best is told by validation images alone. Test images may be looked at, too, but nothing is chosen by them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from operator import itemgetter
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.intervals import paired_difference, points
-from .outcomes import Result, identified, listed
+from ..runs.results import Result
 
 ALPHA = 0.05  # a difference is shown if its corrected p is below
 
@@ -206,3 +206,21 @@ def conclude(chosen: str | None, said: str, pairs: pd.DataFrame) -> list[str]:
     if len(names := pairs.loc[pairs["n"] == 0, "run"]):
         lines.append(f"No image to compare it on with {listed(names)}.")
     return lines
+
+
+def listed(names: Iterable[object], most: int = 6) -> str:
+    """Write names in a sentence; of many, the first."""
+    quoted = [f"'{name}'" for name in names]
+    return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")
+
+
+def identified(images: pd.DataFrame) -> pd.Series:
+    """Name images by their content, so that one which was renamed or moved is the same: text, one a row.
+
+    Copies of a file are told apart by a number, in the order of their paths.
+
+    Args:
+        images: path and sha256.
+    """
+    content = images.sort_values("path")["sha256"].fillna(images["path"])
+    return (content + " " + content.groupby(content).cumcount().astype(str)).loc[images.index]

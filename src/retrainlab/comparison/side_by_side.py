@@ -11,8 +11,8 @@ from pandas.io.formats.style import Styler
 from .. import plots
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import percent
+from ..runs.results import Result, shown
 from . import causes, costs, origins, pairwise
-from .outcomes import Result, shown
 
 _RUN = ["backbone", "images", "labels", "n", "train", "validation", "cross-entropy", "test", "gap"]
 _PAIR = ["run", "n", "accuracy", "difference", "low", "high", "p", "p corrected", "verdict"]
