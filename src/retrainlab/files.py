@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,3 +19,16 @@ def replacing(file: Path) -> Iterator[Path]:
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a path to make a folder at, which takes the place of `folder` when all is written; else nothing is left."""
+    folder = folder.resolve()  # a link stays one; `.` has a name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+        aside = Path(place) / folder.name
+        yield aside
+        if folder.exists():
+            folder.replace(Path(place) / "before")  # goes with the place
+        aside.replace(folder)

@@ -1,8 +1,6 @@
 """Write a backbone with a trained head in every format that people use it in; read the head back."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from ..backbones.backbone import Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
+from ..files import replacing_folder
 from ..training.heads import Head, HeadSettings
 from . import contracts, formats
 
@@ -47,7 +46,7 @@ def export(
         Size in bytes of each format.
     """
     module = load_module(backbone.module)
-    with _replacing(folder, backbone, head, final_tensor_name) as aside:
+    with _described(folder, backbone, head, final_tensor_name) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(formats.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
@@ -78,7 +77,7 @@ def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    with _replacing(folder, backbone, head, final_tensor_name) as aside:
+    with _described(folder, backbone, head, final_tensor_name) as aside:
         formats.save(aside, backbone, head, load_module(backbone.module))
 
 
@@ -127,14 +126,9 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
 
 
 @contextmanager
-def _replacing(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> Iterator[Path]:
-    """Give a folder to write to; with its labels and contract, it takes the place of another; or nothing is left."""
-    folder = folder.resolve()  # a link stays one; `.` has a name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-        aside = Path(place) / folder.name
+def _described(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> Iterator[Path]:
+    """Give a folder to write a classifier to; with its labels and contract, it takes the place of `folder`."""
+    with replacing_folder(folder) as aside:
         yield aside
         write_labels(aside / "output_labels.txt", head.labels)
         contracts.write(aside, backbone, head, final_tensor_name)  # once everything else is there
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.replace(folder)

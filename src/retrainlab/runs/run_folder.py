@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -20,6 +19,7 @@ import pandas as pd
 
 from .. import project
 from ..errors import RetrainLabError, writing
+from ..files import replacing
 from ..images import relabeling
 
 _OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
@@ -53,7 +53,7 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
-        with _whole(self.folder / f"{name}.parquet") as aside:
+        with replacing(self.folder / f"{name}.parquet") as aside:
             table.to_parquet(aside)
 
     def read_table(self, name: str) -> pd.DataFrame:
@@ -201,16 +201,8 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _write_json(file: Path, values: dict[str, Any]) -> None:
-    with _whole(file) as aside:
+    with replacing(file) as aside:
         aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """Give a path to write to, beside the file that it then replaces."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    yield aside
-    aside.replace(file)
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
