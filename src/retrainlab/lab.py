@@ -160,7 +160,7 @@ class Lab:
             seconds={"bottlenecks": features.seconds},
         )
 
-    def try_settings(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
+    def choose_weight_decay(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
         """Begin a training: choose a weight decay on validation; see `study.study`.
 
         Until here the run kept what it had; from now on it is of these images.
@@ -190,7 +190,7 @@ class Lab:
             head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
         return Classifier.of(study.features, head, history, study.stack)
 
-    def keep(self, classifier: Classifier, **more: Any) -> None:
+    def write_results(self, classifier: Classifier, **more: Any) -> None:
         """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
 
         Args:

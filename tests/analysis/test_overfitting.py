@@ -37,8 +37,8 @@ def test_every_question_is_answered_once(asked):
     for each in (
         asked.weakest_labels,
         asked.price_of_near_duplicates,
-        asked.reliability,
-        asked.confusion,
+        asked.out_of_fold_reliability,
+        asked.out_of_fold_confusion,
         asked.temperature,
     ):
         assert each, str(each)

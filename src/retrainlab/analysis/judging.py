@@ -82,7 +82,7 @@ def reliability(rows: pd.DataFrame, labels: list[str], temperature: float) -> Fi
     return Finding("How honest its probabilities are", said, numbers=numbers, draw=lambda: plots.reliability(table))
 
 
-def temperature(value: float) -> Finding:
+def say_temperature(value: float) -> Finding:
     """What calibrating on validation did: below 1 the layer was not sure enough, above 1 too sure."""
     said = "the layer was too sure." if value > 1 else "it was not too sure."
     return Finding("How sure it is", f"Temperature {value:.2f}: {said}", numbers={"temperature": value})

@@ -27,7 +27,7 @@ def _asked(question: str) -> Callable[[Callable[[Any], Finding]], cached_propert
     """Make a method that answers a question an attribute that is answered once; see `finding`."""
 
     def decorate(method: Callable[[Any], Finding]) -> cached_property[Finding]:
-        return cached_property(lambda study: replace(finding(question)(method)(study), question=question))
+        return cached_property(lambda asked: replace(finding(question)(method)(asked), question=question))
 
     return decorate
 
@@ -150,7 +150,7 @@ class Overfitting(Trainings):
         return self.rows.iloc[:0] if found is None else found
 
     @_asked("Trust")
-    def accuracy_by_label(self) -> Finding:
+    def out_of_fold_accuracy(self) -> Finding:
         labels, judged = self.crossed.labels, self.judged
         right = intervals.accuracy((judged["label"] == judged["predicted"]).to_numpy())
         baseline = scores.baseline(judged, labels)
@@ -161,11 +161,11 @@ class Overfitting(Trainings):
         return _answer(said, numbers={"out_of_fold": right}, draw=draw, details=baseline)
 
     @_asked("What is confused with what")
-    def confusion(self) -> Finding:
+    def out_of_fold_confusion(self) -> Finding:
         return judging.confusion(self.judged, self.crossed.labels)
 
     @_asked("How honest its probabilities are")
-    def reliability(self) -> Finding:
+    def out_of_fold_reliability(self) -> Finding:
         error = calibration.expected_calibration_error(self.judged)
         said = f"On average, stated probability and accuracy differ by {100 * error:.1f} points."
         draw = partial(plots.reliability, calibration.reliability(self.judged))
@@ -177,7 +177,7 @@ class Overfitting(Trainings):
         return _answer(f"Temperature of the exported layer, fitted on validation: {value:.2f}.")
 
     @_asked("What is memorised")
-    def memorised(self) -> Finding:
+    def memorised_images(self) -> Finding:
         """Which labels have images that are right when learnt from and wrong when not."""
         table = scores.memorised(self.crossed.train_hits, self.crossed.hits, self.labels)
         return _answer(draw=partial(plots.memorised, table) if table["n"].any() else None)
@@ -192,7 +192,13 @@ class Overfitting(Trainings):
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """The same of all questions."""
-        asked = (self.early_stopping, self.more_images, self.labels_in_doubt, self.accuracy_by_label, self.reliability)
+        asked = (
+            self.early_stopping,
+            self.more_images,
+            self.labels_in_doubt,
+            self.out_of_fold_accuracy,
+            self.out_of_fold_reliability,
+        )
         return self.evidence | _numbers(*asked)
 
     @cached_property
@@ -206,7 +212,7 @@ class Overfitting(Trainings):
 
     def summary(self) -> str:
         """The verdict and what would help, in Markdown, for the top of the page."""
-        baseline, doubtful = self.accuracy_by_label.details or "", len(self.suspects)
+        baseline, doubtful = self.out_of_fold_accuracy.details or "", len(self.suspects)
         return advising.markdown(self.verdict.sentence, self.advice, baseline, doubtful)
 
     def rules(self) -> str:
@@ -222,7 +228,7 @@ class Overfitting(Trainings):
     def figures(self) -> dict[str, Finding]:
         """The figures for TensorBoard, by tag."""
         found = {"gap": self.gap, "accuracy": self.accuracy_by_step, "cross_entropy": self.cross_entropy_by_step}
-        found |= {"settings": self.other_settings, "images": self.more_images, "memorised": self.memorised}
+        found |= {"settings": self.other_settings, "images": self.more_images, "memorised": self.memorised_images}
         found |= {"near-duplicates": self.near_duplicates, "labels in doubt": self.labels_in_doubt}
         return {f"overfitting/{tag}": each for tag, each in found.items()}
 

@@ -227,7 +227,7 @@ def _write(point: Point, trained: _Trained, features: Features, lab: Lab, given:
     light.run.record(
         sweep={"name": lab.run.name}, parameters=parameters, seconds={"retrain": round(trained.seconds, 3)}
     )
-    light.keep(classifier)
+    light.write_results(classifier)
     with ResultLogs(light.run.logs, trained.head.settings.how_many_training_steps) as logs:
         logs.settings(point.name, light.hyperparameters(classifier), classifier.metrics)
     figure = classifier.metrics["validation"]
