@@ -244,6 +244,10 @@ def _legend(y: int) -> list[str]:
     signs += f'<path class="line" d="M{x - 6} {y + 30}h3q4 0 4 4v16"/>'
     said = {4: "this row uses the room", 18: "whose line comes down here"}
     said |= {36: "lines only go down:", 50: "imports run one way", 68: "a hundred lines of code"}
+    shades = {"foundations": "foundations: use nobody", "doors": "doors: what people hold"}
+    for down, (kind, meaning) in zip((90, 108), shades.items(), strict=True):
+        signs += f'<path d="M{x - 5} {y + down - 4}h10v10h-10z" fill="{SHADE[kind]}" stroke="{BORDER}"/>'
+        said[down + 5] = meaning
     return [signs, *(_text(x + 14, y + down, line, "note") for down, line in said.items())]
 
 
