@@ -24,12 +24,18 @@ def test_else_validation(predicted: pd.DataFrame) -> pd.DataFrame:
 
 @finding("How good it is")
 def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
-    """Accuracy of the three splits, beside what others published for the same images.
+    """Accuracy of the three splits, with lines where others published theirs.
 
     Args:
         metrics: as of `scores.summarise`.
         card: what is known of a public dataset; empty for folders of one's own.
     """
+    table = scores.accuracy_table(metrics).style.format(precision=3)
+    return Finding("How good it is", table=table, draw=lambda: plots.accuracies(metrics, card.get("published")))
+
+
+def published(card: Mapping[str, Any]) -> Finding:
+    """What others published for a public dataset, its licence and whom to cite; nothing for folders of one's own."""
     said = []
     if "published" in card:
         said.append(f"Published for these images ({card['protocol']}):")
@@ -38,9 +44,7 @@ def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
         said.append(f"Images: {card['licence']}. Cite: {'; '.join(card['cite'])}")
     if "caveat" in card:
         said.append(f"Mind: {card['caveat']}")
-    table = scores.accuracy_table(metrics).style.format(precision=3)
-    draw = plots.accuracies
-    return Finding("How good it is", "\n".join(said), table=table, draw=lambda: draw(metrics, card.get("published")))
+    return Finding("What others published", "\n".join(said))
 
 
 @finding("How each label does")
