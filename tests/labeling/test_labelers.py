@@ -408,3 +408,15 @@ def test_what_8_bits_cost_and_win_is_measured_on_the_same_images(exported, photo
     assert list(told.table.data.index) == ["model.tflite", "model_int8.tflite"]
     assert str(answering.compare_int8(exported, table, photos, False)) == "int8 is off."
     assert "neither test nor validation images" in str(answering.compare_int8(exported, table[:0], photos, True))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("files", None), ("reference", [{"image": "reference/1.png", "probabilities": {"red": "x"}}]), ("reference", [5])],
+)
+def test_a_contract_of_another_shape_is_said(exported, tmp_path, key, value):
+    model = shutil.copytree(exported, tmp_path / "model")
+    stated = json.loads((model / "contract.json").read_text())
+    (model / "contract.json").write_text(json.dumps(stated | {key: value}))
+    with pytest.raises(RetrainLabError, match=r"contract.json' is not what an export writes"):
+        labelers.load(model)

@@ -68,6 +68,11 @@ def test_what_is_missing_or_damaged_is_said(tmp_path):
     (run.folder / "metrics.json").write_text("{")
     with pytest.raises(RetrainLabError, match=r"metrics.json is damaged"):
         run.metrics()
+    (run.folder / "run.json").write_text("[]")
+    (run.folder / "metrics.json").write_text('{"labels": ["a"]}')
+    with pytest.raises(RetrainLabError, match=r"run.json is damaged \(it holds a list, not names with values\)"):
+        run.info()
+    assert listing.list_runs(tmp_path).empty  # and the others would still be listed
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a\nb"])

@@ -1,5 +1,6 @@
 """What could be done, ranked by what it gained where it was measured."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,10 +59,10 @@ def markdown(sentence: str, advice: Sequence[Mapping[str, Any]], baseline: str =
     Args:
         sentence: of the verdict.
         advice: of `rank`.
-        baseline: what guessing would give, and the weakest label.
+        baseline: what guessing would give, and the weakest label; labels are what people call them, and no markup.
         doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
     """
-    said, likely = [f"**{sentence}** {baseline}".strip(), ""], to_try(advice)
+    said, likely = [f"**{sentence}** {html.escape(baseline, quote=False)}".strip(), ""], to_try(advice)
     if advice and not any(_shown(each)[1] > 0 for each in advice):
         said += ["Nothing that was looked into is shown to help.", ""]
     if likely:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -129,15 +130,19 @@ def read(folder: Path) -> Contract:
             [str(label) for label in values["labels"]],
             (int(height), int(width)),
             from_range(low, high, values["channels"]),
-            values["input"],
-            values["output"],
-            {entry["image"]: dict(entry["probabilities"]) for entry in values["reference"]},
-            values["files"],
+            str(values["input"]),
+            str(values["output"]),
+            {str(entry["image"]): _numbers(entry["probabilities"]) for entry in values["reference"]},
+            {str(path): str(sha256) for path, sha256 in values["files"].items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RetrainLabError(
             f"'{folder / FILE}' is not what an export writes ({type(error).__name__}: {error}). Export the model again."
         ) from error
+
+
+def _numbers(probabilities: dict[str, Any]) -> dict[str, float]:
+    return {str(label): float(chance) for label, chance in probabilities.items()}
 
 
 def digest(file: Path) -> str:

@@ -42,7 +42,7 @@ def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
     for file in project.place(reports_dir).glob("*/metrics.json"):
         try:
             found.append(_read(Run(file.parent)))
-        except (RetrainLabError, KeyError, TypeError, OSError):
+        except (RetrainLabError, AttributeError, KeyError, TypeError, ValueError, OSError):
             continue  # not one of ours, or of another version; the others still count
     return sorted(sorted(found, key=lambda row: row["run"]), key=lambda row: row["updated"] or "", reverse=True)
 

@@ -193,7 +193,10 @@ def _now() -> str:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}, not names with values")
+        return values
     except FileNotFoundError:
         return {}
     except ValueError as error:
