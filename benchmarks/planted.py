@@ -239,8 +239,8 @@ def main() -> None:
         count("Well-posed: fits", ask(well_posed)),
     ]
     leaking, prices = zip(*map(duplicates, range(seeds)), strict=True)
-    verdicts.append(count("Duplicates across splits: leaks", leaking))
-    count("... and the price within 2 points of the truth", prices)
+    verdicts.append(count("Duplicates across splits: leaks", list(leaking)))
+    count("... and the price within 2 points of the truth", list(prices))
     count("10% of labels wrong: precision and recall at least 80%", ask(flipped_labels))
     count("The gain of twice the images lies in its interval, curves drawn", ask(drawn_curve, 10))
     count("The gain of twice the images lies in its interval, heads trained", ask(trained_curve))
