@@ -118,17 +118,21 @@ def backbone(module, bottleneck_dir):
 
 
 @pytest.fixture(scope="session")
-def trained(photos, backbone):
-    """Features, table, predictions and head of the three-label photos."""
-    from retrainlab.bottlenecks import caching, extracting
-    from retrainlab.evaluation import scores
+def loaded(photos, backbone):
+    """The Features of the three-label photos."""
+    from retrainlab.bottlenecks import features
     from retrainlab.images import scanning
+
+    return features.load(backbone, photos, scanning.load(photos, 20, 20))
+
+
+@pytest.fixture(scope="session")
+def trained(loaded):
+    """Features, table, predictions and head of the three-label photos."""
+    from retrainlab.evaluation import scores
     from retrainlab.training import heads, trainer
 
-    table = scanning.load(photos, 20, 20)
-    cache = caching.open_cache(backbone)
-    extracting.extract(backbone, cache, photos, table)
-    features, known = cache.features(table)
+    features, known = loaded.matrix, loaded.table
     settings = heads.HeadSettings(how_many_training_steps=300)
     (head,), history = trainer.train(features, known["label"], known["split"], [settings])
     predicted = scores.predictions(known, head.logits(features), head.labels)

@@ -16,8 +16,8 @@ import pandas as pd
 from . import project
 from .backbones import registry
 from .backbones.registry import Backbone
-from .bottlenecks import features as loaded
 from .bottlenecks.features import Features, principal_components
+from .bottlenecks.features import load as load_features
 from .datasets import fetching
 from .evaluation import intervals
 from .evaluation.finding import Finding, finding
@@ -119,6 +119,10 @@ class Lab:
         """Take these images for the run's own; figures that it had from others, or from other labels, go."""
         self.run.begin(self.images, self.image_dir, overview.digest(self.images))
 
+    def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
+        """Resolve a backbone; relative paths count from the project's root."""
+        return registry.resolve(project.module(tfhub_module), project.place(bottleneck_dir), image_size)
+
     def features(
         self,
         tfhub_module: str,
@@ -132,8 +136,8 @@ class Lab:
         Raises:
             RetrainLabError: the backbone, the cache or the distortion is not what it must be.
         """
-        backbone = registry.resolve(project.module(tfhub_module), project.place(bottleneck_dir), image_size)
-        return loaded.load(backbone, self.image_dir, self.images, distortion, variants, image_size)
+        backbone = self.backbone(tfhub_module, image_size, bottleneck_dir)
+        return load_features(backbone, self.image_dir, self.images, distortion, variants, image_size)
 
     def features_again(self, bottleneck_dir: str | Path) -> Features:
         """The features that a trained run's head was trained on, but for distortions."""
@@ -230,14 +234,16 @@ class Lab:
         features = classifier.features
         learnt = features.table[features.table["split"] == "train"]
         before = self.run.other(self.start_from).learnt() if self.start_from else set()
-        examples = learnt.iloc[overview.sample(learnt["label"], 500 if int8 else 0, seed)]
-        pixels = read_many([self.image_dir / path for path in examples["path"]], features.backbone.image_size)
+        pixels = None
+        if int8:
+            paths = learnt["path"].iloc[overview.sample(learnt["label"], 500, seed)]
+            pixels = read_many([self.image_dir / path for path in paths], features.backbone.image_size)
         sizes = exporting.export(
             self.run.model,
             features.backbone,
             classifier.head,
             final_tensor_name,
-            pixels if int8 else None,
+            pixels,
             before | set(learnt["sha256"]),
         )
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()

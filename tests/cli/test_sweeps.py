@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 from conftest import save_module
 
-from retrainlab.bottlenecks import caching, extracting
 from retrainlab.bottlenecks.features import with_variants
 from retrainlab.cli import grids, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
-from retrainlab.images import overview, scanning
+from retrainlab.images import overview
 from retrainlab.images.distortions import Distortion
 from retrainlab.pages import index_page, parameters
 from retrainlab.runs import listing, run_folder, summaries
@@ -51,12 +50,8 @@ def done(given, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def data(photos, backbone):
-    table = scanning.load(photos, 20, 20)
-    cache = caching.open_cache(backbone)
-    extracting.extract(backbone, cache, photos, table)
-    features, known = cache.features(table)
-    return table, cache, features, known
+def data(loaded):
+    return loaded.table, loaded.cache, loaded.matrix, loaded.table
 
 
 # --------------------------------------------------------------------------------------------- known answers

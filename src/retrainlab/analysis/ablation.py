@@ -1,15 +1,13 @@
 """What would the same settings have given otherwise: without the distortions, without the decisions on labels?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from .. import plots
 from ..bottlenecks.features import Features
-from ..evaluation import intervals, scores
+from ..evaluation import scores
 from ..evaluation.finding import Finding, finding
+from ..evaluation.intervals import paired_difference, points
 from ..images import relabeling
 from ..images.distortions import Distortion
 from ..training.heads import Head
@@ -32,9 +30,10 @@ def without_distortions(study: Study, head: Head, apart: bool, seed: int = 0) ->
     without = _right(study.train(features.distorted(Distortion()))[0], features)
     right = {"together": _right(head, features)}
     right |= {name: _right(study.train(rival)[0], features) for name, rival in rivals.items()}
-    changes = {name: intervals.paired_difference(hits, without, seed) for name, hits in right.items()}
+    changes = {name: paired_difference(hits, without, seed) for name, hits in right.items()}
     said = [str(done) for rival in rivals.values() for done in rival.extractions]
-    said += [f"{name}: validation {_changed(change, len(without))}" for name, change in changes.items()]
+    n = len(without)
+    said += [f"{name}: validation accuracy {points(change)}, n = {n:,}." for name, change in changes.items()]
     title = "Change of validation accuracy by distortions"
     return Finding(question, "\n".join(said), numbers=changes, draw=lambda: plots.differences(changes, title))
 
@@ -54,8 +53,8 @@ def without_decisions(study: Study, head: Head, given: pd.DataFrame, decided: pd
         return Finding(question, "No label has been decided on.")
     untaught, _ = study.train(study.features.of(given))
     was, now = (_right(one, study.features) for one in (untaught, head))
-    change = intervals.paired_difference(now, was, seed)
-    said.append(f"They change validation {_changed(change, len(now), by=' by')}")
+    change = paired_difference(now, was, seed)
+    said.append(f"They change validation accuracy by {points(change)}, n = {len(now):,}.")
     return Finding(question, "\n".join(said), numbers={"decisions": change})
 
 
@@ -63,7 +62,3 @@ def _right(head: Head, features: Features) -> np.ndarray:
     """Say of each validation image whether a head gets it right: bool [n]."""
     held = features.rows(lambda table: table["split"] == "validation")
     return scores.correct(head.logits(held.matrix), held.table["label"], head.labels)
-
-
-def _changed(change: Mapping[str, Any], n: int, by: str = "") -> str:
-    return f"accuracy{by} {intervals.points(change)}, n = {n:,}."

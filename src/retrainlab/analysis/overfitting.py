@@ -1,7 +1,6 @@
 """Does a trained run know its images, or does it remember them? A Finding answers each question; see `trainings`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,14 +19,14 @@ from . import verdict as judgement
 from .trainings import Trainings
 
 _PAIRS, _SUSPECTS = (9, 160), (12, 240)  # how many pictures are shown, and their size in pixels
-_answer = partial(Finding, "")  # `_asked` fills in the question
+_answer = partial(Finding, "")  # `finding` fills in the question
 
 
 def _asked(question: str) -> Callable[[Callable[[Any], Finding]], cached_property[Finding]]:
     """Make a method that answers a question an attribute that is answered once; see `finding`."""
 
     def decorate(method: Callable[[Any], Finding]) -> cached_property[Finding]:
-        return cached_property(lambda asked: replace(finding(question)(method)(asked), question=question))
+        return cached_property(finding(question)(method))
 
     return decorate
 

@@ -21,8 +21,8 @@ import pandas as pd
 from ..backbones import registry
 from ..backbones.registry import Backbone
 from ..backbones.runtimes import quiet, tensorflow
-from ..bottlenecks import features as loaded
 from ..bottlenecks.features import Features
+from ..bottlenecks.features import load as load_features
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
 from ..export import exporting, formats
@@ -85,7 +85,7 @@ def _images(flags: Flags) -> pd.DataFrame:
 def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion: Distortion) -> Features:
     """Load the bottlenecks, and draw the validation and test images that the flags ask for."""
     root = Path(flags.image_dir).expanduser()
-    features = loaded.load(backbone, root, table, distortion, flags.distortion_variants, flags.image_size)
+    features = load_features(backbone, root, table, distortion, flags.distortion_variants, flags.image_size)
     for done in features.extractions:
         log.info(done)
     _name(features.extractions[0].problems)

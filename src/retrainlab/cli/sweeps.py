@@ -17,7 +17,6 @@ from typing import Any
 import pandas as pd
 
 from .. import project
-from ..backbones import registry
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
@@ -83,8 +82,7 @@ def sweep(
     lab = Lab.open(run, **{name: values[name] for name in _IMAGES})
     by_features = grids.grouped(points, grids.FEATURES)
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
-        root = project.place(values["bottleneck_dir"])
-        lab.start(registry.resolve(first.parameters["tfhub_module"], root, first.parameters["image_size"]))
+        lab.start(lab.backbone(**_places(first)))
     lab.begin()
     tried = {name: list(several) for name, several in grid.items()}
     lab.run.record(sweep={"grid": tried, "runs": [], "chosen": None})
@@ -146,11 +144,14 @@ def _is_light(folder: Path, sweep: str) -> bool:
 # --------------------------------------------------------------------------------------------- training
 
 
+def _places(point: Point) -> dict[str, Any]:
+    return {name: point.parameters[name] for name in ("tfhub_module", "image_size", "bottleneck_dir")}
+
+
 def _features(point: Point, lab: Lab, say: Callable[[str], None]) -> Features:
     """Compute and load the bottlenecks of a combination, without those of the test images."""
-    values = point.parameters
-    places = {name: values[name] for name in ("tfhub_module", "image_size", "bottleneck_dir")}
-    features = lab.features(**places, distortion=point.distortion, variants=values["distortion_variants"])
+    count = point.parameters["distortion_variants"]
+    features = lab.features(**_places(point), distortion=point.distortion, variants=count)
     for done in features.extractions:
         say(f"{features.backbone.handle}: {done}")
     return features.rows(lambda table: table["split"] != "test")
@@ -223,10 +224,9 @@ def _write(point: Point, trained: _Trained, features: Features, lab: Lab, given:
         parameters["weight_decay"] = trained.decays
     shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)  # a light one, see _keep_others
     light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
-    light.begin()
-    light.run.record(
-        sweep={"name": lab.run.name}, parameters=parameters, seconds={"retrain": round(trained.seconds, 3)}
-    )
+    light.run.write_table("images", lab.images)
+    dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}
+    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, parameters=parameters, seconds=seconds)
     light.write_results(classifier)
     with ResultLogs(light.run.logs, trained.head.settings.how_many_training_steps) as logs:
         logs.settings(point.name, light.hyperparameters(classifier), classifier.metrics)

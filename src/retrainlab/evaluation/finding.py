@@ -6,7 +6,7 @@ from its numbers, never from its words.
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -57,6 +57,8 @@ class Finding:
 def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Decorate a function that answers a question: where it raises a RetrainLabError, the Finding says why.
 
+    Whatever the function itself calls it, that is the question of the Finding.
+
     One question that these images cannot answer must not stop the others.
     """
 
@@ -64,7 +66,7 @@ def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., F
         @wraps(function)
         def ask(*arguments: Any, **named: Any) -> Finding:
             try:
-                return function(*arguments, **named)
+                return replace(function(*arguments, **named), question=question)
             except RetrainLabError as error:
                 return Finding(question, str(error), told=False)
 
