@@ -19,7 +19,7 @@ from retrainlab.training.heads import HeadSettings
 
 def main() -> None:
     folder = fetching.locate("elpv")
-    table = scanning.load(folder, 25, 15)
+    table = scanning.load(folder, 25, 15).images
     backbone = registry.resolve("efficientnet_lite0", "~/.cache/retrainlab")
     cache = caching.open_cache(backbone)
     extracting.extract(backbone, cache, folder, table)

@@ -123,7 +123,7 @@ def loaded(photos, backbone):
     from retrainlab.bottlenecks import features
     from retrainlab.images import scanning
 
-    return features.load(backbone, photos, scanning.load(photos, 20, 20))
+    return features.load(backbone, photos, scanning.load(photos, 20, 20).images)
 
 
 @pytest.fixture(scope="session")

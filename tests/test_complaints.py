@@ -29,42 +29,42 @@ def flags(tmp_path, image_dir, module, **more):
 
 
 def test_moving_the_folder_keeps_the_split(folder, tmp_path):
-    before = scanning.load(folder, 25, 25)
+    before = scanning.load(folder, 25, 25).images
     moved = shutil.move(folder, tmp_path / "elsewhere")
-    assert scanning.load(moved, 25, 25)["split"].tolist() == before["split"].tolist()
+    assert scanning.load(moved, 25, 25).images["split"].tolist() == before["split"].tolist()
 
 
 def test_adding_images_and_labels_keeps_every_split_and_uses_the_cache(folder, backbone, tmp_path):
-    before = scanning.load(folder, 25, 25).set_index("path")["split"]
+    before = scanning.load(folder, 25, 25).images.set_index("path")["split"]
     cache = caching.Cache(tmp_path, backbone.dim)
-    extracting.extract(backbone, cache, folder, scanning.load(folder, 25, 25))
+    extracting.extract(backbone, cache, folder, scanning.load(folder, 25, 25).images)
     make_folder(folder, {"A-1": 8, "a 1": 8, "日本": 8, "new": 5})
     make_image(99, 0).save(folder / "A-1" / "another.png")
-    after = scanning.load(folder, 25, 25)
+    after = scanning.load(folder, 25, 25).images
     assert after.set_index("path")["split"][before.index].equals(before)
     assert extracting.extract(backbone, cache, folder, after).computed == 6
 
 
 def test_train_validation_and_test_accuracy_can_be_compared(folder, module, tmp_path):
     metrics = retrain.retrain(flags(tmp_path, folder, module))
-    counts = overview.counts_by_label(scanning.load(folder, 25, 25))
+    counts = overview.counts_by_label(scanning.load(folder, 25, 25).images)
     for split in ("train", "validation", "test"):
         assert metrics[split]["n"] == counts[split].sum()  # whole splits, each image once
 
 
 def test_edited_images_get_new_bottlenecks(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path, backbone.dim)
-    table = scanning.load(folder)
+    table = scanning.load(folder).images
     extracting.extract(backbone, cache, folder, table)
     make_image(77, 5).save(folder / table["path"][0])
-    again = scanning.load(folder)
+    again = scanning.load(folder).images
     assert extracting.extract(backbone, cache, folder, again).computed == 1
     assert not np.array_equal(cache.load(again["sha256"][:1]), cache.load(table["sha256"][:1]))
 
 
 def test_half_written_cache_files_are_set_aside_and_computed_again(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path, backbone.dim)
-    table = scanning.load(folder)
+    table = scanning.load(folder).images
     extracting.extract(backbone, cache, folder, table)
     (part,) = tmp_path.glob("*.arrow")
     part.write_bytes(part.read_bytes()[:-100])
@@ -77,7 +77,7 @@ def test_half_written_cache_files_are_set_aside_and_computed_again(folder, backb
 def test_bottlenecks_are_binary_and_not_read_again_at_every_step(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path / "cache", backbone.dim)
     cache.folder.mkdir()
-    table = scanning.load(folder, 25, 25)
+    table = scanning.load(folder, 25, 25).images
     extracting.extract(backbone, cache, folder, table)
     assert [file.suffix for file in cache.folder.iterdir()] == [".arrow"]
     features, known = cache.features(table)
@@ -96,7 +96,7 @@ def test_bottlenecks_are_computed_on_several_cores_at_once(folder, tmp_path):
             together.wait(timeout=20)  # opens only when two threads are in here
             return np.zeros((1, 3), np.float32)
 
-    table = scanning.load(folder)
+    table = scanning.load(folder).images
     done = extracting.extract(Backbone(), caching.Cache(tmp_path, 3), folder, table[:22], threads=2)
     assert done.computed == 22 and not done.problems
 
@@ -116,7 +116,7 @@ def test_a_label_without_images_in_a_split_is_no_crash(module, tmp_path):
     metrics = retrain.retrain(flags(tmp_path, root, module, testing_percentage=0))
     assert metrics["test"] == {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
     assert metrics["train"]["n"] > 0
-    assert any("no test image" in note for note in overview.notes(scanning.load(root, 0, 10)))
+    assert any("no test image" in note for note in overview.notes(scanning.load(root, 0, 10).images))
 
 
 def test_a_corrupt_image_is_named_and_passed_over(folder, module, tmp_path, caplog):
@@ -125,7 +125,7 @@ def test_a_corrupt_image_is_named_and_passed_over(folder, module, tmp_path, capl
     said = [record.getMessage() for record in caplog.records]
     assert any("1 of 25 files are left out" in line for line in said)
     assert any(line.startswith("A-1/broken.jpg is left out: ") for line in said)
-    table = scanning.load(folder).set_index("path")
+    table = scanning.load(folder).images.set_index("path")
     assert table["problem"]["A-1/broken.jpg"] and table["problem"].notna().sum() == 1
 
 
@@ -156,7 +156,7 @@ def test_own_outputs_inside_image_dir_are_no_labels(folder, module, tmp_path):
     out |= {name: str(folder / "out" / name) for name in ("output_graph", "output_labels", "checkpoint_path")}
     for _ in range(2):
         retrain.retrain(flags(tmp_path, folder, module, **out))
-        assert sorted(scanning.load(folder)["label"].unique()) == ["A-1", "a 1", "日本"]
+        assert sorted(scanning.load(folder).images["label"].unique()) == ["A-1", "a 1", "日本"]
 
 
 def test_summaries_of_an_earlier_run_are_kept(folder, module, tmp_path):

@@ -118,7 +118,7 @@ def test_the_chain_runs_and_learns(made):
 def test_every_contract_of_the_run_folder_is_kept(made):
     run, _, _, values = made
     images = run.read_table("images")
-    assert list(images.columns)[:4] == ["path", "label", "split", "sha256"] and len(images) == 90
+    assert list(images.columns)[:4] == ["path", "label", "given", "split"] and len(images) == 90
     assert list(run.read_table("history").columns) == ["step", "split", "accuracy", "cross_entropy"]
     predicted = run.read_table("predictions")
     assert list(predicted.columns) == ["path", "label", "split", "predicted", "probability", "logits"]

@@ -6,7 +6,7 @@ the Lab keeps and exports. Nobody else writes the sequence find, scan, split, de
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,12 @@ class Lab:
         run: its folder under reports_dir.
         image_dir: the folder that the images' paths count from.
         images: the images table with its splits, labelled as it was decided.
-        given: the same as the folders label it.
+        given: the same as it is labelled without those decisions.
         decisions: what a person decided about labels in doubt, as of `relabeling.read`.
         start_from: the run whose head training starts from, "" for none.
         percentages: testing_percentage and validation_percentage.
         seconds: what finding the images took.
+        said: how layout, labels and splits were understood, a sentence each.
     """
 
     run: Run
@@ -56,6 +57,7 @@ class Lab:
     start_from: str
     percentages: dict[str, float]
     seconds: float
+    said: list[str]
 
     @classmethod
     def open(
@@ -64,29 +66,41 @@ class Lab:
         image_dir: str,
         testing_percentage: float,
         validation_percentage: float,
+        labels_csv: str = "",
+        groups: str = "",
         labels_from: str = "",
         reports_dir: str | Path = "reports",
-        start_from: str = "",
     ) -> "Lab":
         """Find, scan and split the images, and apply the decisions on labels; the run keeps what it has until `begin`.
 
         Args:
             image_dir: a folder, or the name of a known dataset.
+            labels_csv: a table of labels, empty where folders give them or the table is found by itself.
+            groups: a pattern; images whose names agree in what it matches stay in one split. Empty for none.
             labels_from: the run whose decisions count beside this run's own.
 
         Raises:
-            RetrainLabError: the folder, the split or the decisions are not what they must be; or the head to start from
-                has learnt from images that are to validate or test here.
+            RetrainLabError: the folder, the labels, the split or the decisions are not what they must be.
         """
         out, folder = open_run(reports_dir, run), fetching.locate(image_dir)
         decisions, began = out.decisions(labels_from), time.perf_counter()
-        given = scanning.load(folder, testing_percentage, validation_percentage, known=out.known_images(folder))
-        images = relabeling.apply(given, decisions)
+        table = project.place(labels_csv) if labels_csv else None
+        known, shares = out.known_images(folder), (testing_percentage, validation_percentage)
+        found = scanning.load(folder, *shares, known, table, groups)
+        images = relabeling.apply(found.images, decisions)
         seconds = round(time.perf_counter() - began, 2)
-        if start_from:
-            splitting.check_unseen(images, out.other(start_from).learnt(), start_from)
         percentages = {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
-        return cls(out, folder, images, given, decisions, start_from, percentages, seconds)
+        return cls(out, folder, images, found.images, decisions, "", percentages, seconds, found.said)
+
+    def starting_from(self, run: str) -> "Lab":
+        """Let training start from the head of another run, "" for none.
+
+        Raises:
+            RetrainLabError: it has learnt from images that are to validate or test here.
+        """
+        if run:
+            splitting.check_unseen(self.images, self.run.other(run).learnt(), run)
+        return replace(self, start_from=run)
 
     @classmethod
     def reopen(cls, run: str, reports_dir: str | Path = "reports") -> "Lab":
@@ -98,7 +112,17 @@ class Lab:
         out = open_run(reports_dir, run)
         out.trained()
         info, images = out.info(), out.read_table("images")
-        return cls(out, Path(info["dataset"]["image_dir"]), images, images, out.decisions(), "", {}, 0.0)
+        return cls(
+            out,
+            Path(info["dataset"]["image_dir"]),
+            images,
+            images,
+            out.decisions(),
+            "",
+            {},
+            0.0,
+            info["dataset"]["said"],
+        )
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -113,11 +137,11 @@ class Lab:
     @property
     def notes(self) -> str:
         """What a person should know of the images before trusting figures made from them, a line each."""
-        return "\n".join([*overview.notes(self.images), *relabeling.notes(self.given, self.decisions)])
+        return "\n".join([*self.said, *overview.notes(self.images), *relabeling.notes(self.given, self.decisions)])
 
     def begin(self) -> None:
         """Take these images for the run's own; figures that it had from others, or from other labels, go."""
-        self.run.begin(self.images, self.image_dir, overview.digest(self.images))
+        self.run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
 
     def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""

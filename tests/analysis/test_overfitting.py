@@ -17,7 +17,7 @@ def study(features, labels, **more) -> Overfitting:
     """Every fifth image is a test image."""
     paths = [f"{number}.jpg" for number in range(len(labels))]
     split = np.resize(["test", "train", "train", "validation", "train"], len(labels))
-    table = pd.DataFrame({"path": paths, "sha256": paths, "label": labels, "split": split})
+    table = pd.DataFrame({"path": paths, "sha256": paths, "label": labels, "given": labels, "split": split})
     return Overfitting(features, table, QUICK, **more)
 
 

@@ -9,7 +9,7 @@ from retrainlab.training import heads, trainer
 
 def table(labels) -> pd.DataFrame:
     rows = [f"{row}.jpg" for row in range(len(labels))]
-    return pd.DataFrame({"path": rows, "sha256": rows, "label": labels, "split": "train"})
+    return pd.DataFrame({"path": rows, "sha256": rows, "label": labels, "given": labels, "split": "train"})
 
 
 def out_of_fold(features, labels, folds=5) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_known_answer():
     labels = np.array(["a"] * 10 + ["b"] * 10)
     found = suspects.find(chances, table(labels), ["a", "b"])
     assert found.to_dict("records") == [
-        {"path": "8.jpg", "sha256": "8.jpg", "label": "a", "suggested": "b", "probability": 0.05,
+        {"path": "8.jpg", "sha256": "8.jpg", "label": "a", "given": "a", "suggested": "b", "probability": 0.05,
          "suggested probability": 0.95, "margin": pytest.approx(0.9)}
     ]  # fmt: skip
 

@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 def run(fresh, folder, **options):
     cache = caching.open_cache(fresh)
-    table = scanning.scan(folder)
+    table = scanning.scan(folder).images
     return cache, table, extracting.extract(fresh, cache, folder, table, **options)
 
 
@@ -112,14 +112,14 @@ def test_an_image_that_finishes_beside_the_one_that_ends_the_work_is_kept(folder
             time.sleep(0.2)  # the work has ended by now
             return np.ones((1, 3), np.float32)
 
-    cache, table = caching.Cache(tmp_path, 3), scanning.scan(folder)
+    cache, table = caching.Cache(tmp_path, 3), scanning.scan(folder).images
     with pytest.raises(MemoryError):
         extracting.extract(Backbone(), cache, folder, table[:2], threads=2)
     assert len(cache) == 1 and (cache.features(table)[0] == 1).all()
 
 
 def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
-    table = scanning.scan(folder)
+    table = scanning.scan(folder).images
     (folder / "a" / "image 003.png").unlink()
     cache = caching.open_cache(fresh)
     done = extracting.extract(fresh, cache, folder, table)
@@ -131,7 +131,7 @@ def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
 
 
 def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
-    table = scanning.scan(folder)
+    table = scanning.scan(folder).images
     make_image(999).save(folder / "a" / "image 003.png")
     cache = caching.open_cache(fresh)
     done = extracting.extract(fresh, cache, folder, table)

@@ -71,7 +71,7 @@ def elpv(tmp_path_factory):
 
 
 def test_elpv_is_the_published_task(elpv):
-    table = scanning.load(elpv, 25, 15)
+    table = scanning.load(elpv, 25, 15).images
     counts = overview.counts_by_label(table)["total"].to_dict()
     assert counts == {"defective": 821, "functional": 1803}  # 68.7% functional, as published
     assert table["problem"].isna().all()
@@ -115,7 +115,7 @@ def test_dogs_have_readable_names_and_the_official_split(dogs, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         "Chihuahua", "Maltese dog", "black-and-tan coonhound", "dataset.json", "splits.csv",
     ]  # fmt: skip
-    table = scanning.load(folder, 50, 0).set_index("path")
+    table = scanning.load(folder, 50, 0).images.set_index("path")
     assert len(table) == 9 and table["problem"].isna().all()
     official = {path: "test" if path.endswith("_20.jpg") else "train" for path in table.index}
     assert table["split"].to_dict() == official
@@ -129,7 +129,7 @@ def test_flowers_keep_the_list_of_photographers(flowers, tmp_path):
     folder = fetching.prepare("flower-photos", flowers, tmp_path / "flowers")
     assert sorted(path.name for path in folder.iterdir()) == ["LICENSE.txt", "a", "b", "dataset.json"]
     assert (folder / "LICENSE.txt").read_bytes() == b"CC-BY by somebody"
-    assert overview.counts_by_label(scanning.load(folder, 0, 0))["total"].to_dict() == {"a": 2, "b": 2}
+    assert overview.counts_by_label(scanning.load(folder, 0, 0).images)["total"].to_dict() == {"a": 2, "b": 2}
 
 
 def test_nothing_but_the_dataset_is_left_and_it_is_not_fetched_again(dogs, server, tmp_path):

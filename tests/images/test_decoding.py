@@ -38,7 +38,7 @@ def test_exif_turns_the_image_upright(tmp_path):
     path = save(make_image(0, size=(48, 40)), tmp_path / "x" / "a.png", exif=exif)
     save(make_image(1), tmp_path / "y" / "b.png")
     assert decoding.read_pixels(path).shape == (48, 40, 3)
-    row = scanning.scan(tmp_path).set_index("path").loc["x/a.png"]
+    row = scanning.scan(tmp_path).images.set_index("path").loc["x/a.png"]
     assert (row["width"], row["height"]) == (40, 48)
 
 

@@ -87,7 +87,7 @@ def test_impossible_numbers_of_variants(number):
 
 def test_variants_are_computed_once_and_learnt_from(backbone, tmp_path):
     folder = make_folder(tmp_path / "images", {"p": 10, "q": 10}, ("png",))
-    table = scanning.load(folder, 20, 20)
+    table = scanning.load(folder, 20, 20).images
     cache, distortion = caching.open_cache(backbone), Distortion(True, 20, 20, 20)
     extracting.extract(backbone, cache, folder, table)
     train = table[table["split"] == "train"]

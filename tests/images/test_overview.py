@@ -47,10 +47,10 @@ def test_what_is_left_out_is_listed_with_its_reason(many):
 
 def test_copies_are_listed_pair_by_pair(tmp_path):
     make_folder(tmp_path, {"a": 4, "b": 4}, ("png",))
-    assert str(overview.copies(scanning.load(tmp_path))) == "No file is a copy of another."
+    assert str(overview.copies(scanning.load(tmp_path).images)) == "No file is a copy of another."
     shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
     shutil.copy(tmp_path / "a" / "image 001.png", tmp_path / "b" / "stranger.png")
-    table = scanning.load(tmp_path)
+    table = scanning.load(tmp_path).images
     told = overview.copies(table)
     assert str(told).splitlines() == [
         "4 files are byte-identical copies of one another; copies share a split.",

@@ -14,6 +14,7 @@ def images() -> pd.DataFrame:
         {
             "path": ["a/1", "a/2", "a/3", "b/1", "b/2", "b/bad"],
             "label": ["a", "a", "a", "b", "b", "b"],
+            "given": ["a", "a", "a", "b", "b", "b"],
             "split": ["train", "train", "test", "train", "test", None],
             "sha256": ["one", "two", "one", "one", "three", None],
             "problem": [None, None, None, None, None, "the file is empty"],
@@ -23,10 +24,10 @@ def images() -> pd.DataFrame:
 
 def test_decisions_are_applied_and_copies_follow(tmp_path, images):
     before = images.copy()
-    relabeling.decide(tmp_path, "a/1", "one", "b")
-    relabeling.decide(tmp_path, "a/2", "two", "a")
-    relabeling.decide(tmp_path, "b/2", "three", None)
-    relabeling.decide(tmp_path, "b/bad", "", "a")
+    relabeling.decide(tmp_path, "a/1", "one", "a", "b")
+    relabeling.decide(tmp_path, "a/2", "two", "a", "a")
+    relabeling.decide(tmp_path, "b/2", "three", "b", None)
+    relabeling.decide(tmp_path, "b/bad", "", "b", "a")
     assert (tmp_path / "labels.csv").read_text().splitlines() == [
         "path,label,decided,sha256", "a/1,a,b,one", "a/2,a,a,two", "b/2,b,,three", "b/bad,b,a,",
     ]  # fmt: skip
@@ -44,38 +45,38 @@ def test_decisions_are_applied_and_copies_follow(tmp_path, images):
     assert relabeling.apply(changed, decisions).equals(changed)
     assert images.equals(before)
     assert relabeling.notes(images, decisions) == [
-        "By labels.csv, 2 images have another label than their folder's, 1 are left out and 1 keep theirs."
+        "By labels.csv, 2 images have another label than the given one, 1 are left out and 1 keep theirs."
     ]
 
 
 def test_a_later_decision_replaces_an_earlier_one(tmp_path, images):
     for label in ("b", None, "a"):
-        relabeling.decide(tmp_path, "a/1", "one", label)
+        relabeling.decide(tmp_path, "a/1", "one", "a", label)
     assert relabeling.read(tmp_path)["decided"].tolist() == ["a"]
     assert relabeling.apply(images, relabeling.read(tmp_path)).equals(images)
-    relabeling.decide(tmp_path, "a/1", "one", "b")
-    relabeling.decide(tmp_path, "a/3", "one", "a")  # a copy with a decision of its own
+    relabeling.decide(tmp_path, "a/1", "one", "a", "b")
+    relabeling.decide(tmp_path, "a/3", "one", "a", "a")  # a copy with a decision of its own
     assert relabeling.apply(images, relabeling.read(tmp_path))["label"].tolist()[:3] == ["b", "a", "a"]
 
 
 def test_a_decision_holds_for_the_file_that_was_decided_on(tmp_path, images):
-    relabeling.decide(tmp_path, "a/1", "one", "b")
-    relabeling.decide(tmp_path, "a/2", "two", None)
-    relabeling.decide(tmp_path, "b/2", "three", "b")
+    relabeling.decide(tmp_path, "a/1", "one", "a", "b")
+    relabeling.decide(tmp_path, "a/2", "two", "a", None)
+    relabeling.decide(tmp_path, "b/2", "three", "b", "b")
     decisions = relabeling.read(tmp_path)
     images.loc[[0, 1], "sha256"] = ["another", None]  # other photos under the same names, and a/1 had a copy
     assert relabeling.apply(images, decisions).equals(images)
     assert relabeling.notes(images, decisions) == [
-        "By labels.csv, 0 images have another label than their folder's, 0 are left out and 1 keep theirs.",
+        "By labels.csv, 0 images have another label than the given one, 0 are left out and 1 keep theirs.",
         "2 decisions in labels.csv are about files that have changed since, 'a/1' and 1 more: passed over.",
     ]
-    relabeling.decide(tmp_path, "a/1", "another", "b")  # decided on again
+    relabeling.decide(tmp_path, "a/1", "another", "a", "b")  # decided on again
     assert relabeling.apply(images, relabeling.read(tmp_path))["label"].tolist()[:3] == ["b", "a", "a"]
 
 
 def test_a_file_written_by_hand_without_digests_holds_by_path(tmp_path, images):
     (tmp_path / "labels.csv").write_text("path,label,decided\na/1,a,c\na/2,a,\n")
-    relabeling.decide(tmp_path, "b/2", "three", "a")
+    relabeling.decide(tmp_path, "b/2", "three", "b", "a")
     decisions = relabeling.read(tmp_path)
     assert decisions["label"].tolist() == ["a", "a", "b"] and decisions["sha256"].tolist() == ["", "", "three"]
     changed = relabeling.apply(images, decisions)
@@ -87,9 +88,9 @@ def test_a_file_written_by_hand_without_digests_holds_by_path(tmp_path, images):
 def test_decisions_of_another_run_count_and_those_of_this_run_win(tmp_path, images):
     first, second = (run_folder.open_run(tmp_path, name) for name in ("first", "second"))
     for path, sha256, label in (("a/1", "one", "c"), ("a/2", "two", None), ("b/2", "three", "a")):
-        relabeling.decide(first.folder, path, sha256, label)
-    relabeling.decide(second.folder, "a/1", "one", "b")
-    relabeling.decide(second.folder, "b/2", "another", None)  # about a file that is no longer there
+        relabeling.decide(first.folder, path, sha256, path.rpartition("/")[0], label)
+    relabeling.decide(second.folder, "a/1", "one", "a", "b")
+    relabeling.decide(second.folder, "b/2", "another", "b", None)  # about a file that is no longer there
     both = second.decisions("first")
     changed = relabeling.apply(images, both)
     assert changed["label"].tolist()[:5] == ["b", "a", "b", "b", "a"]
@@ -103,11 +104,11 @@ def test_decisions_of_another_run_count_and_those_of_this_run_win(tmp_path, imag
 
 
 def test_unknown_paths_and_labels_are_said_and_passed_over(tmp_path, images):
-    relabeling.decide(tmp_path, "a/gone", "four", "b")
-    relabeling.decide(tmp_path, "a/2", "two", "bb")
+    relabeling.decide(tmp_path, "a/gone", "four", "a", "b")
+    relabeling.decide(tmp_path, "a/2", "two", "a", "bb")
     said = relabeling.notes(images, relabeling.read(tmp_path))
     assert "names 'a/gone', which the image folder does not hold: passed over" in said[1]
-    assert "gives the label 'bb', which no folder has" in said[2]
+    assert "gives the label 'bb', which no image was given" in said[2]
     assert relabeling.apply(images, relabeling.read(tmp_path))["label"].tolist()[:3] == ["a", "bb", "a"]
 
 
@@ -118,8 +119,8 @@ def test_no_decisions(tmp_path, images):
 
 
 def test_labels_that_look_like_numbers_or_nothing_stay_as_they_are(tmp_path):
-    relabeling.decide(tmp_path, "007/NA, 1.jpg", "0012", "NA")
-    relabeling.decide(tmp_path, "ünï/x y/1.jpg", "12e3", "1e3")
+    relabeling.decide(tmp_path, "007/NA, 1.jpg", "0012", "007", "NA")
+    relabeling.decide(tmp_path, "ünï/x y/1.jpg", "12e3", "ünï/x y", "1e3")
     assert relabeling.read(tmp_path).to_numpy().tolist() == [
         ["007/NA, 1.jpg", "007", "NA", "0012"], ["ünï/x y/1.jpg", "ünï/x y", "1e3", "12e3"],
     ]  # fmt: skip
@@ -138,7 +139,7 @@ def test_labels_that_look_like_numbers_or_nothing_stay_as_they_are(tmp_path):
 def test_a_damaged_or_foreign_file_is_named_and_left_alone(tmp_path, content, said):
     file = tmp_path / "labels.csv"
     file.write_bytes(content)
-    for attempt in (lambda: relabeling.read(tmp_path), lambda: relabeling.decide(tmp_path, "a/1", "one", "b")):
+    for attempt in (lambda: relabeling.read(tmp_path), lambda: relabeling.decide(tmp_path, "a/1", "one", "a", "b")):
         with pytest.raises(RetrainLabError, match=said) as caught:
             attempt()
         assert str(file) in str(caught.value)
@@ -154,4 +155,4 @@ def test_a_file_edited_in_a_spreadsheet_is_read(tmp_path):
 
 def test_a_folder_that_is_gone_is_said(tmp_path):
     with pytest.raises(RetrainLabError, match="cannot be written"):
-        relabeling.decide(tmp_path / "gone", "a/1", "one", "b")
+        relabeling.decide(tmp_path / "gone", "a/1", "one", "a", "b")

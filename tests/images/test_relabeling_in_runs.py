@@ -39,10 +39,10 @@ def test_the_next_run_takes_decisions_into_account_and_says_what_they_changed(do
     before = {path: path.stat().st_mtime_ns for path in photos.rglob("*.*")}
     content = run.read_table("images").set_index("path")["sha256"]
     for number in range(5):
-        relabeling.decide(run.folder, f"green/{number}.jpg", content[f"green/{number}.jpg"], "red")
-    relabeling.decide(run.folder, "green/5.jpg", content["green/5.jpg"], None)
+        relabeling.decide(run.folder, f"green/{number}.jpg", content[f"green/{number}.jpg"], "green", "red")
+    relabeling.decide(run.folder, "green/5.jpg", content["green/5.jpg"], "green", None)
     said = run_notebook("03", **values)
-    assert "5 images have another label than their folder's, 1 are left out" in said
+    assert "5 images have another label than the given one, 1 are left out" in said
     assert "They change validation accuracy by +" in said
     images, predicted = run.read_table("images").set_index("path"), run.read_table("predictions").set_index("path")
     assert images.loc["green/0.jpg", "label"] == predicted.loc["green/0.jpg", "label"] == "red"
@@ -54,8 +54,8 @@ def test_the_next_run_takes_decisions_into_account_and_says_what_they_changed(do
     other = {name: values[name] for name in EXPLORE} | {"run": "second"}
     assert "5 images have another label" in run_notebook("01", **other, labels_from="first")
     assert run.other("second").read_table("images").set_index("path").loc["green/0.jpg", "label"] == "red"
-    relabeling.decide(run.other("second").folder, "green/0.jpg", content["green/0.jpg"], "green")
-    assert "4 images have another label than their folder's, 1 are left out and 1 keep theirs" in run_notebook(
+    relabeling.decide(run.other("second").folder, "green/0.jpg", content["green/0.jpg"], "green", "green")
+    assert "4 images have another label than the given one, 1 are left out and 1 keep theirs" in run_notebook(
         "01", **other, labels_from="first"
     )
     with pytest.raises(RetrainLabError, match="no run 'third'"):

@@ -18,7 +18,7 @@ def save(image: Image.Image, path, **options):
 
 def test_labels_are_kept_as_they_are_on_disk(tmp_path):
     labels = ["A-1", "a 1", "Äpfel", "猫", "dogs/small terrier", "dogs/big"]
-    table = scanning.load(make_folder(tmp_path, dict.fromkeys(labels, 3)))
+    table = scanning.load(make_folder(tmp_path, dict.fromkeys(labels, 3))).images
     assert sorted(table["label"].unique()) == sorted(labels)
     assert table["problem"].isna().all()
     assert list(table.columns) == scanning.COLUMNS
@@ -32,7 +32,7 @@ def test_what_is_unreadable_is_listed_with_its_reason_and_left_out(tmp_path):
     whole = (tmp_path / "b" / "image 000.jpg").read_bytes()
     (tmp_path / "b" / "half.jpg").write_bytes(whole[: len(whole) // 2])
     save(make_image(1), tmp_path / "top.png")
-    table = scanning.load(tmp_path).set_index("path")
+    table = scanning.load(tmp_path).images.set_index("path")
     problems = table["problem"].dropna().to_dict()
     assert set(problems) == {"a/text.jpg", "a/empty.png", "a/phone.HEIC", "b/half.jpg", "top.png"}
     assert "not an image" in problems["a/text.jpg"]
@@ -53,35 +53,35 @@ def test_other_files_hidden_files_and_own_outputs_are_passed_over(tmp_path):
     for marker in ("run.json", "CACHEDIR.TAG"):
         save(make_image(0), tmp_path / marker[:3] / "deep" / "a.png")
         (tmp_path / marker[:3] / marker).touch()
-    assert set(scanning.scan(tmp_path)["label"]) == {"a", "b"}
+    assert set(scanning.scan(tmp_path).images["label"]) == {"a", "b"}
 
 
 def test_a_link_in_a_circle_ends(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "a" / "again").symlink_to(tmp_path)
-    assert len(scanning.scan(tmp_path)) == 4
+    assert len(scanning.scan(tmp_path).images) == 4
 
 
 def test_a_name_that_is_not_utf8_is_a_problem_not_a_crash(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2})
     odd = os.fsencode(tmp_path / "a") + b"/caf\xe9.png"
     shutil.copy(tmp_path / "a" / "image 001.png", odd)
-    table = scanning.load(tmp_path)
+    table = scanning.load(tmp_path).images
     assert "UTF-8" in table["problem"].dropna().item()
     table.to_parquet(tmp_path / "table.parquet")
 
 
 def test_known_files_are_not_read_again(tmp_path, monkeypatch):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
-    first = scanning.scan(tmp_path)
+    first = scanning.scan(tmp_path).images
     with monkeypatch.context() as closed:
         closed.setattr(scanning, "_look", None)  # whoever looks at a file fails
-        pd.testing.assert_frame_equal(scanning.scan(tmp_path, first), first)
+        pd.testing.assert_frame_equal(scanning.scan(tmp_path, first).images, first)
     victim = tmp_path / "a" / "image 000.png"
     stat = victim.stat()
     victim.write_bytes(b"x" * stat.st_size)
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # of the same size, and as old by its own account
-    assert scanning.scan(tmp_path, first)["problem"].notna().sum() == 1
+    assert scanning.scan(tmp_path, first).images["problem"].notna().sum() == 1
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ def test_all_unreadable_is_said_with_an_example(tmp_path):
 
 def test_a_repaired_file_is_looked_at_again(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
-    first = scanning.scan(tmp_path)
+    first = scanning.scan(tmp_path).images
     first.loc[0, "problem"] = "the file may not be read: permission denied"
-    assert scanning.scan(tmp_path, first)["problem"].isna().all()
+    assert scanning.scan(tmp_path, first).images["problem"].isna().all()
 
 
 def test_files_that_changed_places_are_looked_at_again(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("bmp",))  # of equal size
     one, other = tmp_path / "a" / "image 000.bmp", tmp_path / "b" / "image 000.bmp"
     os.utime(one, (1, 1)), os.utime(other, (1, 1))
-    table = scanning.scan(tmp_path)
+    table = scanning.scan(tmp_path).images
     one.rename(tmp_path / "aside"), other.rename(one), (tmp_path / "aside").rename(other)
-    before, after = (t.set_index("path")["sha256"] for t in (table, scanning.scan(tmp_path, table)))
+    before, after = (t.set_index("path")["sha256"] for t in (table, scanning.scan(tmp_path, table).images))
     assert after["a/image 000.bmp"] == before["b/image 000.bmp"] != before["a/image 000.bmp"]
 
 
 def test_camera_raw_is_not_taken_for_its_preview(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
     make_image(9).save(tmp_path / "a" / "DSC_1.nef", "TIFF")
-    (row,) = scanning.scan(tmp_path).query("path == 'a/DSC_1.nef'").to_dict("records")
+    (row,) = scanning.scan(tmp_path).images.query("path == 'a/DSC_1.nef'").to_dict("records")
     assert row["problem"] == "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
 
 
@@ -131,6 +131,6 @@ def test_a_link_that_leads_nowhere_is_reported_if_it_is_named_like_an_image(tmp_
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
     (tmp_path / "a" / "annexed.jpg").symlink_to("../objects/none")
     (tmp_path / "a" / "notes").symlink_to("../objects/none")
-    table = scanning.scan(tmp_path).set_index("path")
+    table = scanning.scan(tmp_path).images.set_index("path")
     assert table.loc["a/annexed.jpg", "problem"] == "it is a link to a file that does not exist"
     assert len(table) == 5

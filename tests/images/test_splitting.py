@@ -34,9 +34,9 @@ def test_images_keep_their_split_when_others_come_and_go(many):
 
 def test_the_split_survives_moving_the_folder(tmp_path):
     make_folder(tmp_path / "here", {"a": 20, "b": 20})
-    before = scanning.load(tmp_path / "here")
+    before = scanning.load(tmp_path / "here").images
     (tmp_path / "here").rename(tmp_path / "there")
-    assert scanning.load(tmp_path / "there")["split"].equals(before["split"])
+    assert scanning.load(tmp_path / "there").images["split"].equals(before["split"])
 
 
 def test_nohash_names_and_copies_share_a_split(many):
@@ -56,10 +56,10 @@ def test_a_small_label_keeps_a_training_image(many):
 
 def test_splits_csv_wins(tmp_path):
     make_folder(tmp_path, {"a": 40, "b": 40}, ("png",))
-    paths = scanning.scan(tmp_path)["path"]
+    paths = scanning.scan(tmp_path).images["path"]
     splits = ["train" if number % 2 else "test" for number in range(len(paths))]
     pd.DataFrame({"path": paths, "split": splits}).to_csv(tmp_path / "splits.csv", index=False)
-    table = scanning.load(tmp_path, 10, 30)
+    table = scanning.load(tmp_path, 10, 30).images
     assert ((table["split"] == "test") == (np.array(splits) == "test")).all()
     assert 4 <= (table["split"] == "validation").sum() <= 22  # none was listed: taken from training
 
@@ -68,26 +68,11 @@ def test_splits_csv_takes_copies_along_and_names_what_it_cannot_find(tmp_path):
     make_folder(tmp_path, {"a": 6, "b": 6}, ("png",))
     shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
     (tmp_path / "splits.csv").write_text("path,split\na/image 000.png,test\na/image 001.png,validation\n")
-    table = scanning.load(tmp_path, 0, 0).set_index("path")["split"]
+    table = scanning.load(tmp_path, 0, 0).images.set_index("path")["split"]
     assert table["a/twin.png"] == "test" and table["a/image 001.png"] == "validation"
     (tmp_path / "splits.csv").write_text("path,split\n./a/image 000.png,test\n")
     with pytest.raises(RetrainLabError, match=r"lists './a/image 000.png', which the image folder does not hold"):
         scanning.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("path,split\na/x.png,training", "names the split 'training'"),
-        ("file,split\na/x.png,train", "has the columns file, split"),
-        ("path,split\nx,train\nx,test", "puts 'x' into two splits"),
-        ("", "cannot be read as a table"),
-    ],
-)
-def test_a_bad_splits_csv_is_said(tmp_path, text, said):
-    (tmp_path / "splits.csv").write_text(text)
-    with pytest.raises(RetrainLabError, match=said):
-        splitting.read_splits(tmp_path)
 
 
 @pytest.mark.parametrize("percentages", [(100, 0), (50, 50)])
@@ -111,12 +96,6 @@ def test_images_keep_their_split_when_copies_of_them_come(many):
         after = splitting.split(pd.concat([copies, many], ignore_index=True), 25, 15)
         assert after["split"].iloc[400:].tolist() == before["split"].tolist()
         assert after["split"].iloc[:400].tolist() == before["split"].iloc[:400].tolist()
-
-
-def test_a_splits_csv_that_is_no_file(tmp_path):
-    (tmp_path / "splits.csv").mkdir()
-    with pytest.raises(RetrainLabError, match=r"splits\.csv cannot be read: Is a directory\.$"):
-        splitting.read_splits(tmp_path)
 
 
 def test_no_head_is_judged_by_images_that_it_has_learnt_from(many):

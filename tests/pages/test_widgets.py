@@ -17,7 +17,8 @@ def review(tmp_path):
     folder = make_folder(tmp_path / "images", {"ant": 2, "bee": 1})
     (folder / "bee" / "broken.jpg").write_bytes(b"no image")
     paths = [f"ant/{file.name}" for file in sorted((folder / "ant").iterdir())] + ["bee/broken.jpg"]
-    table = pd.DataFrame({"path": paths, "label": ["ant", "ant", "bee"], "suggested": ["bee", "bee", "<wasp>"],
+    given = ["ant", "ant", "bee"]
+    table = pd.DataFrame({"path": paths, "label": given, "given": given, "suggested": ["bee", "bee", "<wasp>"],
                           "sha256": ["one", "two", "three"]})  # fmt: skip
     return lambda **changed: (
         widgets.review_suspects(table.assign(**changed), folder, tmp_path, ["bee", "<wasp>"]),
@@ -89,17 +90,17 @@ def test_a_second_review_keeps_what_was_decided_or_goes_back_to_the_folders_labe
     images = pd.DataFrame({"sha256": ["one", "two", "three", "one", "two"], "split": "train", "problem": None,
                            "label": ["ant", "ant", "bee", "ant", "ant"]})  # fmt: skip
     widget, paths, _ = review()
-    images["path"] = [*paths, "ant/copy of one.jpg", "ant/copy of two.jpg"]
+    images["given"], images["path"] = images["label"], [*paths, "ant/copy of one.jpg", "ant/copy of two.jpg"]
     for _ in range(2):
         press(widget, "Change to 'bee'")
     again, _, _ = review(label=["bee", "bee", "bee"], suggested=["<wasp>"] * 3)
     for _ in range(2):
         press(again, "Back")
-    assert "labelled <b>bee</b> by a decision (<b>ant</b> by its folder)" in text(again)
+    assert "labelled <b>bee</b> by a decision (<b>ant</b> as given)" in text(again)
     press(again, "Keep 'bee'")
     every(again, ipywidgets.Dropdown)[0].value = "ant"
     press(again, "Use this label")
-    assert "by its folder" not in text(again)
+    assert "as given" not in text(again)
     decisions = relabeling.read(tmp_path)
     assert decisions[["label", "decided"]].to_numpy().tolist() == [["ant", "bee"], ["ant", "ant"]]
     assert relabeling.apply(images, decisions)["label"].tolist() == ["bee", "ant", "bee", "bee", "ant"]

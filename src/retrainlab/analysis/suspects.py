@@ -27,11 +27,11 @@ def find(probabilities: np.ndarray, table: pd.DataFrame, names: Sequence[str]) -
 
     Args:
         probabilities: float [n, labels], out of fold, 0 to 1; rows with NaN were never out of fold and are passed over.
-        table: [n] rows of the images table: path, sha256, label.
+        table: [n] rows of the images table: path, sha256, label, given.
         names: the labels in the order of the columns. Images of other labels are passed over.
 
     Returns:
-        path, sha256, label, suggested, probability (of its own label), suggested probability, margin (their
+        path, sha256, label, given, suggested, probability (of its own label), suggested probability, margin (their
         difference), by row of `table`; the most suspicious, of the largest margin, first.
     """
     own = pd.Index(names).get_indexer(table["label"])
@@ -47,7 +47,7 @@ def find(probabilities: np.ndarray, table: pd.DataFrame, names: Sequence[str]) -
     suggested, most = chances.argmax(axis=1), chances.max(axis=1, initial=0.0)
     wrong = np.argsort(confidence - most, kind="stable")[: round(share * len(rows))]
     wrong = wrong[suggested[wrong] != given[wrong]]
-    return table.iloc[rows[wrong]][["path", "sha256", "label"]].assign(
+    return table.iloc[rows[wrong]][["path", "sha256", "label", "given"]].assign(
         suggested=np.asarray(names, dtype=object)[suggested[wrong]],
         probability=confidence[wrong],
         **{"suggested probability": most[wrong], "margin": most[wrong] - confidence[wrong]},
@@ -58,5 +58,5 @@ def write(folder: Path | str, table: pd.DataFrame) -> Path:
     """Write what `find` returned as `suspects.csv`, the most suspicious first."""
     file = Path(folder, "suspects.csv")
     with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
-        table.drop(columns="sha256").round(4).to_csv(aside, index=False)
+        table.drop(columns=["sha256", "given"]).round(4).to_csv(aside, index=False)
     return file

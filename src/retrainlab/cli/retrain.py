@@ -73,8 +73,11 @@ def retrain(flags: Flags) -> dict[str, Any]:
 
 def _images(flags: Flags) -> pd.DataFrame:
     """Find and split the images, saying what is left out; and make room for what will be written."""
-    table = scanning.load(Path(flags.image_dir).expanduser(), flags.testing_percentage, flags.validation_percentage)
+    found = scanning.load(Path(flags.image_dir).expanduser(), flags.testing_percentage, flags.validation_percentage)
+    table = found.images
     _make_room(flags)  # now, not after an hour of work
+    for said in found.said:
+        log.info(said)
     for note in overview.notes(table, named=0):
         log.warning(note)
     bad = table[table["problem"].notna()]

@@ -33,9 +33,10 @@ _IMAGES = [  # parameters of `Lab.open`
     "image_dir",
     "testing_percentage",
     "validation_percentage",
+    "labels_csv",
+    "groups",
     "labels_from",
     "reports_dir",
-    "start_from",
 ]
 _HEADS_A_STACK = 64  # bounds the memory, with many features and labels
 _EVALUATIONS = 20  # of a training, at most: the history of a light run is for a glance
@@ -79,7 +80,7 @@ def sweep(
     values = {**defaults, **given}
     points = grids.points(run, grid, values)
     earlier = _keep_others(values["reports_dir"], run, points)
-    lab = Lab.open(run, **{name: values[name] for name in _IMAGES})
+    lab = Lab.open(run, **{name: values[name] for name in _IMAGES}).starting_from(values["start_from"])
     by_features = grids.grouped(points, grids.FEATURES)
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
         lab.start(lab.backbone(**_places(first)))

@@ -57,12 +57,26 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
         why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
         more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
         said.append(f"{left_out(images)}{''.join(why)}{more}")
+    said += _twins(list(counts.index))
     if small := list(counts.index[counts["total"] < _SMALL_LABEL]):
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
     for name in SPLITS:
         if without := list(counts.index[counts[name] == 0]):
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     return said + _of_copies(_copies(images))
+
+
+def _twins(labels: Sequence[str]) -> list[str]:
+    """Say which labels are written almost alike, as nobody does on purpose."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(" ".join(label.casefold().split()), []).append(label)
+    return [
+        f"The labels {' and '.join(map(repr, twins))} differ in capitals or spaces alone: likely a mistake; rename one "
+        "of them."
+        for twins in alike.values()
+        if len(twins) > 1
+    ]
 
 
 def _have(labels: Sequence[str]) -> str:

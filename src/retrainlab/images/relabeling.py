@@ -1,6 +1,6 @@
 """What a person decided about labels in doubt: `labels.csv` beside a run, and what it makes of an images table.
 
-Its columns are path, label (by its folder), decided (the label that is right from now on; its folder's to keep that;
+Its columns are path, label (as it was given), decided (the label that is right from now on; the given one to keep that;
 empty to leave the image out) and sha256 (of the file that was decided on; where it is empty or the column is missing,
 whatever lies at that path is meant). Image files are never touched.
 """
@@ -12,7 +12,6 @@ import pandas as pd
 
 from ..errors import RetrainLabError, writing
 from ..files import replacing
-from .scanning import given_label
 
 DECISIONS = "labels.csv"
 _COLUMNS = ["path", "label", "decided", "sha256"]
@@ -46,15 +45,16 @@ def read_all(folders: Sequence[Path | str]) -> pd.DataFrame:
     return pd.concat(map(read, folders)).drop_duplicates(keep="last", ignore_index=True)
 
 
-def decide(folder: Path | str, path: str, sha256: str, label: str | None) -> None:
+def decide(folder: Path | str, path: str, sha256: str, given: str, label: str | None) -> None:
     """Write a decision on an image to a run's folder; it replaces an earlier one on the same path.
 
     Args:
         sha256: of the image; the decision counts as long as the file has it.
-        label: the one that is right: its folder's to keep that, another to replace it, None to leave the image out.
+        given: the label that the image has by its folder, or by a table.
+        label: the one that is right: the given one to keep that, another to replace it, None to leave the image out.
     """
     earlier = read(folder)
-    row = pd.DataFrame([[path, given_label(path), label or "", sha256]], columns=_COLUMNS)
+    row = pd.DataFrame([[path, given, label or "", sha256]], columns=_COLUMNS)
     file = Path(folder, DECISIONS)
     with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
         pd.concat([earlier[earlier["path"] != path], row]).to_csv(aside, index=False)
@@ -83,10 +83,10 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
     """Say in sentences what `apply` does to these images, and what it passes over."""
     if decisions.empty:
         return []
-    decided, given = _decided(images, decisions)[images["problem"].isna()].dropna(), images["label"]
+    decided, given = _decided(images, decisions)[images["problem"].isna()].dropna(), images["given"]
     out, kept = (decided == "").sum(), (decided == given[decided.index]).sum()
     said = [
-        f"By {DECISIONS}, {len(decided) - out - kept} images have another label than their folder's, {out} are left "
+        f"By {DECISIONS}, {len(decided) - out - kept} images have another label than the given one, {out} are left "
         f"out and {kept} keep theirs."
     ]
     if unknown := sorted(set(decisions["path"]) - set(images["path"])):
@@ -97,7 +97,7 @@ def notes(images: pd.DataFrame, decisions: pd.DataFrame) -> list[str]:
             f"{_some(changed_since)}: passed over."
         )
     if new := sorted(set(decided) - set(given[images["problem"].isna()]) - {""}):
-        said.append(f"{DECISIONS} gives the label {_some(new)}, which no folder has: check the spelling.")
+        said.append(f"{DECISIONS} gives the label {_some(new)}, which no image was given: check the spelling.")
     return said
 
 
@@ -105,7 +105,8 @@ def _decided(images: pd.DataFrame, decisions: pd.DataFrame) -> pd.Series:
     """Look up the decision on each image or its copy; NaN where there is none."""
     holding = current(images, decisions)[_NEEDED]
     own = images["path"].map(holding.set_index("path")["decided"])
-    same = ["sha256", "label"]
+    holding = holding.rename(columns={"label": "given"})
+    same = ["sha256", "given"]
     known = holding.merge(images[["path", "sha256"]].dropna(), on="path").drop_duplicates(same, keep="last")
     copies = images[same].merge(known, on=same, how="left")["decided"]
     return own.where(own.notna(), copies.set_axis(images.index))

@@ -1,14 +1,15 @@
-"""Find, check and label image files: a folder of label folders becomes the `images` table.
+"""Files -> the images table: every file looked at once, with what a person says of it by folders and tables.
 
-The table has one row a file: path (relative to image_dir, posix), label, split, sha256, bytes, modified, width,
-height, format, problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
+The table has one row a file: path (relative to image_dir, posix), label, given (the label before anybody decided
+otherwise, see `relabeling`), split, group (what belongs together), sha256, bytes, modified, width, height, format,
+problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
 """
 
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from stat import S_ISLNK
 
@@ -17,88 +18,124 @@ from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
+from . import given
 from .decoding import read_pixels, why_unreadable
-from .splitting import read_splits, split
+from .layouts import OUTSIDE
+from .splitting import split
+from .walking import Walk, walk
 
-COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
+COLUMNS = [
+    "path",
+    "label",
+    "given",
+    "split",
+    "group",
+    "sha256",
+    "bytes",
+    "modified",
+    "width",
+    "height",
+    "format",
+    "problem",
+]
+_TOLD = ["label", "split", "group", "problem"]  # by a person; the others are the file's own
 # Camera raw: Pillow would take the small picture that is meant for a preview.
 _RAW = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
 # Images that people have and Pillow does not read: they are reported, not passed over like a README.
 _UNREADABLE = _RAW | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
-_OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
 
 
-def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Look at every file under a folder of label folders: the images table, by path, with `split` None throughout.
+@dataclass(frozen=True)
+class Scan:
+    """A folder of images, looked at.
 
-    A file's label is its folder relative to `image_dir`; nested folders join with `/`. Every file is decoded once,
-    by threads, so that a damaged one is known from the start. Hidden files are skipped, so are run folders (they
-    hold run.json), caches (CACHEDIR.TAG), and files that neither are images nor claim to be by their extension; and
-    files are not read again whose size and time of change `known`, an earlier table of the same folder, knows.
+    Attributes:
+        images: the images table, by path.
+        said: how layout, labels and splits were understood, a sentence each, and what was passed over.
+    """
+
+    images: pd.DataFrame
+    said: list[str]
+
+
+def load(
+    image_dir: Path | str,
+    testing_percentage: float = 10,
+    validation_percentage: float = 10,
+    known: pd.DataFrame | None = None,
+    labels_csv: Path | None = None,
+    groups: str = "",
+) -> Scan:
+    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
+    found = scan(image_dir, known, labels_csv, groups)
+    listed = found.images.dropna(subset=["split"])
+    return replace(found, images=split(found.images, testing_percentage, validation_percentage, listed))
+
+
+def scan(
+    image_dir: Path | str,
+    known: pd.DataFrame | None = None,
+    labels_csv: Path | None = None,
+    groups: str = "",
+) -> Scan:
+    """Look at every file below a folder; what labels, splits and groups it has is understood as `given` says.
+
+    Every file is decoded once, by threads, so that a damaged one is known from the start. Files are passed over that
+    `walking.walk` passes over, or that neither are images nor claim to be by their extension; and files are not read
+    again whose size and time of change `known`, an earlier table of the same folder, knows.
+
+    Args:
+        labels_csv: a table of labels; None looks for one where folders give none.
+        groups: names of files that agree in what it matches stay together; see `splitting.group_by_pattern`.
+
+    Returns:
+        A Scan; `split` is None where nobody says one.
 
     Raises:
-        RetrainLabError: no such folder, no image in it, none readable, or fewer than two labels.
+        RetrainLabError: no such folder, no image in it, none usable, or fewer than two labels; or what is said of the
+            images contradicts itself.
     """
     root = Path(image_dir)
-    if not root.is_dir():
-        raise RetrainLabError(
-            f"Image folder '{root}' {'is a file' if root.exists() else 'does not exist'}. Expected a folder that "
-            "holds one folder of images a label; set image_dir."
-        )
-    files = dict(sorted(_files(root)))
-    rows = {} if known is None else _remembered(known, files)
-    unseen = {path: stat for path, stat in files.items() if path not in rows}
+    found = walk(root)
+    rows = {} if known is None else _remembered(known, found.files)
+    unseen = {path: stat for path, stat in found.files.items() if path not in rows}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen.items())
         bar = tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None)
         rows.update((path, row) for path, row in zip(unseen, bar, strict=True) if row)
-    table = pd.DataFrame([rows[path] for path in files if path in rows], columns=COLUMNS)
-    table = table.assign(split=None).astype({"width": "Int32", "height": "Int32"})
-    for column in ("label", "split", "sha256", "format", "problem"):  # None, not NaN, also where all are missing
+    table = pd.DataFrame([rows[path] for path in found.files if path in rows], columns=COLUMNS)
+    if table.empty:
+        raise RetrainLabError(_empty(root, found))
+    layout = given.understand(root, list(table["path"]), labels_csv, groups)
+    told = layout.rows.reindex(table["path"]).set_axis(table.index)
+    damaged = table["problem"].notna()
+    table[_TOLD] = told[_TOLD].assign(problem=told["problem"].mask(damaged, table["problem"]))
+    table["given"] = table["label"]
+    table.loc[table["problem"].notna(), ["split", "group"]] = None
+    table = table.astype({"width": "Int32", "height": "Int32"})
+    for column in (*_TOLD, "given", "sha256", "format"):  # None, not NaN, also where all are missing
         table[column] = table[column].astype(object).where(table[column].notna(), None)
-    _check(root, table)
-    return table
+    _check(root, table, found)
+    return Scan(table, [*layout.said, *_passed_over(found.leftovers)])
 
 
 def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[str, dict]:
     """Take over the rows of files that have not changed; what could not be read may have been repaired."""
     now = {path: (stat.st_size, _modified(stat)) for path, stat in files.items()}
-    rows = {row["path"]: row for row in known[known["problem"].isna()].to_dict("records")}
+    rows = {row["path"]: row for row in known[known["sha256"].notna()].to_dict("records")}
     return {
-        path: row | {"label": given_label(path)}  # a person may have decided otherwise
+        path: row | dict.fromkeys(_TOLD)  # a person may say otherwise now
         for path, row in rows.items()
         if now.get(path) == (row["bytes"], row["modified"])
     }
 
 
-def given_label(path: str) -> str:
-    """Tell the label that an image has by its folder, whatever was decided; `path` as in the images table."""
-    return str(PurePosixPath(path).parent)
-
-
-def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    seen = set()  # links to folders are followed, but never in a circle
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(folder)
-        if real in seen or (folder != str(root) and _OWN & set(names)):
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            try:
-                if path.is_file():
-                    yield path.relative_to(root).as_posix(), path.stat()
-                elif path.is_symlink() and not path.exists():
-                    yield path.relative_to(root).as_posix(), path.lstat()  # it leads nowhere, as git-annex leaves them
-            except OSError as error:
-                _refuse(error)
-
-
-def _refuse(error: OSError) -> None:
-    raise RetrainLabError(
-        f"'{error.filename}' may not be read: {error.strerror}. Change its permissions, or move it elsewhere."
-    ) from error
+def _passed_over(leftovers: list[str]) -> list[str]:
+    if not leftovers:
+        return []
+    shown = ", ".join(leftovers[:3]) + (", ..." if len(leftovers) > 3 else "")
+    what = "a folder that other systems or programs left" if len(leftovers) == 1 else "folders that others left"
+    return [f"Passed over: {shown}, {what} there. If images in it are yours, rename it."]
 
 
 def _modified(stat: os.stat_result) -> int:
@@ -109,13 +146,13 @@ def _modified(stat: os.stat_result) -> int:
 def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
     """Decode a file, and say what the images table says of it; None if it neither is an image nor claims to be."""
     row: dict = dict.fromkeys(COLUMNS)
-    row |= {"path": path, "label": given_label(path), "bytes": stat.st_size, "modified": _modified(stat)}
+    row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
     try:
         path.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         problem = "its name is not valid UTF-8; rename the file or folder"
-        return row | {"path": shown, "label": given_label(shown), "problem": problem}
+        return row | {"path": shown, "problem": problem}
     suffix = PurePosixPath(path).suffix.lower()
     try:
         if not stat.st_size:
@@ -131,39 +168,45 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
                 row["width"], row["height"] = image.size if upright else image.size[::-1]
                 row["format"] = image.format
         data = (root / path).read_bytes()
-        row["sha256"] = hashlib.sha256(data).hexdigest()
         read_pixels(data, (64, 64))
+        row["sha256"] = hashlib.sha256(data).hexdigest()  # last: whoever has one is sound
     except Exception as error:
         claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
         if row["format"] is None and not claims:
             return None  # a README or a list, not an image
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
-    if row["label"] == ".":
-        row["label"] = None
-        row["problem"] = row["problem"] or "it lies outside any label folder; move it into the folder of its label"
     return row
 
 
-def _check(root: Path, table: pd.DataFrame) -> None:
-    good = table[table["problem"].isna()]
+def _empty(root: Path, found: Walk) -> str:
+    """Say of a folder without images what it has instead."""
     wanted = "Expected one folder of images a label, at least two of them."
-    if table.empty:
-        raise RetrainLabError(f"Image folder '{root}' holds no images. {wanted}")
+    if archives := found.archives:
+        return f"Image folder '{root}' holds no images, but the archive {archives[0]}. Unpack it there. {wanted}"
+    if found.leftovers:
+        return f"Image folder '{root}' holds no images. {_passed_over(found.leftovers)[0]} {wanted}"
+    return f"Image folder '{root}' holds no images. {wanted}"
+
+
+def _check(root: Path, table: pd.DataFrame, found: Walk) -> None:
+    good = table[table["problem"].isna()]
+    wanted = "Expected one folder of images a label, at least two of them"
+    if good.empty and (table["problem"] == OUTSIDE).any():
+        beside = [path for path in found.files if path.lower().endswith((".csv", ".tsv", ".xlsx", ".json"))]
+        tables = (
+            f" It has {beside[0]}, which was not understood as one; name it by labels_csv to hear why."
+            if beside
+            else ""
+        )
+        raise RetrainLabError(
+            f"Image folder '{root}' holds {len(table):,} images in no label folders. {wanted}, or a table of labels, "
+            f"with the columns path,label, beside the images.{tables}"
+        )
     if good.empty:
         path, problem = table.loc[0, ["path", "problem"]]
         raise RetrainLabError(
             f"Image folder '{root}' holds {len(table)} image files and none can be used. "
-            f"The first: {path}: {problem}. {wanted}"
+            f"The first: {path}: {problem}. {wanted}."
         )
     if len(labels := good["label"].unique()) == 1:
-        raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}")
-
-
-def load(
-    image_dir: Path | str,
-    testing_percentage: float = 10,
-    validation_percentage: float = 10,
-    known: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
-    return split(scan(image_dir, known), testing_percentage, validation_percentage, read_splits(image_dir))
+        raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}.")

@@ -13,7 +13,7 @@ from IPython.display import display
 from PIL import Image
 
 from ..errors import RetrainLabError
-from ..images import relabeling, scanning
+from ..images import relabeling
 from ..images.decoding import read_pixels
 from ..labeling import answering
 from ..labeling.labelers import Labeler
@@ -44,10 +44,10 @@ def review_suspects(
     It begins at the first image without a decision, so that a review may be spread over several sittings.
 
     Args:
-        table: of `suspects.find`, with paths, and with the column sha256 of the images table.
+        table: of `suspects.find`, with the columns path, sha256 and given of the images table.
         image_dir: where the images are.
         folder: the run's; decisions go to its `labels.csv`.
-        labels: all labels, to pick another from; those that the suspects' folders give are added.
+        labels: all labels, to pick another from; those that the suspects were given are added.
     """
     if table.empty:
         return ipywidgets.HTML("No label is suspected of being wrong: there is nothing to review.")
@@ -59,9 +59,9 @@ class _Review:
 
     def __init__(self, table: pd.DataFrame, image_dir: Path, folder: Path, labels: Sequence[str]) -> None:
         self._table, self._image_dir, self._folder = table, image_dir, folder
-        self._rows = table[["path", "sha256", "label", "suggested"]].astype(str).to_dict("records")
+        self._rows = table[["path", "sha256", "label", "given", "suggested"]].astype(str).to_dict("records")
         self._progress, self._picture = ipywidgets.HTML(), ipywidgets.VBox()
-        options = sorted({*labels, *(scanning.given_label(row["path"]) for row in self._rows)})
+        options = sorted({*labels, *(row["given"] for row in self._rows)})
         self._other = ipywidgets.Dropdown(options=options, layout={"width": "auto"})
         self._use = _button(lambda: self._choose(self._row["suggested"]), "success")
         self._keep = _button(lambda: self._choose(self._row["label"]), "primary")
@@ -87,7 +87,7 @@ class _Review:
 
     def _choose(self, label: str | None) -> None:
         try:
-            relabeling.decide(self._folder, self._row["path"], self._row["sha256"], label)
+            relabeling.decide(self._folder, self._row["path"], self._row["sha256"], self._row["given"], label)
         except RetrainLabError as error:
             self._progress.value = html.escape(str(error))
             return
@@ -107,8 +107,8 @@ class _Review:
 
     def _question(self, known: dict[str, str]) -> str:
         path, label, suggested = (html.escape(self._row[name]) for name in ("path", "label", "suggested"))
-        given, earlier = scanning.given_label(self._row["path"]), known.get(self._row["path"])
-        changed = "" if given == self._row["label"] else f" by a decision (<b>{html.escape(given)}</b> by its folder)"
+        given, earlier = self._row["given"], known.get(self._row["path"])
+        changed = "" if given == self._row["label"] else f" by a decision (<b>{html.escape(given)}</b> as given)"
         said = "" if earlier is None else f" &middot; decided: <b>{html.escape(earlier or 'leave it out')}</b>"
         place = f"{self._at + 1} of {len(self._rows)} &middot; {path}"
         return f"{place}<br>labelled <b>{label}</b>{changed}, suggested <b>{suggested}</b>{said}"

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +87,7 @@ class Run:
         except RetrainLabError:
             return None
 
-    def begin(self, images: pd.DataFrame, image_dir: Path, digest: str) -> None:
+    def begin(self, images: pd.DataFrame, image_dir: Path, digest: str, said: Sequence[str] = ()) -> None:
         """Take these images for the run's own. Figures made from others go first: they would be taken for theirs.
 
         So do figures made from other labels. The exported model stays: `start_from` may name this run.
@@ -96,13 +96,15 @@ class Run:
             images: the images table.
             image_dir: the folder that its paths count from.
             digest: `overview.digest` of the table.
+            said: how they were understood, a sentence each.
         """
         good = images[images["problem"].isna()]
         lines = sorted(f"{path} {label}" for path, label in zip(good["path"], good["label"], strict=True))
         labels = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         info = self.info()
         known = info.get("dataset", {})
-        dataset = {"image_dir": str(image_dir), "digest": digest, "labels": labels, "since": known.get("since")}
+        dataset: dict[str, Any] = {"image_dir": str(image_dir), "said": list(said), "digest": digest, "labels": labels}
+        dataset["since"] = known.get("since")
         if (known.get("digest"), known.get("labels")) != (digest, labels):
             for name in ("metrics.json", "history.parquet"):
                 (self.folder / name).unlink(missing_ok=True)
