@@ -18,7 +18,7 @@ def _flag(default: Any, help: str) -> Any:
 class Flags:
     """The flags of retrain.py, with its defaults but for `validation_batch_size`; the last two are new."""
 
-    image_dir: str = _flag("", "Needed: the folder that holds one folder of images a label.")
+    image_dir: str = _flag("", "Needed: the folder of labelled images.")
     output_graph: str = _flag("/tmp/output_graph.pb", "Where to write the trained frozen graph.")
     intermediate_output_graphs_dir: str = _flag(
         "/tmp/intermediate_graph/", "Folder of the intermediate graphs, named intermediate_STEP.pb."
@@ -71,7 +71,7 @@ class Flags:
 
     def __post_init__(self) -> None:
         expected = {
-            "image_dir": (self.image_dir != "", "the folder that holds one folder of images a label"),
+            "image_dir": (self.image_dir != "", "the folder of labelled images"),
             "tfhub_module": (self.tfhub_module != "", "a module's address or folder, or the name of an embedded one"),
             "testing_percentage": (0 <= self.testing_percentage < 100, "a percentage from 0 to 99"),
             "validation_percentage": (
