@@ -1,30 +1,28 @@
 """Find, check and label image files: a folder of label folders becomes the `images` table.
 
 The table has one row a file: path (relative to image_dir, posix), label, split, sha256, bytes, modified, width,
-height, format, problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
+height, format, dtype, low, high, problem. `dtype`, `low` and `high` describe images that are not of 8 bits, see
+`decoding.Look`. `problem` is None, or says in words why the file is left out; `split` is None for those.
 """
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from stat import S_ISLNK
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
-from .decoding import read_pixels, why_unreadable
+from .decoding import look
+from .opening import claims, recognised, why_unreadable
 from .splitting import read_splits, split
 
-COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
-# Camera raw: Pillow would take the small picture that is meant for a preview.
-_RAW = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
-# Images that people have and Pillow does not read: they are reported, not passed over like a README.
-_UNREADABLE = _RAW | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
+COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format",
+           "dtype", "low", "high", "problem"]  # fmt: skip
 _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
 
 
@@ -46,15 +44,15 @@ def scan(image_dir: Path | str, known: pd.DataFrame | None = None) -> pd.DataFra
             "holds one folder of images a label; set image_dir."
         )
     files = dict(sorted(_files(root)))
-    rows = {} if known is None else _remembered(known, files)
+    rows = {} if known is None or not set(COLUMNS) <= set(known) else _remembered(known, files)
     unseen = {path: stat for path, stat in files.items() if path not in rows}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen.items())
         bar = tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None)
         rows.update((path, row) for path, row in zip(unseen, bar, strict=True) if row)
     table = pd.DataFrame([rows[path] for path in files if path in rows], columns=COLUMNS)
-    table = table.assign(split=None).astype({"width": "Int32", "height": "Int32"})
-    for column in ("label", "split", "sha256", "format", "problem"):  # None, not NaN, also where all are missing
+    table = table.assign(split=None).astype({"width": "Int32", "height": "Int32", "low": float, "high": float})
+    for column in ("label", "split", "sha256", "format", "dtype", "problem"):  # None, not NaN, also where all are
         table[column] = table[column].astype(object).where(table[column].notna(), None)
     _check(root, table)
     return table
@@ -116,27 +114,17 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         problem = "its name is not valid UTF-8; rename the file or folder"
         return row | {"path": shown, "label": given_label(shown), "problem": problem}
-    suffix = PurePosixPath(path).suffix.lower()
+    if not claims(path) and not recognised(root / path):
+        return None  # a README, a list, or a film beside the images, which is not read whole
     try:
         if not stat.st_size:
             raise RetrainLabError("the file is empty")
         if S_ISLNK(stat.st_mode):
             raise RetrainLabError("it is a link to a file that does not exist")
-        if suffix in _RAW:
-            raise UnidentifiedImageError
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(root / path) as image:  # its first bytes tell; a film beside the images is not read whole
-                upright = image.getexif().get(0x0112, 1) < 5  # from 5 on, EXIF turns by 90 degrees
-                row["width"], row["height"] = image.size if upright else image.size[::-1]
-                row["format"] = image.format
         data = (root / path).read_bytes()
         row["sha256"] = hashlib.sha256(data).hexdigest()
-        read_pixels(data, (64, 64))
-    except Exception as error:
-        claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
-        if row["format"] is None and not claims:
-            return None  # a README or a list, not an image
+        row |= asdict(look(data, path))
+    except (RetrainLabError, OSError) as error:
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
     if row["label"] == ".":
         row["label"] = None
