@@ -1,7 +1,7 @@
 """Pixels of image files, whatever their format: upright RGB of 8 bits, on one scale for a folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-from .levels import Levels, extremes
+from .levels import OWN, Levels, extremes
 from .opening import open_image
 
-_OWN = Levels()  # each image has its own scale
 _LOOK = (64, 64)  # as large as an image must be to be looked at
 
 
 def read_pixels(
-    source: Path | str | bytes, size: tuple[int, int] | None = None, levels: Levels = _OWN, name: str = ""
+    source: Path | str | bytes, size: tuple[int, int] | None = None, levels: Levels = OWN, name: str = ""
 ) -> np.ndarray:
     """Read an image file, or its bytes, as upright RGB: uint8 [height, width, 3]. Its content decides the format.
 
@@ -38,7 +37,7 @@ def read_pixels(
 
 
 def read_many(
-    sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48, 48), levels: Levels = _OWN
+    sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48, 48), levels: Levels = OWN
 ) -> np.ndarray:
     """Read images as `read_pixels` does, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
 
@@ -62,7 +61,7 @@ class ImageFolder:
     """
 
     root: Path
-    levels: Levels = _OWN
+    levels: Levels = OWN
 
     @classmethod
     def of(cls, root: Path, images: pd.DataFrame) -> "ImageFolder":
@@ -73,7 +72,7 @@ class ImageFolder:
         """Read an image as `read_pixels` does; `path` as in the images table."""
         return read_pixels(self.root / path, size, self.levels)
 
-    def read_many(self, paths: Sequence[str], size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    def read_many(self, paths: Iterable[str], size: tuple[int, int] = (48, 48)) -> np.ndarray:
         """Read images as the function `read_many` does."""
         return read_many([self.root / path for path in paths], size, self.levels)
 

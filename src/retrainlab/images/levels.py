@@ -80,6 +80,9 @@ class Levels:
         return cls(**spans)
 
 
+OWN = Levels()  # nothing is known that images share: each has its own scale
+
+
 def extremes(values: np.ndarray, declared: float | None = None) -> tuple[float, float]:
     """Find an image's darkest and brightest value, of all but the one in a thousand that may be hot, or dead.
 
