@@ -12,7 +12,7 @@ from handmade import FLOAT, SHORT, tiff
 from PIL import Image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import scanning
+from retrainlab.images import overview, scanning
 from retrainlab.images.decoding import ImageFolder, look, read_pixels
 from retrainlab.images.levels import Levels, extremes
 
@@ -21,15 +21,15 @@ def folder(root, **images) -> tuple[ImageFolder, pd.DataFrame]:
     """A folder of two labels, with 8-bit images beside those by name: values, or the content of a file."""
     make_folder(root, {"a": 1, "b": 1}, ("png",))
     for name, image in images.items():
-        content = image if isinstance(image, bytes) else png(image) if image.dtype == np.uint16 else tiff(image)
+        content = image if isinstance(image, bytes) else encoded(image) if image.dtype == np.uint16 else tiff(image)
         (root / "a" / name).with_suffix(".png" if content[1:4] == b"PNG" else ".tif").write_bytes(content)
     table = scanning.scan(root)
     return ImageFolder.of(root, table), table
 
 
-def png(values: np.ndarray, significant: int = 0) -> bytes:
+def encoded(values: np.ndarray, significant: int = 0, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
-    Image.fromarray(values).save(file, "PNG")
+    Image.fromarray(values).save(file, kind)
     content = file.getvalue()
     if significant:  # the chunk sBIT, after the header of 33 bytes
         chunk = b"sBIT" + bytes([significant])
@@ -110,14 +110,17 @@ def test_floats_and_whole_numbers_have_a_scale_each(tmp_path):
 @pytest.mark.parametrize(
     ("content", "high", "seen"),
     [
-        (png(full(1000), 14), 2**14 - 1, 16),
-        (png(full(1000), 16), 1000, 249),  # as much as there is room for: it says nothing
-        (png(full(40000), 12), 65535, 156),  # stretched to 16 bits, as the specification wants it
+        (encoded(full(1000), 14), 2**14 - 1, 16),
+        (encoded(full(1000), 16), 1000, 249),  # as much as there is room for: it says nothing
+        (encoded(full(40000), 12), 65535, 156),  # stretched to 16 bits, as the specification wants it
         (tiff(full(1000), (281, SHORT, [4095])), 4095, 62),
         (tiff(full(1000), (281, SHORT, [900])), 1000, 249),  # it is brighter than it says
         (tiff(full(1000), (281, SHORT, [65535])), 1000, 249),
         (tiff(full(0.25, np.float32), (341, FLOAT, [200.0])), 200, 0),
         (b"P5 48 40 4095 " + full(1000, ">u2").tobytes(), 65535, 62),  # Pillow stretches these
+        (b"P5 48 40 65535 " + full(1000, ">u2").tobytes(), 1000, 249),
+        (encoded(full(16000), kind="JPEG2000"), 65535, 62),  # and these, if the last bits are all 0
+        (encoded(full(1001), kind="JPEG2000"), 1001, 250),
     ],
 )
 def test_what_a_file_declares_counts_where_it_can_be(tmp_path, content, high, seen):
@@ -158,6 +161,22 @@ def test_levels_are_written_and_read():
     for wrong in ({"integer": [5, 5]}, {"integer": 5}, {"integer": ["a", 1]}, {"real": [0, 1]}, [1]):
         with pytest.raises((ValueError, TypeError, AttributeError)):
             Levels.from_json(wrong)
+
+
+def test_the_scale_is_said(tmp_path):
+    _, table = folder(tmp_path, whole=full(4095), other=full(3), real=full(0.5, np.float32))
+    assert (
+        "3 images are not of 8 bits: whole numbers are seen from 0 (black) to 4,095 (white), numbers with a fraction "
+        "are seen from 0 (black) to 1 (white)." in overview.notes(table)
+    )
+    assert not any("8 bits" in note for note in overview.notes(table[table["dtype"].isna()]))
+
+
+def test_an_earlier_table_is_taken_over_only_if_it_knows_the_values(tmp_path):
+    photos, table = folder(tmp_path, image=full(1000))
+    assert ImageFolder.of(tmp_path, scanning.scan(tmp_path, table)) == photos
+    earlier = table.drop(columns=["dtype", "low", "high"])
+    assert ImageFolder.of(tmp_path, scanning.scan(tmp_path, earlier)) == photos
 
 
 def test_what_identifies_pixels():

@@ -1,6 +1,5 @@
 """DICOM images, as hospitals and their machines write them, by the optional package pydicom."""
 
-import importlib
 import io
 from typing import Any
 
@@ -27,7 +26,8 @@ def read(data: bytes) -> tuple[np.ndarray, float | None]:
         RetrainLabError: pydicom is not installed, there is no image, or it is compressed by what pydicom cannot read.
     """
     try:
-        pydicom, how = importlib.import_module("pydicom"), importlib.import_module("pydicom.pixels")
+        import pydicom
+        from pydicom import pixels as how
     except ImportError as error:
         raise RetrainLabError("a DICOM image, which needs the package pydicom: pip install pydicom") from error
     dataset = pydicom.dcmread(io.BytesIO(data))

@@ -63,6 +63,13 @@ class Levels:
         scale = " ".join(f"{value:.9g}" for value in self.known(dtype) or ())
         return hashlib.sha256(f"{sha256} {scale}".encode()).hexdigest()
 
+    def __str__(self) -> str:
+        """Say it to a person; empty where nothing is known."""
+        kinds = {"whole numbers": self.integer, "numbers with a fraction": self.floating}
+        return ", ".join(
+            f"{kind} are seen from {span[0]:,g} (black) to {span[1]:,g} (white)" for kind, span in kinds.items() if span
+        )
+
     def to_json(self) -> dict[str, list[float]]:
         """Write as {"integer": [black, white], "floating": [black, white]}, without the kinds that do not occur."""
         return {kind: list(span) for kind, span in asdict(self).items() if span}

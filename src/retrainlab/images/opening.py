@@ -1,6 +1,5 @@
 """Open an image file of any kind: by Pillow, pillow-heif, pydicom or rawpy, as its content asks for; or say why not."""
 
-import importlib
 import io
 import struct
 import warnings
@@ -10,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import RetrainLabError
 from . import dicom, raw
@@ -18,8 +17,8 @@ from .levels import Levels
 
 # Images that people have, by name: if one cannot be read, that is said, and not passed over like a README.
 _CLAIMS = raw.SUFFIXES | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
-_STRETCHED = ("PPM", "JPEG2000")  # Pillow makes these use all 16 bits
 _TIFF = (b"II*\0", b"MM\0*")
+_ORIENTATION = 0x0112
 _BITS, _KIND, _MOST, _SIGNED_MOST = 258, 339, 281, 341  # tags of TIFF; kinds are 1 unsigned, 2 signed, 3 floating
 _WHY = {
     UnidentifiedImageError: "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
@@ -128,10 +127,12 @@ def _head(file: BinaryIO) -> bytes:
     return head
 
 
-def _pillow(file: BinaryIO) -> Image.Image:
+def _pillow(file: BinaryIO) -> ImageFile.ImageFile:
     head = _head(file)
     if head[4:8] == b"ftyp":  # HEIC, and a film; importing what reads it takes 30 ms
-        importlib.import_module("pillow_heif").register_heif_opener()
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -143,17 +144,17 @@ def _pillow(file: BinaryIO) -> Image.Image:
         ) from None
 
 
-def _decoded(image: Image.Image, file: BinaryIO, size: tuple[int, int] | None) -> Opened:
-    own = image.size
+def _decoded(image: ImageFile.ImageFile, file: BinaryIO, size: tuple[int, int] | None) -> Opened:
+    own, decoder = image.size, image.tile[0][0] if image.tile else ""
     if size is not None:
         image.draft("RGB", (2 * size[1], 2 * size[0]))
     image.load()  # Pillow turns a TIFF upright here, other files below
-    upright = ImageOps.exif_transpose(image)
+    upright = image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
     width, height = own if upright.size == image.size else own[::-1]
     if not image.mode.startswith(("I", "F")):
         return Opened(image.format or "", width, height, _rgb(upright))
     values = _checked(_values(image, upright))
-    return Opened(image.format or "", width, height, values, _declared(image, file, values))
+    return Opened(image.format or "", width, height, values, _declared(image, decoder, file, values))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -161,7 +162,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _values(image: Image.Image, upright: Image.Image) -> np.ndarray:
@@ -171,7 +172,7 @@ def _values(image: Image.Image, upright: Image.Image) -> np.ndarray:
         tags = image.tag_v2  # type: ignore[attr-defined]
         signed, wide = tags.get(_KIND, (1,))[0] == 2, tags.get(_BITS, (16,))[0] > 16
         return values.view(np.uint32) if wide and not signed else values if wide else values.astype(np.int16)
-    if values.dtype == np.int32 and image.format in ("PNG", *_STRETCHED):
+    if values.dtype == np.int32 and image.format in ("PNG", "PPM"):
         return values.astype(np.uint16)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
@@ -182,8 +183,12 @@ def _checked(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _declared(image: Image.Image, file: BinaryIO, values: np.ndarray) -> float | None:
-    """Find what a file says is its brightest value; that it has room for 16 or 32 bits says nothing."""
+def _declared(image: Image.Image, decoder: str, file: BinaryIO, values: np.ndarray) -> float | None:
+    """Find what a file says is its brightest value; that it has room for 16 or 32 bits says nothing.
+
+    Fewer bits of a PGM or a JPEG 2000 file are stretched to all 16, by Pillow, which then has the last bits 0 in the
+    latter; those of a PNG by who wrote it, as its specification wants it.
+    """
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if (found := tags.get(_SIGNED_MOST) or tags.get(_MOST)) is not None:
@@ -191,11 +196,11 @@ def _declared(image: Image.Image, file: BinaryIO, values: np.ndarray) -> float |
             return None if values.dtype.kind != "f" and most >= np.iinfo(values.dtype).max else most
         bits = tags.get(_BITS, (16,))[0]
         return 2.0**bits - 1 if bits < 16 else None
-    if image.format in _STRETCHED and values.dtype == np.uint16:
+    if decoder == "ppm" or (image.format == "JPEG2000" and not (values & 1).any()):
         return 65535.0
     if image.format == "PNG" and 0 < (bits := _significant_bits(file)) < 16:
         most = 2.0**bits - 1
-        return most if values.max() <= most else 65535.0  # stretched to all 16, as the specification wants it
+        return most if values.max() <= most else 65535.0
     return None
 
 

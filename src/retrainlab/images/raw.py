@@ -1,6 +1,5 @@
 """Camera raw files, developed by the optional package rawpy (LibRaw)."""
 
-import importlib
 import io
 from pathlib import PurePath
 
@@ -27,7 +26,7 @@ def read(data: bytes, size: tuple[int, int] | None = None) -> tuple[np.ndarray, 
         RetrainLabError: rawpy is not installed, or LibRaw cannot read the file.
     """
     try:
-        rawpy = importlib.import_module("rawpy")
+        import rawpy
     except ImportError as error:
         raise RetrainLabError("a camera raw file, which needs the package rawpy: pip install rawpy") from error
     try:
