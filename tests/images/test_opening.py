@@ -70,7 +70,7 @@ def test_dicom_is_told_by_its_content(tmp_path):
     make_folder(tmp_path, {"a": 1, "b": 1}, ("png",))
     (tmp_path / "a" / "IM000001").write_bytes(dicom(RAMP, BitsStored=12))
     row = scanning.scan(tmp_path).set_index("path").loc["a/IM000001"]
-    assert (row["width"], row["height"], row["format"], row["dtype"], row["high"]) == (12, 8, "DICOM", "int32", 4095)
+    assert (row["width"], row["height"], row["format"], row["dtype"], row["high"]) == (12, 8, "DICOM", "uint16", 4095)
     assert np.array_equal(read_pixels(tmp_path / "a" / "IM000001")[..., 0], np.rint(RAMP / 4095 * 255))
 
 
@@ -99,6 +99,27 @@ def test_dicom_known_answers(values, attributes, expected):
     assert np.abs(found[..., 0] - 255 * np.clip(expected, 0, 1)).max() <= 1
 
 
+@pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": 1, "RescaleIntercept": -100}])
+def test_dicom_with_a_table_that_says_how_to_show_it(rescale):
+    first = rescale.get("RescaleIntercept", 0)
+    table = pydicom.Dataset()
+    table.add_new("LUTDescriptor", "SS", [4096, first, 10])
+    table.add_new("LUTData", "US", [*range(1024)] * 4)
+    found = read_pixels(dicom(RAMP, BitsStored=12, VOILUTSequence=[table], WindowCenter=9, WindowWidth=9, **rescale))
+    assert np.abs(found[..., 0] - (RAMP % 1024) / 1023 * 255).max() <= 0.5
+    attributes = {"VOILUTSequence": [table], "PhotometricInterpretation": "MONOCHROME1"}
+    assert np.array_equal(read_pixels(dicom(RAMP, BitsStored=12, **attributes, **rescale)), 255 - found)
+
+
+def test_dicom_with_a_palette():
+    palette = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour, values in {"Red": [0, 65535, 256], "Green": [0, 0, 512], "Blue": [65535, 0, 0]}.items():
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [3, 0, 16]
+        palette[f"{colour}PaletteColorLookupTableData"] = np.array(values, "<u2").tobytes()
+    found = read_pixels(dicom(np.uint8([[0, 1], [2, 2]]), **palette))
+    assert found.tolist() == [[[0, 0, 255], [255, 0, 0]], [[1, 2, 0], [1, 2, 0]]]
+
+
 def test_dicom_in_colour_and_compressed():
     colours = np.asarray(make_image(3))
     assert np.array_equal(read_pixels(dicom(colours)), colours)
@@ -114,7 +135,7 @@ def test_dicom_in_colour_and_compressed():
 def test_dicom_without_what_reads_it(name, monkeypatch):
     frames = pydicom.encaps.encapsulate([b"nonsense"])
     content = dicom(RAMP, syntax=pydicom.uid.JPEGLSLossless, PixelData=frames)
-    with pytest.raises(RetrainLabError, match=r"compressed \(JPEG-LS .*pip install pylibjpeg"):
+    with pytest.raises(RetrainLabError, match=r"compressed as JPEG-LS .*pip install pylibjpeg\[all\]$"):
         look(content, name)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(RetrainLabError, match=r"needs the package pydicom: pip install pydicom$"):

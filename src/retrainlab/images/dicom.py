@@ -51,7 +51,7 @@ def read(data: bytes) -> tuple[np.ndarray, float | None]:
         values = least + most - values
     if bits <= 8 and (least, most) == (0, 2**bits - 1):
         return (values * (255 // most)).astype(np.uint8), None
-    if (values == np.rint(values)).all():
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():
         values = values.astype(np.int32)
     return values, most if bits < dataset.BitsAllocated else None  # all bits that there is room for tell nothing
 
@@ -59,10 +59,10 @@ def read(data: bytes) -> tuple[np.ndarray, float | None]:
 def _first_frame(dataset: Any, how: Any) -> np.ndarray:
     try:
         return how.pixel_array(dataset, index=0)
-    except (RuntimeError, NotImplementedError) as error:  # there is no codec; what pydicom says fills a page
+    except (RuntimeError, NotImplementedError) as error:  # what pydicom says fills a page
         raise RetrainLabError(
-            f"a DICOM image that is compressed ({dataset.file_meta.TransferSyntaxUID.name}), which needs a further "
-            "package: pip install pylibjpeg pylibjpeg-libjpeg"
+            f"a DICOM image compressed as {dataset.file_meta.TransferSyntaxUID.name}, which pydicom cannot read by "
+            "itself; it may with more packages: pip install pylibjpeg[all]"
         ) from error
 
 
