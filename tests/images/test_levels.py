@@ -81,6 +81,7 @@ def test_one_hot_or_dead_pixel_changes_nothing_but_itself(tmp_path):
         (np.float32([0, 0.2, 1]), {"floating": [0, 1]}, [0, 51, 255]),
         (np.float32([-1, 0.2, 1]), {"floating": [-1, 1]}, [0, 153, 255]),
         (np.float32([0, 100, 1000.5]), {"floating": [0, 1023]}, [0, 25, 249]),
+        (np.float32([0, 2e30, 1e30]), {"floating": [0, 2**101 - 1]}, [0, 201, 101]),
         (np.float32([np.nan, np.inf, 0.6]), {"floating": [0, 1]}, [0, 255, 153]),
         (np.float32([-np.inf, 0.0, 0.6]), {"floating": [0, 1]}, [0, 0, 153]),
         (np.int16([-1024, 0, 3071]), {"integer": [-4095, 4095]}, [96, 128, 223]),
@@ -117,6 +118,7 @@ def test_floats_and_whole_numbers_have_a_scale_each(tmp_path):
         (tiff(full(1000), (281, SHORT, [900])), 1000, 249),  # it is brighter than it says
         (tiff(full(1000), (281, SHORT, [65535])), 1000, 249),
         (tiff(full(0.25, np.float32), (341, FLOAT, [200.0])), 200, 0),
+        (tiff(full(0.25, np.float32), (341, FLOAT, [np.inf])), 0.25, 64),
         (b"P5 48 40 4095 " + full(1000, ">u2").tobytes(), 65535, 62),  # Pillow stretches these
         (b"P5 48 40 65535 " + full(1000, ">u2").tobytes(), 1000, 249),
         (encoded(full(16000), kind="JPEG2000"), 65535, 62),  # and these, if the last bits are all 0

@@ -23,7 +23,7 @@ _SECONDS_A_PART = 20.0  # the most work that a crash can lose
 _Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Source:
     """What a bottleneck is made from: a file, and the number of the variant, 0 for the image as it is."""
 

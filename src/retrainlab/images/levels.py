@@ -50,7 +50,8 @@ class Levels:
 
     def apply(self, values: np.ndarray, declared: float | None = None) -> np.ndarray:
         """Scale values [height, width] to uint8, rounded; NaN becomes black. `declared`: see `extremes`."""
-        black, white = self.known(values.dtype.name) or _range(*extremes(values, declared), values.dtype.kind == "f")
+        known = self.known(values.dtype.name) or _range(*extremes(values, declared), values.dtype.kind == "f")
+        black, white = map(float, known)
         scaled = np.nan_to_num(values.astype(np.float32), copy=False, nan=black, posinf=white, neginf=black)
         scaled -= black
         scaled *= 255 / (white - black)

@@ -193,7 +193,8 @@ def _declared(image: Image.Image, decoder: str, file: BinaryIO, values: np.ndarr
         tags = image.tag_v2  # type: ignore[attr-defined]
         if (found := tags.get(_SIGNED_MOST) or tags.get(_MOST)) is not None:
             most = float(np.max(found))
-            return None if values.dtype.kind != "f" and most >= np.iinfo(values.dtype).max else most
+            room = np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+            return most if most < room else None
         bits = tags.get(_BITS, (16,))[0]
         return 2.0**bits - 1 if bits < 16 else None
     if decoder == "ppm" or (image.format == "JPEG2000" and not (values & 1).any()):
