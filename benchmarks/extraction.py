@@ -15,7 +15,7 @@ from retrainlab.backbones import registry
 from retrainlab.backbones.runtimes import tensorflow
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
-from retrainlab.images.decoding import read_pixels
+from retrainlab.images.decoding import ImageFolder, read_pixels
 
 BLOCK, BLOCKS = 100, 4
 
@@ -31,7 +31,7 @@ def main() -> None:
         cache = caching.open_cache(backbone)
 
         def ours(rows: pd.DataFrame) -> None:
-            extracting.extract(backbone, cache, folder, rows)
+            extracting.extract(backbone, cache, ImageFolder(folder), rows)
 
         def theirs(rows: pd.DataFrame) -> None:
             for path in rows["path"]:

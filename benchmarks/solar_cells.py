@@ -13,6 +13,7 @@ from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
 from retrainlab.images import scanning, splitting
+from retrainlab.images.decoding import ImageFolder
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
 
@@ -21,9 +22,9 @@ def main() -> None:
     folder = fetching.locate("elpv")
     table = scanning.load(folder, 25, 15).images
     backbone = registry.resolve("efficientnet_lite0", "~/.cache/retrainlab")
-    cache = caching.open_cache(backbone)
-    extracting.extract(backbone, cache, folder, table)
-    features, known = cache.features(table)
+    cache, photos = caching.open_cache(backbone), ImageFolder.of(folder, table)
+    extracting.extract(backbone, cache, photos, table)
+    features, known = cache.features(table, photos.levels)
     labels, groups = known["label"].to_numpy(), splitting.groups(known).to_numpy()
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain

@@ -12,7 +12,8 @@ from retrainlab.bottlenecks import caching, extracting
 from retrainlab.cli import retrain
 from retrainlab.cli.flags import Flags
 from retrainlab.images import overview, scanning
-from retrainlab.images.decoding import read_pixels
+from retrainlab.images.decoding import ImageFolder, read_pixels
+from retrainlab.images.levels import OWN
 from retrainlab.training import heads, trainer
 
 
@@ -37,12 +38,12 @@ def test_moving_the_folder_keeps_the_split(folder, tmp_path):
 def test_adding_images_and_labels_keeps_every_split_and_uses_the_cache(folder, backbone, tmp_path):
     before = scanning.load(folder, 25, 25).images.set_index("path")["split"]
     cache = caching.Cache(tmp_path, backbone.dim)
-    extracting.extract(backbone, cache, folder, scanning.load(folder, 25, 25).images)
+    extracting.extract(backbone, cache, ImageFolder(folder), scanning.load(folder, 25, 25).images)
     make_folder(folder, {"A-1": 8, "a 1": 8, "日本": 8, "new": 5})
     make_image(99, 0).save(folder / "A-1" / "another.png")
     after = scanning.load(folder, 25, 25).images
     assert after.set_index("path")["split"][before.index].equals(before)
-    assert extracting.extract(backbone, cache, folder, after).computed == 6
+    assert extracting.extract(backbone, cache, ImageFolder(folder), after).computed == 6
 
 
 def test_train_validation_and_test_accuracy_can_be_compared(folder, module, tmp_path):
@@ -55,32 +56,32 @@ def test_train_validation_and_test_accuracy_can_be_compared(folder, module, tmp_
 def test_edited_images_get_new_bottlenecks(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path, backbone.dim)
     table = scanning.load(folder).images
-    extracting.extract(backbone, cache, folder, table)
+    extracting.extract(backbone, cache, ImageFolder(folder), table)
     make_image(77, 5).save(folder / table["path"][0])
     again = scanning.load(folder).images
-    assert extracting.extract(backbone, cache, folder, again).computed == 1
+    assert extracting.extract(backbone, cache, ImageFolder(folder), again).computed == 1
     assert not np.array_equal(cache.load(again["sha256"][:1]), cache.load(table["sha256"][:1]))
 
 
 def test_half_written_cache_files_are_set_aside_and_computed_again(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path, backbone.dim)
     table = scanning.load(folder).images
-    extracting.extract(backbone, cache, folder, table)
+    extracting.extract(backbone, cache, ImageFolder(folder), table)
     (part,) = tmp_path.glob("*.arrow")
     part.write_bytes(part.read_bytes()[:-100])
     opened = caching.Cache(tmp_path, backbone.dim)
     opened.refresh()
     assert len(opened) == 0 and len(opened.damaged) == 1
-    assert extracting.extract(backbone, opened, folder, table).computed == table["sha256"].nunique()
+    assert extracting.extract(backbone, opened, ImageFolder(folder), table).computed == table["sha256"].nunique()
 
 
 def test_bottlenecks_are_binary_and_not_read_again_at_every_step(folder, backbone, tmp_path):
     cache = caching.Cache(tmp_path / "cache", backbone.dim)
     cache.folder.mkdir()
     table = scanning.load(folder, 25, 25).images
-    extracting.extract(backbone, cache, folder, table)
+    extracting.extract(backbone, cache, ImageFolder(folder), table)
     assert [file.suffix for file in cache.folder.iterdir()] == [".arrow"]
-    features, known = cache.features(table)
+    features, known = cache.features(table, OWN)
     shutil.rmtree(cache.folder)  # training does without
     (head,), _ = trainer.train(features, known["label"], known["split"], [heads.HeadSettings(20)])
     assert features.dtype == np.float32 and head.kernel.shape == (backbone.dim, 3)
@@ -97,7 +98,7 @@ def test_bottlenecks_are_computed_on_several_cores_at_once(folder, tmp_path):
             return np.zeros((1, 3), np.float32)
 
     table = scanning.load(folder).images
-    done = extracting.extract(Backbone(), caching.Cache(tmp_path, 3), folder, table[:22], threads=2)
+    done = extracting.extract(Backbone(), caching.Cache(tmp_path, 3), ImageFolder(folder), table[:22], threads=2)
     assert done.computed == 22 and not done.problems
 
 

@@ -22,7 +22,7 @@ from .datasets import fetching
 from .evaluation import intervals
 from .evaluation.finding import Finding, finding
 from .images import overview, relabeling, scanning, splitting
-from .images.decoding import read_many
+from .images.decoding import ImageFolder
 from .images.distortions import Distortion
 from .runs.run_folder import Run, open_run
 from .training.classifier import Classifier
@@ -125,6 +125,11 @@ class Lab:
         )
 
     @cached_property
+    def photos(self) -> ImageFolder:
+        """The images to read, on one scale."""
+        return ImageFolder.of(self.image_dir, self.images)
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says of a trained run."""
         return self.run.trained()
@@ -161,7 +166,7 @@ class Lab:
             RetrainLabError: the backbone, the cache or the distortion is not what it must be.
         """
         backbone = self.backbone(tfhub_module, image_size, bottleneck_dir)
-        return load_features(backbone, self.image_dir, self.images, distortion, variants, image_size)
+        return load_features(backbone, self.photos, self.images, distortion, variants, image_size)
 
     def features_again(self, bottleneck_dir: str | Path) -> Features:
         """The features that a trained run's head was trained on, but for distortions."""
@@ -173,7 +178,7 @@ class Lab:
         from .analysis.overfitting import Overfitting
 
         predictions = self._predictions()
-        given = (self.settings, self.metrics, self.run.info(), predictions, self.image_dir, budget_minutes, seed)
+        given = (self.settings, self.metrics, self.run.info(), predictions, self.photos, budget_minutes, seed)
         return Overfitting(features.matrix, features.table, *given)
 
     @finding("The interval of this run's cross-entropy")
@@ -261,7 +266,7 @@ class Lab:
         pixels = None
         if int8:
             paths = learnt["path"].iloc[overview.sample(learnt["label"], 500, seed)]
-            pixels = read_many([self.image_dir / path for path in paths], features.backbone.image_size)
+            pixels = features.photos.read_many(paths, features.backbone.image_size)
         sizes = exporting.export(
             self.run.model,
             features.backbone,
@@ -269,6 +274,7 @@ class Lab:
             final_tensor_name,
             pixels,
             before | set(learnt["sha256"]),
+            features.photos.levels,
         )
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
         return Finding("What was exported", numbers=sizes, table=table)
@@ -288,7 +294,7 @@ class Lab:
             test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
             logs.text("result", f"Test accuracy {test}; train minus validation accuracy {gap}.")
             logs.graph(self.run.model / "output_graph.pb")
-            logs.projector(points, shown, read_many([self.image_dir / path for path in shown["path"]]))
+            logs.projector(points, shown, features.photos.read_many(shown["path"]))
             logs.pr_curves(rows, head.labels)
             logs.findings(figures, "see 03_retrain")
 

@@ -3,15 +3,19 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_folder, make_image
+from PIL import Image
 
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, extracting
+from retrainlab.bottlenecks import caching, extracting, features
 from retrainlab.bottlenecks.features import audit, principal_components
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
-from retrainlab.images.decoding import read_pixels
+from retrainlab.images.decoding import ImageFolder, read_pixels
+from retrainlab.images.distortions import Distortion, apply
+from retrainlab.images.levels import OWN, Levels
 
 
 @pytest.fixture
@@ -30,13 +34,13 @@ def folder(tmp_path):
 def run(fresh, folder, **options):
     cache = caching.open_cache(fresh)
     table = scanning.scan(folder).images
-    return cache, table, extracting.extract(fresh, cache, folder, table, **options)
+    return cache, table, extracting.extract(fresh, cache, ImageFolder(folder), table, **options)
 
 
 def test_what_is_cached_is_what_the_backbone_says(fresh, folder):
     cache, table, done = run(fresh, folder)
     assert (done.cached, done.computed, done.problems) == (0, 24, {})
-    features, known = cache.features(table)
+    features, known = cache.features(table, OWN)
     assert known["path"].tolist() == table["path"].tolist()
     for row in (0, 7, 23):
         pixels = read_pixels(folder / known["path"][row], fresh.image_size)
@@ -50,7 +54,7 @@ def test_nothing_is_computed_twice_and_that_is_said(fresh, folder):
     cache, table, done = run(fresh, folder)
     assert (done.cached, done.computed) == (24, 0)
     assert str(done) == "24 images: 24 bottlenecks from the cache, none computed."
-    assert len(cache.features(table)[1]) == 25
+    assert len(cache.features(table, OWN)[1]) == 25
 
 
 def test_an_edited_file_is_computed_anew(fresh, folder):
@@ -114,29 +118,113 @@ def test_an_image_that_finishes_beside_the_one_that_ends_the_work_is_kept(folder
 
     cache, table = caching.Cache(tmp_path, 3), scanning.scan(folder).images
     with pytest.raises(MemoryError):
-        extracting.extract(Backbone(), cache, folder, table[:2], threads=2)
-    assert len(cache) == 1 and (cache.features(table)[0] == 1).all()
+        extracting.extract(Backbone(), cache, ImageFolder(folder), table[:2], threads=2)
+    assert len(cache) == 1 and (cache.features(table, OWN)[0] == 1).all()
 
 
 def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
     table = scanning.scan(folder).images
     (folder / "a" / "image 003.png").unlink()
     cache = caching.open_cache(fresh)
-    done = extracting.extract(fresh, cache, folder, table)
+    done = extracting.extract(fresh, cache, ImageFolder(folder), table)
     assert (
         done.problems == {"a/image 003.png": "the file cannot be read any more: No such file or directory"}
         and done.computed == 23
     )
-    assert len(cache.features(table)[1]) == 23
+    assert len(cache.features(table, OWN)[1]) == 23
 
 
 def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
     table = scanning.scan(folder).images
     make_image(999).save(folder / "a" / "image 003.png")
     cache = caching.open_cache(fresh)
-    done = extracting.extract(fresh, cache, folder, table)
+    done = extracting.extract(fresh, cache, ImageFolder(folder), table)
     assert list(done.problems) == ["a/image 003.png"] and "has changed" in done.problems["a/image 003.png"]
     assert run(fresh, folder)[2].computed == 1
+
+
+def test_a_folder_that_vanishes_is_said_once_and_what_was_computed_is_kept(folder, tmp_path):
+    class Backbone:
+        image_size, dim, seen = (8, 8), 3, 0
+
+        def bottlenecks(self, pixels):
+            self.seen += 1
+            if self.seen == 5:
+                folder.rename(tmp_path / "unplugged")
+            return np.ones((1, 3), np.float32)
+
+    table, photos = scanning.scan(folder).images, ImageFolder(folder)
+    for left in ("nothing", "an empty folder"):
+        cache = caching.Cache(tmp_path / left, 3)
+        cache.folder.mkdir()
+        if left == "an empty folder":
+            (tmp_path / "unplugged").rename(folder)
+        with pytest.raises(RetrainLabError) as error:
+            extracting.extract(Backbone(), cache, photos, table, threads=1)
+        said = str(error.value)
+        assert said.startswith(f"The image folder '{folder}' has vanished, or is empty, while its images were read (a/")
+        assert "What was computed is kept" in said and "\n" not in said
+        again = caching.Cache(cache.folder, 3)
+        again.refresh()
+        assert len(again) == 5
+        folder.mkdir()  # what a network drive leaves, the second time
+        with pytest.raises(RetrainLabError, match="has vanished, or is empty"):
+            extracting.extract(Backbone(), cache, photos, table, threads=1)
+        folder.rmdir()
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A folder of 12-bit images beside those of 8 bits."""
+    root = make_folder(tmp_path / "images", {"a": 3, "b": 3}, ("png",))
+    for number in range(3):
+        values = np.random.default_rng(number).integers(0, 4096, (40, 48)).astype(np.uint16)
+        Image.fromarray(values).save(root / "a" / f"deep {number}.png")
+    return root
+
+
+def extracted(fresh, root):
+    table = scanning.scan(root).images
+    photos, cache = ImageFolder.of(root, table), caching.open_cache(fresh)
+    return photos, table, cache, extracting.extract(fresh, cache, photos, table)
+
+
+def test_the_scale_of_a_folder_belongs_to_what_the_cache_knows_images_by(fresh, deep):
+    photos, table, cache, done = extracted(fresh, deep)
+    assert photos.levels == Levels((0, 4095)) and done.computed == 9
+    features, known = cache.features(table, photos.levels)
+    row = known.index[known["path"] == "a/deep 1.png"][0]
+    pixels = read_pixels(deep / "a" / "deep 1.png", fresh.image_size, photos.levels)
+    assert len(known) == 9 and np.array_equal(features[row], fresh.bottlenecks(pixels[None])[0])
+    plain = known["dtype"].isna()
+    assert plain.sum() == 6
+    assert all(((sha256, 0) in cache) == eight for sha256, eight in zip(known["sha256"], plain, strict=True))
+    assert extracted(fresh, deep)[3].computed == 0
+    assert len(cache.features(table, OWN)[1]) == 6  # on another scale they are not known
+
+
+def test_an_image_of_more_bits_changes_the_scale_of_the_others_but_not_of_8_bit_images(fresh, deep):
+    before = extracted(fresh, deep)
+    Image.fromarray(np.full((40, 48), 60000, np.uint16)).save(deep / "b" / "brighter.png")
+    photos, table, cache, done = extracted(fresh, deep)
+    assert photos.levels == Levels((0, 65535)) and (done.cached, done.computed) == (6, 4)
+    old, new = (one[2].features(one[1], one[0].levels) for one in (before, (photos, table, cache)))
+    old, new = (pd.DataFrame(matrix, index=known["path"]) for matrix, known in (old, new))
+    same = (old == new.loc[old.index]).all(axis=1)
+    assert same.sum() == 6 and not same.filter(like="deep").any()
+    assert audit(cache, table, photos.levels)["value"]["images with a bottleneck"] == "10"
+
+
+def test_variants_of_16_bit_images_are_on_the_scale_of_the_folder(fresh, deep):
+    table = scanning.load(deep, 0, 0).images
+    photos = ImageFolder.of(deep, table)
+    loaded = features.load(fresh, photos, table, Distortion(True, random_brightness=20), 2)
+    matrix, learn = loaded.learning
+    assert len(learn) == 9 + 2 * 9 and loaded.of(table).learning[1].equals(learn)
+    first = learn.index[(learn["split"] == "distorted") & (learn["path"] == "a/deep 1.png")][0]
+    drawn = loaded.distortion.draw(fresh.image_size, learn["sha256"][first], 1)
+    pixels = apply(photos.read("a/deep 1.png", drawn.resized), drawn, fresh.image_size)
+    assert np.array_equal(matrix[first], fresh.bottlenecks(pixels[None])[0])
 
 
 def test_two_at_once_fill_one_cache(fresh, folder):
@@ -152,7 +240,7 @@ def test_two_at_once_fill_one_cache(fresh, folder):
     [worker.start() for worker in workers]
     [worker.join() for worker in workers]
     cache, table, done = run(fresh, folder)
-    assert not failures and done.computed == 0 and len(cache.features(table)[0]) == 24
+    assert not failures and done.computed == 0 and len(cache.features(table, OWN)[0]) == 24
 
 
 def test_a_full_disk_ends_in_a_sentence(fresh, folder, monkeypatch):
@@ -169,18 +257,18 @@ def test_a_full_disk_ends_in_a_sentence(fresh, folder, monkeypatch):
 def test_the_order_of_rows_follows_the_table(fresh, folder):
     cache, table, _ = run(fresh, folder)
     shuffled = table.sample(frac=1, random_state=0)
-    features, known = cache.features(shuffled)
-    straight = cache.features(table)[0]
+    features, known = cache.features(shuffled, OWN)
+    straight = cache.features(table, OWN)[0]
     assert known["path"].tolist() == shuffled["path"].tolist()
     assert np.array_equal(features, straight[shuffled.index])
 
 
 def test_the_audit_counts(fresh, folder):
     cache, table, _ = run(fresh, folder)
-    facts = audit(cache, table)["value"]
+    facts = audit(cache, table, OWN)["value"]
     assert facts["images with a bottleneck"] == "24" and facts["numbers a bottleneck"] == "24"
     assert facts["values that are not finite"] == "0"
-    empty = audit(cache, table.iloc[:0])["value"]
+    empty = audit(cache, table.iloc[:0], OWN)["value"]
     assert empty["images with a bottleneck"] == "0"
 
 

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder
+from PIL import Image
 
 from retrainlab.cli import retrain
 from retrainlab.cli.flags import Flags
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
+from retrainlab.export import contracts
+from retrainlab.images.levels import Levels
 from retrainlab.labeling import answering, labelers
 
 # The table of the reference: retrain.py's defaults.
@@ -357,6 +360,18 @@ def test_a_folder_of_other_things_is_never_replaced_by_a_saved_model(run, tmp_pa
     with pytest.raises(RetrainLabError, match=r"is there already and is no SavedModel, so it is not replaced\."):
         run(saved_model_dir=str(tmp_path / place), bottleneck_dir=str(tmp_path / "cache"))
     assert (tmp_path / "folder" / "file").exists() and not (tmp_path / "cache").exists()
+
+
+def test_images_of_16_bits_are_on_one_scale_which_is_said_and_exported(run, tmp_path):
+    root = make_folder(tmp_path / "images", {"dark": 0, "bright": 0})
+    for number in range(15):
+        for label, brightness in (("dark", 800), ("bright", 3500)):
+            noise = np.random.default_rng(number).integers(0, 100, (40, 48))
+            Image.fromarray((brightness + noise).astype(np.uint16)).save(root / label / f"{number}.png")
+    metrics, said = run(image_dir=str(root), saved_model_dir=str(tmp_path / "saved"))
+    assert metrics["train"]["accuracy"] == 1
+    assert "30 images are not of 8 bits: whole numbers are seen from 0 (black) to 4,095 (white)." in said
+    assert contracts.read(tmp_path / "saved").levels == Levels((0, 4095))
 
 
 def test_a_file_that_is_left_out_is_named_once(run, tmp_path):

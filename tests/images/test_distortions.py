@@ -8,8 +8,9 @@ from retrainlab.bottlenecks import caching, extracting
 from retrainlab.bottlenecks.features import with_variants
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
-from retrainlab.images.decoding import read_pixels
+from retrainlab.images.decoding import ImageFolder, read_pixels
 from retrainlab.images.distortions import Distortion, apply
+from retrainlab.images.levels import OWN
 from retrainlab.training import heads, trainer
 
 SIZE = (20, 30)
@@ -89,14 +90,14 @@ def test_variants_are_computed_once_and_learnt_from(backbone, tmp_path):
     folder = make_folder(tmp_path / "images", {"p": 10, "q": 10}, ("png",))
     table = scanning.load(folder, 20, 20).images
     cache, distortion = caching.open_cache(backbone), Distortion(True, 20, 20, 20)
-    extracting.extract(backbone, cache, folder, table)
+    extracting.extract(backbone, cache, ImageFolder(folder), table)
     train = table[table["split"] == "train"]
-    done = extracting.extract(backbone, cache, folder, train, distortion, 4)
+    done = extracting.extract(backbone, cache, ImageFolder(folder), train, distortion, 4)
     assert done.computed == 4 * len(train) and "distorted images" in str(done)
-    again = extracting.extract(backbone, caching.open_cache(backbone), folder, train, distortion, 4)
+    again = extracting.extract(backbone, caching.open_cache(backbone), ImageFolder(folder), train, distortion, 4)
     assert (again.computed, again.cached) == (0, 4 * len(train))
-    features, known = cache.features(table)
-    more, learn = with_variants(cache, features, known, distortion, 4)
+    features, known = cache.features(table, OWN)
+    more, learn = with_variants(cache, features, known, distortion, 4, OWN)
     assert len(more) == len(learn) == len(known) + 4 * len(train)
     assert np.array_equal(more[: len(known)], features)
     first = train.iloc[0]

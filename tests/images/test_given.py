@@ -337,5 +337,5 @@ def test_known_images_that_a_table_does_not_name_are_not_read_again(tmp_path, mo
     table("id,label\n0a,pug\n0b,corgi\n0c,pug\n", flat(tmp_path, *FOUR))
     first = scanning.scan(tmp_path).images
     with monkeypatch.context() as closed:
-        closed.setattr(scanning, "read_pixels", lambda *_: pytest.fail("an image was read again"))
+        closed.setattr(scanning, "look", lambda *_: pytest.fail("an image was read again"))
         pd.testing.assert_frame_equal(scanning.scan(tmp_path, first).images, first)

@@ -8,6 +8,7 @@ import pytest
 from conftest import make_folder, make_image
 
 from retrainlab.images import relabeling
+from retrainlab.images.decoding import ImageFolder
 from retrainlab.labeling.labelers import Labeler
 from retrainlab.pages import widgets
 
@@ -21,7 +22,7 @@ def review(tmp_path):
     table = pd.DataFrame({"path": paths, "label": given, "given": given, "suggested": ["bee", "bee", "<wasp>"],
                           "sha256": ["one", "two", "three"]})  # fmt: skip
     return lambda **changed: (
-        widgets.review_suspects(table.assign(**changed), folder, tmp_path, ["bee", "<wasp>"]),
+        widgets.review_suspects(table.assign(**changed), ImageFolder(folder), tmp_path, ["bee", "<wasp>"]),
         paths,
         lambda: relabeling.read(tmp_path).set_index("path")["decided"].to_dict(),
     )
@@ -117,7 +118,9 @@ def test_a_decision_that_cannot_be_written_is_said_and_not_passed_over(review, t
 
 
 def test_no_suspects(tmp_path):
-    widget = widgets.review_suspects(pd.DataFrame(columns=["path", "label", "suggested"]), tmp_path, tmp_path, [])
+    widget = widgets.review_suspects(
+        pd.DataFrame(columns=["path", "label", "suggested"]), ImageFolder(tmp_path), tmp_path, []
+    )
     assert "nothing to review" in text(widget)
 
 

@@ -39,8 +39,8 @@ def test_samples_are_of_every_label_or_of_the_most_common(labels, said):
 
 def test_distorted_shows_an_image_and_what_the_backbone_gets(photos):
     path, size = next(photos.glob("red/*")), (32, 24)
-    distortion = distortions.Distortion(random_brightness=50)
-    pictures = distortions.examples(path, size, distortion, scanning.load(photos).images["sha256"][0], 40)
+    distortion, folder = distortions.Distortion(random_brightness=50), decoding.ImageFolder(path.parent)
+    pictures = distortions.examples(folder, path.name, size, distortion, scanning.load(photos).images["sha256"][0], 40)
     assert pictures.shape == (12, *size, 3) and pictures.dtype == np.uint8
     assert (pictures[0] == decoding.read_pixels(path, size)).all() and np.ptp(pictures.mean(axis=(1, 2, 3))) > 20
     assert titles(plots.distorted(pictures, path.name)) == ["as it is", *(f"variant {n}" for n in range(1, 12))]

@@ -28,6 +28,16 @@ def test_a_run_folder_keeps_what_it_is_given(tmp_path):
     assert not [file for file in run.folder.iterdir() if file.name.startswith(".")]
 
 
+def test_the_scale_of_16_bit_images_is_recorded(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a", "b"], "label": ["x", "y"], "problem": [None, None],
+                          "dtype": ["uint16", None], "low": [5, None], "high": [4000, None]})  # fmt: skip
+    run.begin(table, tmp_path, "digest")
+    assert run.info()["dataset"]["levels"] == {"integer": [0, 4095]}
+    run.begin(table[1:], tmp_path, "another")
+    assert run.info()["dataset"]["levels"] == {}
+
+
 def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
     run = run_folder.open_run(tmp_path, "one")
     run.write_metrics(METRICS)

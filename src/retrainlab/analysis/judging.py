@@ -1,7 +1,6 @@
 """How good is a classifier on images that took no part in making it? All splits together, and label by label."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from .. import plots
 from ..errors import RetrainLabError
 from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
-from ..images.decoding import read_many
+from ..images.decoding import ImageFolder
 
 _MISTAKES, _SIDE = 12, 165  # how many are shown, and their size in pixels
 
@@ -62,13 +61,13 @@ def confusion(rows: pd.DataFrame, labels: list[str]) -> Finding:
 
 
 @finding("Which mistakes were made")
-def mistakes(rows: pd.DataFrame, image_dir: Path) -> Finding:
+def mistakes(rows: pd.DataFrame, photos: ImageFolder) -> Finding:
     """The mistakes of the greatest confidence, as pictures. `rows`: as of `test_else_validation`."""
     question = "Which mistakes were made"
     wrong = _some(rows)[rows["label"] != rows["predicted"]].nlargest(_MISTAKES, "probability")
     if wrong.empty:
         return Finding(question, f"There is no mistake among these {len(rows):,} images.")
-    pictures = read_many([image_dir / path for path in wrong["path"]], (_SIDE, _SIDE))
+    pictures = photos.read_many(wrong["path"], (_SIDE, _SIDE))
     return Finding(question, draw=lambda: plots.mistakes(wrong, pictures))
 
 

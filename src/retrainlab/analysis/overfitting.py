@@ -11,7 +11,6 @@ from .. import plots
 from ..errors import RetrainLabError
 from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
-from ..images.decoding import read_many
 from . import advice as advising
 from . import gap as gaps
 from . import judging, leaks, learning_curve, power_law, regularisation, suspects
@@ -232,7 +231,7 @@ class Overfitting(Trainings):
         return {f"overfitting/{tag}": each for tag, each in found.items()}
 
     def _pictures(self, paths: Any, side: int) -> np.ndarray:
-        return read_many([self.image_dir / path for path in paths], (side, side))
+        return self.photos.read_many(paths, (side, side))
 
 
 def _numbers(*found: Finding) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..images import splitting
+from ..images.decoding import ImageFolder
 from ..training.heads import HeadSettings
 from . import budget, leaks, neighbours, resampling
 from .learning_curve import LearningCurve, measure
@@ -27,7 +28,7 @@ class Trainings:
         settings: how the run was trained.
         metrics, info: its metrics.json and run.json.
         predictions: its predictions table, in `details`; or why there is none.
-        image_dir: the folder that the paths count from.
+        photos: the folder that the paths count from.
         budget_minutes: what all may take on two cores, about.
         seed: the same seed gives the same numbers.
     """
@@ -38,7 +39,7 @@ class Trainings:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
     predictions: Finding = field(default_factory=lambda: Finding(""))
-    image_dir: Path = Path()
+    photos: ImageFolder = field(default_factory=lambda: ImageFolder(Path()))
     budget_minutes: float = 12.0
     seed: int = 0
 

@@ -1,7 +1,8 @@
 """The content-addressed bottleneck cache.
 
-`bottleneck_dir/<backbone digest>/` holds immutable Arrow IPC files with the columns sha256 (of the image file),
-variant (0 = undistorted) and bottleneck (float32 [dim]). Each is named by the SHA-256 of its own content, written
+`bottleneck_dir/<backbone digest>/` holds immutable Arrow IPC files with the columns sha256 (of the image file; where it
+is not of 8 bits, of that and its scale: `levels.Levels.identify`), variant (0 = undistorted) and bottleneck (float32
+[dim]). Each is named by the SHA-256 of its own content, written
 aside and renamed: a crash loses at most the part in the making, and two processes can fill one cache.
 """
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 from ..backbones.registry import Backbone
 from ..errors import writing
 from ..files import replacing
+from ..images.levels import Levels
 
 
 @dataclass
@@ -82,18 +84,24 @@ class Cache:
             aside.write_bytes(content)
         self._open(part)
 
-    def load(self, sha256: Iterable[str], variant: int = 0) -> np.ndarray:
-        """Gather bottlenecks by image content: float32 [len(sha256), dim]. KeyError if one is missing."""
-        return np.array([self._rows[digest, variant] for digest in sha256], np.float32).reshape(-1, self.dim)
+    def load(self, digests: Iterable[str], variant: int = 0) -> np.ndarray:
+        """Gather bottlenecks by image content: float32 [len(digests), dim]. KeyError if one is missing."""
+        return np.array([self._rows[digest, variant] for digest in digests], np.float32).reshape(-1, self.dim)
 
-    def features(self, images: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    def features(self, images: pd.DataFrame, levels: Levels) -> tuple[np.ndarray, pd.DataFrame]:
         """Load the bottlenecks of all usable images that the cache knows: float32 [n, dim], and their rows of `images`.
 
-        Both are aligned; the index of the rows is 0 to n - 1.
+        Both are aligned; the index of the rows is 0 to n - 1. `levels`: the scale that the images were read on.
         """
-        known = np.array([(digest, 0) in self for digest in images["sha256"]], bool)
+        known = np.array([(digest, 0) in self for digest in digests(images, levels)], bool)
         table = images[images["problem"].isna() & known].reset_index(drop=True)
-        return self.load(table["sha256"]), table
+        return self.load(digests(table, levels)), table
+
+
+def digests(images: pd.DataFrame, levels: Levels) -> list[str]:
+    """Tell what the cache knows images by that are read on a scale: 64 hex digits a row."""
+    dtypes = images["dtype"] if "dtype" in images else [None] * len(images)
+    return [levels.identify(*row) for row in zip(images["sha256"], dtypes, strict=True)]
 
 
 def open_cache(backbone: Backbone) -> Cache:

@@ -14,13 +14,26 @@ from tqdm.auto import tqdm
 
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
-from ..images.decoding import read_pixels
+from ..images.decoding import ImageFolder, read_pixels
 from ..images.distortions import Distortion, apply
-from .caching import Cache
+from .caching import Cache, digests
 
 _ROWS_A_PART = 2048
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
-_Key = tuple[str, int]  # sha256 of an image file, and what the cache calls a variant of it
+_Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a bottleneck is made from: a file, and the number of the variant, 0 for the image as it is."""
+
+    path: str
+    sha256: str
+    number: int
+
+
+class _Gone(RetrainLabError):
+    """There is no image folder any more."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Extraction:
 def extract(
     backbone: Backbone,
     cache: Cache,
-    image_dir: Path | str,
+    photos: ImageFolder,
     images: pd.DataFrame,
     distortion: Distortion | None = None,
     variants: int = 0,
@@ -64,6 +77,9 @@ def extract(
         images: the images table; rows with a problem are passed over, equal content is computed once.
         variants: with a distortion, how many variants of each image, 1 to 255.
         threads: None = one a core.
+
+    Raises:
+        RetrainLabError: the number of variants is impossible, the cache cannot be written, or the folder has vanished.
     """
     if distortion is None:
         numbers = {0: 0}  # what the cache calls a variant -> its number, 0 for the image as it is
@@ -72,20 +88,22 @@ def extract(
     else:
         numbers = {distortion.variant(number): number for number in range(1, variants + 1)}
     good = images[images["problem"].isna()].drop_duplicates("sha256")
+    known_by = digests(good, photos.levels)
     wanted = {
-        (sha256, variant): (path, number)
-        for sha256, path in zip(good["sha256"], good["path"], strict=True)
+        (digest, variant): _Source(path, sha256, number)
+        for digest, sha256, path in zip(known_by, good["sha256"], good["path"], strict=True)
         for variant, number in numbers.items()
     }
     missing = {key: source for key, source in wanted.items() if key not in cache}
 
-    def bottleneck(sha256: str, path: str, number: int) -> np.ndarray:
-        data = _content(Path(image_dir, path), sha256)
+    def bottleneck(source: _Source) -> np.ndarray:
+        data = _content(photos.root, source)
         if distortion is None:
-            pixels = read_pixels(data, backbone.image_size)
+            pixels = read_pixels(data, backbone.image_size, photos.levels, source.path)
         else:
-            drawn = distortion.draw(backbone.image_size, sha256, number)
-            pixels = apply(read_pixels(data, drawn.resized), drawn, backbone.image_size)
+            drawn = distortion.draw(backbone.image_size, source.sha256, source.number)
+            pixels = read_pixels(data, drawn.resized, photos.levels, source.path)
+            pixels = apply(pixels, drawn, backbone.image_size)
         return backbone.bottlenecks(pixels[None])[0]
 
     started = time.perf_counter()
@@ -96,19 +114,33 @@ def extract(
     return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
 
 
-def _content(file: Path, sha256: str) -> bytes:
+def _content(root: Path, source: _Source) -> bytes:
     try:
-        data = file.read_bytes()
+        data = (root / source.path).read_bytes()
     except OSError as error:
+        if _is_gone(root):  # said once, not for each of ten thousand files
+            raise _Gone(
+                f"The image folder '{root}' has vanished, or is empty, while its images were read ({source.path}: "
+                f"{error.strerror}). What was computed is kept: see that its disk or network drive is there, and run "
+                "again."
+            ) from error
         raise RetrainLabError(f"the file cannot be read any more: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != sha256:  # the cache must never hold it under another file's name
+    if hashlib.sha256(data).hexdigest() != source.sha256:  # the cache must never hold it under another file's name
         raise RetrainLabError("the file has changed since it was scanned; run again")
     return data
 
 
+def _is_gone(folder: Path) -> bool:
+    """A drive that is unplugged leaves nothing, an empty folder, or one whose every use is an error."""
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return True
+
+
 def _compute(
-    missing: dict[_Key, tuple[str, int]],
-    bottleneck: Callable[[str, str, int], np.ndarray],
+    missing: dict[_Key, _Source],
+    bottleneck: Callable[[_Source], np.ndarray],
     cache: Cache,
     threads: int | None,
 ) -> dict[str, str]:
@@ -126,14 +158,16 @@ def _compute(
 
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:
-        running.update((pool.submit(bottleneck, key[0], *source), key) for key, source in missing.items())
+        running.update((pool.submit(bottleneck, source), key) for key, source in missing.items())
         done = tqdm(as_completed(running), "bottlenecks", len(running), unit=" images", leave=False, disable=None)
         for job in done:
             key = running.pop(job)
             try:
                 kept[key] = job.result()
+            except _Gone:
+                raise
             except RetrainLabError as error:
-                problems[missing[key][0]] = str(error)
+                problems[missing[key].path] = str(error)
             if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
                 write()
     finally:

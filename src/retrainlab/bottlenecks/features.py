@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import pandas as pd
 
 from ..backbones.registry import Backbone
 from ..evaluation.finding import Finding
+from ..images.decoding import ImageFolder
 from ..images.distortions import Distortion, examples
-from .caching import Cache, open_cache
+from ..images.levels import Levels
+from .caching import Cache, digests, open_cache
 from .extracting import Extraction, extract
 
 
@@ -23,7 +25,7 @@ class Features:
     backbone: Backbone
     image_size: int  # pixels a side that the backbone was asked for, 0 for its own
     cache: Cache
-    image_dir: Path  # what the table's paths count from
+    photos: ImageFolder  # where the table's images are, and on which scale they are read
     matrix: np.ndarray  # float32 [n, dim]
     table: pd.DataFrame  # [n] rows of the images table, aligned with `matrix`, index 0 to n - 1
     distortion: Distortion  # what heads learn from
@@ -35,18 +37,19 @@ class Features:
         """What heads learn from, (matrix, table): variants, if there are any, are rows of the split `distorted`."""
         if not self.distortion.active:
             return self.matrix, self.table
-        return with_variants(self.cache, self.matrix, self.table, self.distortion, self.variants)
+        rows = (self.matrix, self.table)
+        return with_variants(self.cache, *rows, self.distortion, self.variants, self.photos.levels)
 
     def of(self, images: pd.DataFrame) -> "Features":
-        """The features of another images table of the same folder."""
-        return load(self.backbone, self.image_dir, images, self.distortion, self.variants, self.image_size, self.cache)
+        """The features of another images table of the same folder, read on the same scale."""
+        return load(self.backbone, self.photos, images, self.distortion, self.variants, self.image_size, self.cache)
 
     def distorted(self, distortion: Distortion) -> "Features":
         """The same images, learnt from with another distortion; its variants are computed where they are missing."""
         if not distortion.active:
             return replace(self, distortion=distortion, extractions=())
         train = self.table[self.table["split"] == "train"]
-        done = extract(self.backbone, self.cache, self.image_dir, train, distortion, self.variants)
+        done = extract(self.backbone, self.cache, self.photos, train, distortion, self.variants)
         return replace(self, distortion=distortion, extractions=(done,))
 
     def rows(self, keep: Callable[[pd.DataFrame], Any]) -> "Features":
@@ -62,8 +65,8 @@ class Features:
         if not self.distortion.active:
             return Finding(question, "No distortion is on.")
         path, sha256 = self.table.loc[self.table["split"] == "train", ["path", "sha256"]].iloc[0]
-        pictures = examples(self.image_dir / path, self.backbone.image_size, self.distortion, sha256, self.variants)
-        return Finding(question, draw=partial(plots.distorted, pictures, Path(path).name))
+        pictures = examples(self.photos, path, self.backbone.image_size, self.distortion, sha256, self.variants)
+        return Finding(question, draw=partial(plots.distorted, pictures, PurePosixPath(path).name))
 
     @cached_property
     def milliseconds(self) -> float:
@@ -82,7 +85,7 @@ class Features:
 
 def load(
     backbone: Backbone,
-    image_dir: Path,
+    photos: ImageFolder,
     images: pd.DataFrame,
     distortion: Distortion | None = None,
     variants: int = 8,
@@ -97,35 +100,36 @@ def load(
         cache: the backbone's, where it is open already.
 
     Raises:
-        RetrainLabError: the cache cannot be written, or the number of variants is impossible.
+        RetrainLabError: see `extracting.extract`.
     """
     cache = cache or open_cache(backbone)
-    done = extract(backbone, cache, image_dir, images)
-    plain = Features(backbone, image_size, cache, image_dir, *cache.features(images), Distortion(), variants, ())
+    done = extract(backbone, cache, photos, images)
+    rows = cache.features(images, photos.levels)
+    plain = Features(backbone, image_size, cache, photos, *rows, Distortion(), variants, ())
     learnt = plain.distorted(distortion or Distortion())
     return replace(learnt, extractions=(done, *learnt.extractions))
 
 
 def with_variants(
-    cache: Cache, features: np.ndarray, table: pd.DataFrame, distortion: Distortion, variants: int
+    cache: Cache, features: np.ndarray, table: pd.DataFrame, distortion: Distortion, variants: int, levels: Levels
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Append the variants of the training images to what `Cache.features` gave, as rows of the split `distorted`.
 
     `trainer.train` then learns from those rows, and still measures on the undistorted images.
     """
     numbers = [distortion.variant(number) for number in range(1, variants + 1)]
-    known = np.array([all((digest, number) in cache for number in numbers) for digest in table["sha256"]], bool)
+    known = np.array([all((it, number) in cache for number in numbers) for it in digests(table, levels)], bool)
     train = table[(table["split"] == "train") & known].assign(split="distorted")
-    more = [cache.load(train["sha256"], number) for number in numbers]
+    more = [cache.load(digests(train, levels), number) for number in numbers]
     return np.concatenate([features, *more]), pd.concat([table, *[train] * variants], ignore_index=True)
 
 
-def audit(cache: Cache, images: pd.DataFrame) -> pd.DataFrame:
-    """Describe the cache for these images: one row a quantity, column `value`.
+def audit(cache: Cache, images: pd.DataFrame, levels: Levels) -> pd.DataFrame:
+    """Describe the cache for these images, read on a scale: one row a quantity, column `value`.
 
     Dead features are those that are the same for every image: they carry nothing.
     """
-    features, table = cache.features(images)
+    features, table = cache.features(images, levels)
     facts: dict[str, object] = {
         "images with a bottleneck": len(table),
         "images without": int(images["problem"].isna().sum()) - len(table),

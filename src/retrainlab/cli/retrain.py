@@ -28,6 +28,7 @@ from ..evaluation import scores
 from ..export import exporting, formats
 from ..files import replacing
 from ..images import overview, scanning
+from ..images.decoding import ImageFolder
 from ..images.distortions import Distortion
 from ..runs import summaries
 from ..training import trainer
@@ -67,7 +68,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
     predicted = scores.predictions(features.table, head.logits(features.matrix), head.labels)
     metrics = scores.summarise(predicted, head.labels)
     _say(flags, predicted, metrics)
-    _write(flags, backbone, backbone_graph, head, logs_dir)
+    _write(flags, features, backbone_graph, head, logs_dir)
     return metrics
 
 
@@ -87,8 +88,8 @@ def _images(flags: Flags) -> pd.DataFrame:
 
 def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion: Distortion) -> Features:
     """Load the bottlenecks, and draw the validation and test images that the flags ask for."""
-    root = Path(flags.image_dir).expanduser()
-    features = load_features(backbone, root, table, distortion, flags.distortion_variants, flags.image_size)
+    photos = ImageFolder.of(Path(flags.image_dir).expanduser(), table)
+    features = load_features(backbone, photos, table, distortion, flags.distortion_variants, flags.image_size)
     for done in features.extractions:
         log.info(done)
     _name(features.extractions[0].problems)
@@ -96,7 +97,7 @@ def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion:
     return replace(features, table=_drawn(known, "test", flags.test_batch_size))
 
 
-def _write(flags: Flags, backbone: Backbone, backbone_graph: Any, head: Head, logs_dir: Path) -> None:
+def _write(flags: Flags, features: Features, backbone_graph: Any, head: Head, logs_dir: Path) -> None:
     """Write what was trained, in retrain.py's files."""
     graph, labels = Path(flags.output_graph).expanduser(), Path(flags.output_labels).expanduser()
     with _writing(graph, "output_graph"):
@@ -108,7 +109,8 @@ def _write(flags: Flags, backbone: Backbone, backbone_graph: Any, head: Head, lo
     if flags.saved_model_dir:
         folder = Path(flags.saved_model_dir).expanduser()
         with _writing(folder, "saved_model_dir"):
-            exporting.write_saved_model(folder, backbone, head, flags.final_tensor_name)
+            levels = features.photos.levels
+            exporting.write_saved_model(folder, features.backbone, head, flags.final_tensor_name, levels)
     _write_checkpoint(Path(flags.checkpoint_path).expanduser(), head)
     log.info("Wrote %s and %s", graph, labels)
 

@@ -18,6 +18,7 @@ from PIL import Image
 from ..backbones.backbone import Backbone
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
+from ..images.levels import Levels
 from ..training.heads import Head
 from .formats import INPUT
 
@@ -59,6 +60,7 @@ class Contract:
         labels: in class order.
         image_size: (height, width).
         preprocessing: from `input_range` and `channels`.
+        levels: the values that become 0 and 255 in images that are not of 8 bits, by kind.
         input, output: names of the frozen graph's nodes.
         reference: path of an image in the folder -> {label: probability expected}.
         files: path in the folder -> sha256, as exported.
@@ -67,13 +69,14 @@ class Contract:
     labels: list[str]
     image_size: tuple[int, int]
     preprocessing: Preprocessing
+    levels: Levels
     input: str
     output: str
     reference: dict[str, dict[str, float]]
     files: dict[str, str]
 
 
-def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> None:
+def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels) -> None:
     """Write contract.json, and the reference images, for what else is in a folder."""
 
     def chances(pixels: np.ndarray) -> np.ndarray:  # what is expected comes from the head, not from what is exported
@@ -90,6 +93,7 @@ def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) 
     contract = {
         "labels": head.labels,
         "image_size": backbone.image_size,
+        "levels": levels.to_json(),
         "input_range": [0, 1],
         "channels": "RGB",
         "resize": "bilinear, antialiased, aspect not kept, rounded to whole numbers of 0 to 255",
@@ -130,6 +134,7 @@ def read(folder: Path) -> Contract:
             [str(label) for label in values["labels"]],
             (int(height), int(width)),
             from_range(low, high, values["channels"]),
+            Levels.from_json(values["levels"]),
             str(values["input"]),
             str(values["output"]),
             {str(entry["image"]): _numbers(entry["probabilities"]) for entry in values["reference"]},

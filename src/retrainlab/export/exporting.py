@@ -12,6 +12,7 @@ from ..backbones.backbone import Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..files import replacing_folder
+from ..images.levels import OWN, Levels
 from ..training.heads import Head, HeadSettings
 from . import contracts, formats
 
@@ -25,6 +26,7 @@ def export(
     final_tensor_name: str = "final_result",
     representative: np.ndarray | None = None,
     learnt: Collection[str] = (),
+    levels: Levels = OWN,
 ) -> dict[str, int]:
     """Export a classifier; the folder is replaced as a whole, once everything is written.
 
@@ -35,18 +37,19 @@ def export(
     - `output_labels.txt`: the labels in class order, one a line.
     - `head.npz`: the trained layer alone, for a later training to start from.
     - `learnt.txt`: sha256 of the images that it has learnt from, lest a later training is judged by them.
-    - `contract.json`: image size, input range, names, labels; digests of the files; and, for three images in
-      `reference/`, the probabilities to expect.
+    - `contract.json`: image size, input range, `levels`, names, labels; digests of the files; and, for three images
+      in `reference/`, the probabilities to expect.
 
     Args:
         representative: uint8 [n, height, width, 3], some hundreds of training images; see `formats.quantized`.
         learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
+        levels: the scale that it has learnt images on which are not of 8 bits.
 
     Returns:
         Size in bytes of each format.
     """
     module = load_module(backbone.module)
-    with _described(folder, backbone, head, final_tensor_name) as aside:
+    with _described(folder, backbone, head, final_tensor_name, levels) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(formats.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
@@ -66,18 +69,24 @@ def export(
     return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
 
 
-def write_saved_model(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str = "final_result") -> None:
+def write_saved_model(
+    folder: Path,
+    backbone: Backbone,
+    head: Head,
+    final_tensor_name: str = "final_result",
+    levels: Levels = OWN,
+) -> None:
     """Write a SavedModel for serving, in place of an earlier one; with its labels and contract, for `labeling`.
 
     Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
     float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
-    `prediction`.
+    `prediction`. `levels` as in `export`.
 
     Raises:
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    with _described(folder, backbone, head, final_tensor_name) as aside:
+    with _described(folder, backbone, head, final_tensor_name, levels) as aside:
         formats.save(aside, backbone, head, load_module(backbone.module))
 
 
@@ -126,9 +135,9 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
 
 
 @contextmanager
-def _described(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str) -> Iterator[Path]:
+def _described(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels) -> Iterator[Path]:
     """Give a folder to write a classifier to; with its labels and contract, it takes the place of `folder`."""
     with replacing_folder(folder) as aside:
         yield aside
         write_labels(aside / "output_labels.txt", head.labels)
-        contracts.write(aside, backbone, head, final_tensor_name)  # once everything else is there
+        contracts.write(aside, backbone, head, final_tensor_name, levels)  # once everything else is there

@@ -1,58 +1,49 @@
-"""Read an image file, whatever its format, as upright RGB pixels; or say why that cannot be done."""
+"""Pixels of image files, whatever their format: upright RGB of 8 bits, on one scale for a folder."""
 
-import io
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import pandas as pd
 
 from ..errors import RetrainLabError
+from .levels import OWN, Levels, extremes
+from .opening import open_image
 
-_WHY = {
-    UnidentifiedImageError: "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
-    FileNotFoundError: "the file does not exist",
-    IsADirectoryError: "a folder, not an image file",
-    PermissionError: "the file may not be read: permission denied",
-    Image.DecompressionBombError: "the image has too many pixels to be read safely",
-}
+_LOOK = (64, 64)  # as large as an image must be to be looked at
 
 
-def read_pixels(source: Path | str | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_pixels(
+    source: Path | str | bytes, size: tuple[int, int] | None = None, levels: Levels = OWN, name: str = ""
+) -> np.ndarray:
     """Read an image file, or its bytes, as upright RGB: uint8 [height, width, 3]. Its content decides the format.
 
-    Rotated by EXIF; alpha is laid over white; 16 bits become 8; the first frame of an animation.
+    Rotated by EXIF; alpha is laid over white; the first frame of an animation. Greys of 16 or 32 bits, and with a
+    fraction, become 8 bits by `levels`; of colours of 16 bits, Pillow gives the upper 8.
 
     Args:
         size: (height, width) to resize to, bilinearly and without keeping the aspect, as retrain.py does.
             Large JPEGs are decoded at a reduced scale of at least twice that. None keeps the image's own size.
+        levels: the scale of images that are not of 8 bits.
+        name: the file's, where `source` is bytes: camera raw is told by it.
 
     Raises:
         RetrainLabError: the file cannot be read as an image; the message says why.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata in files that it reads well
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                if size is not None:
-                    image.draft("RGB", (2 * size[1], 2 * size[0]))
-                rgb = _to_rgb(ImageOps.exif_transpose(image))
-            if size is not None and rgb.size != (size[1], size[0]):
-                rgb = rgb.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise RetrainLabError(why_unreadable(error)) from error
+    return open_image(source, size, name).pixels(size, levels)
 
 
-def read_many(sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48, 48)) -> np.ndarray:
+def read_many(
+    sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48, 48), levels: Levels = OWN
+) -> np.ndarray:
     """Read images as `read_pixels` does, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
 
     def read(source: Path | str | bytes) -> np.ndarray:
         try:
-            return read_pixels(source, size)
+            return read_pixels(source, size, levels)
         except RetrainLabError:
             return np.full((*size, 3), 128, np.uint8)
 
@@ -60,25 +51,56 @@ def read_many(sources: Sequence[Path | str | bytes], size: tuple[int, int] = (48
         return np.array(list(pool.map(read, sources)), np.uint8).reshape(-1, *size, 3)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit greys and floats; Pillow's own conversion would clip them at 255
-        values = np.nan_to_num(np.asarray(image, None if image.mode == "F" else np.float64))
-        most = float(values.max(initial=0))  # floats reach 1, 255, or, as from microscopes, what 10 to 16 bits hold
-        # cameras put 10, 12 or 14 bits into 16: keep the upper eight of those that are used
-        scale = 255 if image.mode == "F" and most <= 1 else 2.0 ** -max(0, int(most).bit_length() - 8)
-        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return image.convert("RGB")
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder whose images are read on one scale.
+
+    Attributes:
+        root: what the paths in its images table count from.
+        levels: the scale of those that are not of 8 bits.
+    """
+
+    root: Path
+    levels: Levels = OWN
+
+    @classmethod
+    def of(cls, root: Path, images: pd.DataFrame) -> "ImageFolder":
+        """Take the scale that the images table of a folder asks for."""
+        return cls(root, Levels.of(images))
+
+    def read(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Read an image as `read_pixels` does; `path` as in the images table."""
+        return read_pixels(self.root / path, size, self.levels)
+
+    def read_many(self, paths: Iterable[str], size: tuple[int, int] = (48, 48)) -> np.ndarray:
+        """Read images as the function `read_many` does."""
+        return read_many([self.root / path for path in paths], size, self.levels)
 
 
-def why_unreadable(error: Exception) -> str:
-    """Say in words a person can act on why Pillow, or the disk, gave up on a file."""
-    for kind, why in _WHY.items():
-        if isinstance(error, kind):
-            return why
-    if "truncated" in str(error).lower():
-        return "the image file is cut short (truncated)"
-    return f"the image file is damaged ({str(error) or type(error).__name__})"
+@dataclass(frozen=True)
+class Look:
+    """What the images table says of an image: its size, upright; its format; where it is not of 8 bits, its values.
+
+    Attributes:
+        dtype: of the values, "uint16" and the like; None for 8 bits.
+        low, high: the darkest and the brightest value; see `levels.extremes`.
+    """
+
+    width: int
+    height: int
+    format: str
+    dtype: str | None
+    low: float | None
+    high: float | None
+
+
+def look(data: bytes, name: str) -> Look:
+    """Decode the content of an image file once, for the images table; `name` is its name or path.
+
+    Raises:
+        RetrainLabError: it cannot be read as an image; the message says why.
+    """
+    found = open_image(data, _LOOK, name)
+    values = None if found.dtype is None else found.content
+    low, high = (None, None) if values is None else extremes(np.asarray(values), found.declared)
+    return Look(found.width, found.height, found.format, found.dtype, low, high)

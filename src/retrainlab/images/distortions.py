@@ -6,12 +6,11 @@ variants, and their bottlenecks are kept like any other.
 
 import zlib
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import RetrainLabError
-from .decoding import read_pixels
+from .decoding import ImageFolder
 
 _MOST_VARIANTS = 255  # they share a number with the distortion that they are made by
 
@@ -77,7 +76,9 @@ def apply(pixels: np.ndarray, drawn: Drawn, size: tuple[int, int]) -> np.ndarray
     return np.clip(np.rint(cut * drawn.brightness), 0, 255).astype(np.uint8)
 
 
-def examples(path: Path, size: tuple[int, int], distortion: Distortion, sha256: str, variants: int) -> np.ndarray:
+def examples(
+    photos: ImageFolder, path: str, size: tuple[int, int], distortion: Distortion, sha256: str, variants: int
+) -> np.ndarray:
     """Read an image and its first variants, at most 11, as the backbone gets them: uint8 [1 + variants, *size, 3]."""
     drawn = [distortion.draw(size, sha256, number) for number in range(1, min(variants, 11) + 1)]
-    return np.stack([read_pixels(path, size), *(apply(read_pixels(path, one.resized), one, size) for one in drawn)])
+    return np.stack([photos.read(path, size), *(apply(photos.read(path, one.resized), one, size) for one in drawn)])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..evaluation.finding import Finding
 from ..evaluation.scores import SPLITS
+from .levels import Levels
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 
@@ -63,6 +64,9 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     for name in SPLITS:
         if without := list(counts.index[counts[name] == 0]):
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
+    if levels := str(Levels.of(images)):
+        deep = images["problem"].isna() & images["dtype"].notna()
+        said.append(f"{deep.sum():,} images are not of 8 bits: {levels}.")
     return said + _of_copies(_copies(images))
 
 

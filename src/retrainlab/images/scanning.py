@@ -2,47 +2,31 @@
 
 The table has one row a file: path (relative to image_dir, posix), label, given (the label before anybody decided
 otherwise, see `relabeling`), split, group (what belongs together), sha256, bytes, modified, width, height, format,
-problem. `problem` is None, or says in words why the file is left out; `split` is None for those.
+dtype, low, high (of images that are not of 8 bits, see `decoding.Look`), problem. `problem` is None, or says in words
+why the file is left out; `split` is None for those.
 """
 
 import hashlib
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from stat import S_ISLNK
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
 from . import given
-from .decoding import read_pixels, why_unreadable
+from .decoding import look
 from .layouts import OUTSIDE
+from .opening import claims, recognised, why_unreadable
 from .splitting import split
 from .walking import Walk, walk
 
-COLUMNS = [
-    "path",
-    "label",
-    "given",
-    "split",
-    "group",
-    "sha256",
-    "bytes",
-    "modified",
-    "width",
-    "height",
-    "format",
-    "problem",
-]
+COLUMNS = ["path", "label", "given", "split", "group", "sha256", "bytes", "modified", "width", "height", "format",
+           "dtype", "low", "high", "problem"]  # fmt: skip
 _TOLD = ["label", "split", "group", "problem"]  # by a person; the others are the file's own
-# Camera raw: Pillow would take the small picture that is meant for a preview.
-_RAW = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
-# Images that people have and Pillow does not read: they are reported, not passed over like a README.
-_UNREADABLE = _RAW | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +81,7 @@ def scan(
     """
     root = Path(image_dir)
     found = walk(root)
-    rows = {} if known is None else _remembered(known, found.files)
+    rows = {} if known is None or not set(COLUMNS) <= set(known) else _remembered(known, found.files)
     unseen = {path: stat for path, stat in found.files.items() if path not in rows}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen.items())
@@ -112,8 +96,8 @@ def scan(
     table[_TOLD] = told[_TOLD].assign(problem=told["problem"].mask(damaged, table["problem"]))
     table["given"] = table["label"]
     table.loc[table["problem"].notna(), ["split", "group"]] = None
-    table = table.astype({"width": "Int32", "height": "Int32"})
-    for column in (*_TOLD, "given", "sha256", "format"):  # None, not NaN, also where all are missing
+    table = table.astype({"width": "Int32", "height": "Int32", "low": float, "high": float})
+    for column in (*_TOLD, "given", "sha256", "format", "dtype"):  # None, not NaN, also where all are missing
         table[column] = table[column].astype(object).where(table[column].notna(), None)
     _check(root, table, found)
     return Scan(table, [*layout.said, *_passed_over(found.leftovers)])
@@ -153,27 +137,17 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         problem = "its name is not valid UTF-8; rename the file or folder"
         return row | {"path": shown, "problem": problem}
-    suffix = PurePosixPath(path).suffix.lower()
+    if not claims(path) and not recognised(root / path):
+        return None  # a README, a list, or a film beside the images, which is not read whole
     try:
         if not stat.st_size:
             raise RetrainLabError("the file is empty")
         if S_ISLNK(stat.st_mode):
             raise RetrainLabError("it is a link to a file that does not exist")
-        if suffix in _RAW:
-            raise UnidentifiedImageError
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(root / path) as image:  # its first bytes tell; a film beside the images is not read whole
-                upright = image.getexif().get(0x0112, 1) < 5  # from 5 on, EXIF turns by 90 degrees
-                row["width"], row["height"] = image.size if upright else image.size[::-1]
-                row["format"] = image.format
         data = (root / path).read_bytes()
-        read_pixels(data, (64, 64))
+        row |= asdict(look(data, path))
         row["sha256"] = hashlib.sha256(data).hexdigest()  # last: whoever has one is sound
-    except Exception as error:
-        claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
-        if row["format"] is None and not claims:
-            return None  # a README or a list, not an image
+    except (RetrainLabError, OSError) as error:
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
     return row
 

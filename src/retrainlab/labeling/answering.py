@@ -82,7 +82,7 @@ def _answers(labeler: Labeler, sources: Iterable[Path | str | bytes]) -> list[np
 
     def one(source: Path | str | bytes) -> np.ndarray | RetrainLabError:
         try:
-            return labeler.probabilities(read_pixels(source, labeler.image_size))
+            return labeler.probabilities(read_pixels(source, labeler.image_size, labeler.levels))
         except RetrainLabError as error:
             return error
 

@@ -56,7 +56,7 @@ def load(
         check(file, contract, how, network.run)
     _check_count(file, network, labeler, size, assumed)
     if contract:
-        return labeler
+        return replace(labeler, levels=contract.levels)
     note = []
     if not (input_layer and output_layer):
         note.append(f"Images go into '{network.input}', probabilities come from '{network.output}'.")

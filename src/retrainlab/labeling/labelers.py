@@ -11,6 +11,8 @@ from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
 from ..images.decoding import read_pixels
+from ..images.levels import OWN, Levels
+from ..images.opening import open_image
 from . import graphs
 
 _Size = tuple[int | None, int | None]
@@ -28,12 +30,32 @@ class Labeler:
         image_size: (height, width) of the pixels that it takes; None where it takes images as they are.
         probabilities: uint8 [height, width, 3], RGB -> float32 [labels]. Raises RetrainLabError where it fails.
         note: what was found out or assumed about a graph that nobody described; else empty.
+        levels: the scale that it has learnt images on which are not of 8 bits.
     """
 
     labels: list[str]
     image_size: tuple[int, int] | None
     probabilities: Callable[[np.ndarray], np.ndarray]
     note: str = ""
+    levels: Levels = OWN
+
+    def read(self, source: Path | str | bytes, name: str = "") -> tuple[np.ndarray, str]:
+        """Read an image as it is to be given to `probabilities`: (pixels, what to say of its scale, or "").
+
+        An image that is not of 8 bits is read on the scale of those that the classifier has learnt from. If there
+        were none of its kind, nothing tells what is dark or bright there: its own values decide, and that is said.
+
+        Args:
+            name: the file's, where `source` is its content.
+
+        Raises:
+            RetrainLabError: it cannot be read as an image.
+        """
+        image = open_image(source, self.image_size, name)
+        said = ""
+        if image.dtype is not None and self.levels.known(image.dtype) is None:
+            said = f"it holds {image.dtype} values, and the model knows no scale for those: it is scaled by its own"
+        return image.pixels(self.image_size, self.levels), said
 
 
 def load(model: Path | str) -> Labeler:
@@ -67,7 +89,11 @@ def load(model: Path | str) -> Labeler:
     same_size(file, size, contract.image_size, "contract.json states")
     _same_labels(folder / "output_labels.txt", contract)
     check(file, contract, contract.preprocessing, run)
-    return Labeler(contract.labels, contract.image_size, lambda pixels: run(contract.preprocessing(pixels)))
+
+    def probabilities(pixels: np.ndarray) -> np.ndarray:
+        return run(contract.preprocessing(pixels))
+
+    return Labeler(contract.labels, contract.image_size, probabilities, levels=contract.levels)
 
 
 def _litert(file: Path) -> tuple[_Size, _Run]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import RetrainLabError
 from ..images import relabeling
-from ..images.decoding import read_pixels
+from ..images.decoding import ImageFolder
 from ..labeling import answering
 from ..labeling.labelers import Labeler
 
@@ -37,7 +37,7 @@ def label_uploads(labeler: Labeler, top: int = 5) -> ipywidgets.Widget:
 
 
 def review_suspects(
-    table: pd.DataFrame, image_dir: Path | str, folder: Path | str, labels: Sequence[str]
+    table: pd.DataFrame, photos: ImageFolder, folder: Path | str, labels: Sequence[str]
 ) -> ipywidgets.Widget:
     """Show suspects one after another, for a person to say which label is right; each click is written at once.
 
@@ -45,20 +45,20 @@ def review_suspects(
 
     Args:
         table: of `suspects.find`, with the columns path, sha256 and given of the images table.
-        image_dir: where the images are.
+        photos: where the images are.
         folder: the run's; decisions go to its `labels.csv`.
         labels: all labels, to pick another from; those that the suspects were given are added.
     """
     if table.empty:
         return ipywidgets.HTML("No label is suspected of being wrong: there is nothing to review.")
-    return _Review(table, Path(image_dir), Path(folder), labels).widget
+    return _Review(table, photos, Path(folder), labels).widget
 
 
 class _Review:
     """What `review_suspects` shows: one row of the suspects at a time, from `at` on."""
 
-    def __init__(self, table: pd.DataFrame, image_dir: Path, folder: Path, labels: Sequence[str]) -> None:
-        self._table, self._image_dir, self._folder = table, image_dir, folder
+    def __init__(self, table: pd.DataFrame, photos: ImageFolder, folder: Path, labels: Sequence[str]) -> None:
+        self._table, self._photos, self._folder = table, photos, folder
         self._rows = table[["path", "sha256", "label", "given", "suggested"]].astype(str).to_dict("records")
         self._progress, self._picture = ipywidgets.HTML(), ipywidgets.VBox()
         options = sorted({*labels, *(row["given"] for row in self._rows)})
@@ -100,7 +100,7 @@ class _Review:
             button.disabled = ended
         self._back.disabled = at == 0
         self._progress.value = self._summary(known) if ended else self._question(known)
-        self._picture.children = () if ended else (_picture(self._image_dir / self._row["path"]),)
+        self._picture.children = () if ended else (_picture(self._photos, self._row["path"]),)
         if not ended:
             self._use.description = f"Change to '{self._row['suggested']}'"
             self._keep.description = f"Keep '{self._row['label']}'"
@@ -127,9 +127,9 @@ def _button(act: Callable[[], None], style: str, description: str = "", tooltip:
     return button
 
 
-def _picture(path: Path) -> ipywidgets.Widget:
+def _picture(photos: ImageFolder, path: str) -> ipywidgets.Widget:
     try:
-        image = Image.fromarray(read_pixels(path))
+        image = Image.fromarray(photos.read(path))
     except RetrainLabError as error:
         return ipywidgets.HTML(f"The picture cannot be shown: {html.escape(str(error))}.")
     image.thumbnail((480, 480))

@@ -21,6 +21,7 @@ from .. import project
 from ..errors import RetrainLabError, writing
 from ..files import replacing
 from ..images import relabeling
+from ..images.levels import Levels
 
 _OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
@@ -105,6 +106,7 @@ class Run:
         known = info.get("dataset", {})
         dataset: dict[str, Any] = {"image_dir": str(image_dir), "said": list(said), "digest": digest, "labels": labels}
         dataset["since"] = known.get("since")
+        dataset["levels"] = Levels.of(images).to_json()
         if (known.get("digest"), known.get("labels")) != (digest, labels):
             for name in ("metrics.json", "history.parquet"):
                 (self.folder / name).unlink(missing_ok=True)
