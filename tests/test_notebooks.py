@@ -125,7 +125,7 @@ def test_every_contract_of_the_run_folder_is_kept(made):
     info = run.info()
     assert info["parameters"] == values | {"run": "tiny"} and info["settings"]["learning_rate"] == 0.01
     assert info["dataset"]["digest"] and info["backbone"]["digest"] and info["commit"]
-    assert {"train", "validation"} <= {folder.name for folder in run.logs.iterdir()}
+    assert {"train", "validation", "results"} == {folder.name for folder in run.logs.iterdir()}
     files = {"saved_model.pb", "output_graph.pb", "output_labels.txt", "model.tflite", "contract.json"}
     assert files <= {file.name for file in run.model.iterdir()}
 

@@ -148,7 +148,7 @@ def test_tensorboard_can_compare_them(done):
 
     found, folder = done
     for name in found.table.index:
-        events = EventAccumulator(str(folder / name / "logs"), {"tensors": 0}).Reload()
+        events = EventAccumulator(str(folder / name / "logs" / "results"), {"tensors": 0}).Reload()
         started = events.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
         hparams = plugin_data_pb2.HParamsPluginData.FromString(started).session_start_info.hparams
         assert hparams["learning_rate"].number_value == found.table.loc[name, "learning_rate"]
@@ -187,7 +187,7 @@ def test_a_sweep_again_computes_no_bottleneck_and_replaces_its_runs(sweep, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "s-01", "s-02"]
     info = run_folder.Run(tmp_path / "s-01").info()
     assert info["parameters"]["learning_rate"] == 0.1 and "label_smoothing" not in info["parameters"]
-    assert len(list((tmp_path / "s-01" / "logs").glob("events*"))) == 1
+    assert len(list((tmp_path / "s-01" / "logs" / "results").glob("events*"))) == 1
     assert run_folder.Run(tmp_path / "s").info()["sweep"]["runs"] == ["s-01", "s-02"] == list(found.table.index)
 
 
