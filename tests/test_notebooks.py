@@ -21,6 +21,7 @@ from retrainlab.runs import listing, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+DEFAULTS = {name: entry["default"] for name, entry in parameters.known().items()}
 names = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
 
 
@@ -123,7 +124,7 @@ def test_every_contract_of_the_run_folder_is_kept(made):
     predicted = run.read_table("predictions")
     assert list(predicted.columns) == ["path", "label", "split", "predicted", "probability", "logits"]
     info = run.info()
-    assert info["parameters"] == values | {"run": "tiny"} and info["settings"]["learning_rate"] == 0.01
+    assert info["parameters"] == DEFAULTS | values | {"run": "tiny"} and info["settings"]["learning_rate"] == 0.01
     assert info["dataset"]["digest"] and info["backbone"]["digest"] and info["commit"]
     assert {"train", "validation", "results"} == {folder.name for folder in run.logs.iterdir()}
     files = {"saved_model.pb", "output_graph.pb", "output_labels.txt", "model.tflite", "contract.json"}

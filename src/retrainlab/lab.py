@@ -44,7 +44,7 @@ class Lab:
         given: the same as the folders label it.
         decisions: what a person decided about labels in doubt, as of `relabeling.read`.
         start_from: the run whose head training starts from, "" for none.
-        percentages: testing_percentage and validation_percentage.
+        parameters: what the images were found and divided by, as `open` takes it: paths count from anywhere.
         seconds: what finding the images took.
     """
 
@@ -54,7 +54,7 @@ class Lab:
     given: pd.DataFrame
     decisions: pd.DataFrame
     start_from: str
-    percentages: dict[str, float]
+    parameters: dict[str, Any]
     seconds: float
 
     @classmethod
@@ -85,8 +85,13 @@ class Lab:
         seconds = round(time.perf_counter() - began, 2)
         if start_from:
             splitting.check_unseen(images, out.other(start_from).learnt(), start_from)
-        percentages = {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
-        return cls(out, folder, images, given, decisions, start_from, percentages, seconds)
+        parameters = {
+            "image_dir": fetching.lasting(image_dir),
+            "testing_percentage": testing_percentage,
+            "validation_percentage": validation_percentage,
+            "labels_from": labels_from,
+        }
+        return cls(out, folder, images, given, decisions, start_from, parameters, seconds)
 
     @classmethod
     def reopen(cls, run: str, reports_dir: str | Path = "reports") -> "Lab":
@@ -118,6 +123,7 @@ class Lab:
     def begin(self) -> None:
         """Take these images for the run's own; figures that it had from others, or from other labels, go."""
         self.run.begin(self.images, self.image_dir, overview.digest(self.images))
+        self.run.record(parameters=self.parameters)
 
     def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
@@ -209,8 +215,14 @@ class Lab:
         }
         trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        settings = asdict(head.settings)
+        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}  # by their names in notebooks
         self.run.record(
-            backbone=backbone, settings=asdict(head.settings), learnt_from=learnt_from, trained_with=trained_with
+            backbone=backbone,
+            settings=settings,
+            learnt_from=learnt_from,
+            parameters=parameters,
+            trained_with=trained_with,
         )
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
@@ -271,7 +283,8 @@ class Lab:
     def hyperparameters(self, classifier: Classifier) -> dict[str, Any]:
         """Everything that was set for a training, by name, for TensorBoard's HParams page."""
         features = classifier.features
-        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name} | self.percentages
+        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name}
+        tried |= {name: value for name, value in self.parameters.items() if name.endswith("_percentage")}
         return tried | asdict(features.distortion) | asdict(classifier.head.settings)
 
 

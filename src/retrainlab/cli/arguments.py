@@ -10,7 +10,12 @@ import click
 from ..errors import RetrainLabError
 from .flags import Flags
 
-params_option = click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
+params_option = click.option(
+    "--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters, or the run.json of a run."
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Forget what a run of this name was given before; it may get other images."
+)
 
 
 def no_arguments(folder: str) -> Callable[[Any], Any]:
