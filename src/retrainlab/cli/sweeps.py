@@ -96,16 +96,7 @@ def sweep(
     for line in said:
         say(line)
     say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train")
-    rows: dict[str, dict[str, Any]] = {}
-    problems = []
-    for group in by_features:
-        features = _features(group[0], lab, say)
-        for stack in grids.grouped(group, grids.STACK):
-            for point, found in zip(stack, _train(stack, features, lab, values["eval_step_interval"]), strict=True):
-                if isinstance(found, _Trained):
-                    rows[point.name] = _write(point, found, features, lab, values)
-                problems += _problems(point, found)
-            say(f"{run}: {len(rows):,} of {len(points):,} settings trained")
+    rows, problems = _train_all(by_features, lab, values, say)
     if not rows:
         raise RetrainLabError(f"None of these {len(points):,} settings could be trained. {problems[0]}")
     for name in earlier - set(rows):
@@ -178,6 +169,26 @@ def _features(point: Point, lab: Lab, say: Callable[[str], None]) -> Features:
     for done in features.extractions:
         say(f"{features.backbone.handle}: {done}")
     return features.rows(lambda table: table["split"] != "test")
+
+
+def _train_all(
+    by_features: list[list[Point]], lab: Lab, values: Mapping[str, Any], say: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Train combinations, grouped by their features, and write a light run for each: (rows, what could not be trained).
+
+    values: the parameters in force that are not varied.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    problems = []
+    for group in by_features:
+        features = _features(group[0], lab, say)
+        for stack in grids.grouped(group, grids.STACK):
+            for point, found in zip(stack, _train(stack, features, lab, values["eval_step_interval"]), strict=True):
+                if isinstance(found, _Trained):
+                    rows[point.name] = _write(point, found, features, lab, values)
+                problems += _problems(point, found)
+            say(f"{lab.run.name}: {len(rows):,} of {sum(map(len, by_features)):,} settings trained")
+    return rows, problems
 
 
 def _train(points: list[Point], features: Features, lab: Lab, interval: int) -> list[_Trained | RetrainLabError]:

@@ -63,10 +63,7 @@ def report(
         for book in chosen:
             _run(opened, book, mine[book], say)
     except RetrainLabError:
-        if _made_of(opened.info()) == _made_of(before):
-            opened.replace(parameters=(own := before.get("parameters", {})))
-            if any(own.get(name) != value for name, value in given.items() if name not in parameters.PLACE):
-                say(f"Run '{run}' is what it was, and keeps none of the parameters that were given now.")
+        _take_back(opened, before, given, say)
         raise
     finally:  # all pages anew, so that their links name every page that is there, also after a failure
         for book in every:
@@ -85,6 +82,15 @@ def _run(run: Run, book: Path, values: dict[str, Any], say: Callable[[str], None
     execute(book, run, values)
 
 
-def _made_of(info: dict[str, Any]) -> tuple[Any, Any]:
-    """The images and the training that a run stands on."""
-    return info.get("dataset"), info.get("trained")
+def _take_back(run: Run, before: dict[str, Any], given: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Give a run the parameters again that it had, unless its images or its training are new: then it is made of these.
+
+    before: what its run.json said.
+    """
+    now = run.info()
+    if any(now.get(key) != before.get(key) for key in ("dataset", "trained")):
+        return
+    own = before.get("parameters", {})
+    run.replace(parameters=own)
+    if any(own.get(name) != value for name, value in given.items() if name not in parameters.PLACE):
+        say(f"Run '{run.name}' is what it was, and keeps none of the parameters that were given now.")
