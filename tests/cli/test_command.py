@@ -149,6 +149,7 @@ def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net").mkdir()
     assert from_here("reports_dir", "new") == str(tmp_path / "new")
+    assert from_here("labels_csv", "labels.csv") == str(tmp_path / "labels.csv") and from_here("labels_csv", "") == ""
     assert from_here("images", ["a.png", "/b.png"]) == [str(tmp_path / "a.png"), "/b.png"]
     assert from_here("tfhub_module", "net") == str(tmp_path / "net")
     assert from_here("tfhub_module", "efficientnet_lite0") == "efficientnet_lite0"

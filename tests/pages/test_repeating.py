@@ -72,9 +72,17 @@ def test_other_images_are_refused_unless_asked_for(mine, tmp_path):
         assert f"{project.dataset('elpv') if other == 'elpv' else other}' are asked for." in str(error.value)
         assert "--replace" in str(error.value) and "another --run" in str(error.value)
         values, said = in_force(mine, {"image_dir": other, "top": 2}, anew=True)
-        assert values.get("image_dir", "elpv") == other and "seed" not in values and values["top"] == 2 and said == []
+        assert values.get("image_dir", "elpv") == other and "seed" not in values and values["top"] == 2
+        assert said == ["Run 'mine' anew, without what it was given before."]
     said = in_force(mine, {"top": 2}, anew=True)[1]
     assert said == ["Run 'mine' anew, without what it was given before: image_dir elpv."]
+    assert in_force(run_folder.named(tmp_path, "new"), {}, anew=True)[1] == ["Run 'new' is new: image_dir elpv."]
+
+
+def test_a_run_that_tells_nothing_but_its_images_keeps_those(tmp_path):
+    run = run_folder.open_run(tmp_path, "bare")
+    run.begin(TABLE, tmp_path / "photos", "digest")
+    assert in_force(run, {})[0] == {"run": "bare", "image_dir": str(tmp_path / "photos")}
 
 
 def test_a_run_json_gives_what_its_run_was_made_with(mine, tmp_path, capsys):

@@ -67,13 +67,14 @@ def from_here(name: str, value: Any) -> Any:
         value: its value, of the right type, see `parameters.check`.
     """
     from ..datasets import catalogue
+    from ..pages import parameters
 
     if name == "images":
         return [str(place(path)) for path in value]
     if not isinstance(value, str) or not value:
         return value
     here = place(value)
-    is_path = name.endswith("_dir") and (value not in catalogue.DATASETS or here.is_dir())
+    is_path = name.endswith(parameters.PATHS) and (value not in catalogue.DATASETS or here.is_dir())
     return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
 
 

@@ -15,6 +15,7 @@ from ..errors import RetrainLabError
 from . import notebooks
 
 PLACE = ("run", "reports_dir")  # which run it is; all others say what it is made with
+PATHS = ("_dir", "_csv")  # ends of the names of parameters that are a folder or a file
 _PATHS = {"images"}  # lists of paths, which may hold commas
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
 

@@ -41,11 +41,14 @@ def in_force(
     if had and "image_dir" in given and not anew:
         _check_images(run.name, Path(had), given["image_dir"])
     own, passed = ({}, []) if anew else parameters.of_a_run(info, known)
+    own = {"image_dir": had} | own if had and not anew else own
     lasting = {name: _lasting(name, value) for name, value in defaults.items()}
     values = lasting | own | dict(given) | {"run": run.name}
-    came = "anew, without what it was given before" if anew and had else "as before" if own or had else "is new"
-    said = _said({name: values[name] for name in lasting if name not in given}, lasting)
-    return values, ([f"Run '{run.name}' {came}: {said}."] if said else []) + passed
+    forgets = anew and bool(info)
+    came = "anew, without what it was given before" if forgets else "as before" if own else "is new"
+    taken = _said({name: values[name] for name in lasting if name not in given}, lasting)
+    said = [f"Run '{run.name}' {came}{taken and ': '}{taken}."] if taken or forgets else []
+    return values, said + passed
 
 
 def _check_images(run: str, had: Path, asked: str) -> None:
@@ -64,7 +67,7 @@ def _lasting(name: str, default: Any) -> Any:
         return fetching.lasting(default)
     if name == "tfhub_module":
         return project.module(default)
-    is_path = name.endswith("_dir") and name not in parameters.PLACE and default and not default.startswith("~")
+    is_path = name.endswith(parameters.PATHS) and name not in parameters.PLACE and default and default[0] != "~"
     return str(project.place(default)) if is_path else default
 
 
