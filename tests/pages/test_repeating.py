@@ -128,8 +128,8 @@ def test_a_run_made_in_a_notebook_is_repeated_refused_and_made_anew(report, phot
     run = run_folder.Run(tmp_path / "out" / "mine")
     relabeling.decide(run.folder, "red/image 000.jpg", "0", "blue")
     made, own = run.info()["dataset"], run.info()["parameters"]
-    divided = {"testing_percentage": 30.0, "validation_percentage": 15.0}
-    assert own == {"image_dir": str(photos), "labels_from": ""} | divided
+    of_images = parameters.declared(notebooks.every()[0]).keys() - set(parameters.PLACE)
+    assert own == {name: DEFAULTS[name] for name in of_images} | {"image_dir": str(photos), "testing_percentage": 30.0}
 
     kept = (run.folder / "run.json").read_text()
     others = make_folder(tmp_path / "others", {"a": 12, "b": 12})

@@ -38,7 +38,7 @@ _IMAGES = [  # parameters of `Lab.open`
     "start_from",
 ]
 _HEADS_A_STACK = 64  # bounds the memory, with many features and labels
-_USED = [*_IMAGES, "bottleneck_dir", *grids.FEATURES, *grids.HEAD, "eval_step_interval"]  # by a light run
+_USED = [*_IMAGES, "start_from", "bottleneck_dir", *grids.FEATURES, *grids.HEAD, "eval_step_interval"]
 _EVALUATIONS = 20  # of a training, at most: the history of a light run is for a glance
 _LIGHT = {"run.json", "metrics.json", "images.parquet", "history.parquet", "predictions.parquet", "logs"}
 
