@@ -12,6 +12,8 @@ report: .venv/ready  ## prepare the embedded images, run all notebooks, write re
 test: .venv/ready  ## run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+# Its own kernels first: one that is called python3 as well, elsewhere on the path, would run another Python.
+lab: export JUPYTER_PATH := $(abspath $(BIN)/../share/jupyter):$(JUPYTER_PATH)
 lab: .venv/ready  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 

@@ -1,5 +1,6 @@
 """A real JupyterLab in a real browser: every notebook by Run All, untouched, and the TensorBoard tile."""
 
+import json
 import os
 import shutil
 import sys
@@ -17,13 +18,24 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; .ci/run 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab on a copy of the notebooks, with a home of its own: nothing is cached yet."""
+    """`make lab` on a copy of the notebooks, with a home of its own: nothing is cached yet.
+
+    A broken kernel that has the name of the notebooks' own is the first on Jupyter's path.
+    """
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", project / "notebooks")
     port, home = free_port(), tmp_path_factory.mktemp("home")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--IdentityProvider.token=",
-               f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={project}"]  # fmt: skip
-    env = os.environ | {"HOME": str(home)}
+    server = {"open_browser": False, "allow_root": True, "port": port, "port_retries": 0}
+    (home / ".jupyter").mkdir()
+    config = {"ServerApp": server, "IdentityProvider": {"token": ""}}
+    (home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(config))
+    stray = home / "stray" / "kernels" / "python3"
+    stray.mkdir(parents=True)
+    spec = {"argv": ["/nowhere/python", "-f", "{connection_file}"], "display_name": "stray", "language": "python"}
+    (stray / "kernel.json").write_text(json.dumps(spec))
+    command = ["make", "--file", str(ROOT / "Makefile"), "--old-file", ".venv/ready", "lab",
+               f"BIN={Path(sys.executable).parent}"]  # fmt: skip
+    env = os.environ | {"HOME": str(home), "JUPYTER_PATH": str(home / "stray")}
     with serving(command, f"http://127.0.0.1:{port}/api", cwd=project, env=env) as address:
         yield address.removesuffix("/api"), project
 

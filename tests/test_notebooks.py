@@ -21,6 +21,7 @@ from retrainlab.runs import listing, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+DEFAULTS = {name: entry["default"] for name, entry in parameters.known().items()}
 names = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
 
 
@@ -123,9 +124,9 @@ def test_every_contract_of_the_run_folder_is_kept(made):
     predicted = run.read_table("predictions")
     assert list(predicted.columns) == ["path", "label", "split", "predicted", "probability", "logits"]
     info = run.info()
-    assert info["parameters"] == values | {"run": "tiny"} and info["settings"]["learning_rate"] == 0.01
+    assert info["parameters"] == DEFAULTS | values | {"run": "tiny"} and info["settings"]["learning_rate"] == 0.01
     assert info["dataset"]["digest"] and info["backbone"]["digest"] and info["commit"]
-    assert {"train", "validation"} <= {folder.name for folder in run.logs.iterdir()}
+    assert {"train", "validation", "results"} == {folder.name for folder in run.logs.iterdir()}
     files = {"saved_model.pb", "output_graph.pb", "output_labels.txt", "model.tflite", "contract.json"}
     assert files <= {file.name for file in run.model.iterdir()}
 
@@ -171,8 +172,9 @@ def test_a_second_report_computes_no_bottleneck_and_resume_runs_nothing(made):
     reports.report("tiny", values, only=["02"], say=lambda line: None)
     assert run.info()["extraction"] == "90 images: 90 bottlenecks from the cache, none computed."
     said = []
-    reports.report("tiny", values, resume=True, say=said.append)
-    assert said == [f"{book.stem}: already there" for book in BOOKS]
+    reports.report("tiny", {"reports_dir": values["reports_dir"]}, resume=True, say=said.append)
+    assert said[0].startswith(f"Run 'tiny' as before: image_dir {values['image_dir']}, ")
+    assert said[1:] == [f"{book.stem}: already there" for book in BOOKS]
 
 
 @pytest.mark.parametrize("place", ["", "notebooks"], ids=["root", "notebooks"])

@@ -44,7 +44,7 @@ class Lab:
         given: the same as it is labelled without those decisions.
         decisions: what a person decided about labels in doubt, as of `relabeling.read`.
         start_from: the run whose head training starts from, "" for none.
-        percentages: testing_percentage and validation_percentage.
+        parameters: what the images were found and divided by, as `open` takes it: paths count from anywhere.
         seconds: what finding the images took.
         said: how layout, labels and splits were understood, a sentence each.
     """
@@ -55,7 +55,7 @@ class Lab:
     given: pd.DataFrame
     decisions: pd.DataFrame
     start_from: str
-    percentages: dict[str, float]
+    parameters: dict[str, Any]
     seconds: float
     said: list[str]
 
@@ -89,8 +89,15 @@ class Lab:
         found = scanning.load(folder, *shares, known, table, groups)
         images = relabeling.apply(found.images, decisions)
         seconds = round(time.perf_counter() - began, 2)
-        percentages = {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
-        return cls(out, folder, images, found.images, decisions, "", percentages, seconds, found.said)
+        parameters = {
+            "image_dir": fetching.lasting(image_dir),
+            "testing_percentage": testing_percentage,
+            "validation_percentage": validation_percentage,
+            "labels_csv": str(table or ""),
+            "groups": groups,
+            "labels_from": labels_from,
+        }
+        return cls(out, folder, images, found.images, decisions, "", parameters, seconds, found.said)
 
     def starting_from(self, run: str) -> "Lab":
         """Let training start from the head of another run, "" for none.
@@ -147,6 +154,7 @@ class Lab:
     def begin(self) -> None:
         """Take these images for the run's own; figures that it had from others, or from other labels, go."""
         self.run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
+        self.run.record(parameters=self.parameters)
 
     def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
@@ -238,8 +246,14 @@ class Lab:
         }
         trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        settings = asdict(head.settings)
+        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}  # by their names in notebooks
         self.run.record(
-            backbone=backbone, settings=asdict(head.settings), learnt_from=learnt_from, trained_with=trained_with
+            backbone=backbone,
+            settings=settings,
+            learnt_from=learnt_from,
+            parameters=parameters,
+            trained_with=trained_with,
         )
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
@@ -301,7 +315,8 @@ class Lab:
     def hyperparameters(self, classifier: Classifier) -> dict[str, Any]:
         """Everything that was set for a training, by name, for TensorBoard's HParams page."""
         features = classifier.features
-        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name} | self.percentages
+        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name}
+        tried |= {name: value for name, value in self.parameters.items() if name.endswith("_percentage")}
         return tried | asdict(features.distortion) | asdict(classifier.head.settings)
 
 

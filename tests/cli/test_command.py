@@ -88,8 +88,8 @@ def test_an_image_is_found_where_the_person_is_whatever_its_name(call, tmp_path,
         assert "Parameter top is 'none'" in done.output  # all others were right
     done = call("report", "-p", "reports_dir", "out", "--only", "05", "-p", "images", "a: b.jpg")
     assert done.exit_code == 1 and "Traceback" not in done.output
-    given = json.loads((tmp_path / "out" / "demo" / "run.json").read_text())["parameters"]
-    assert given["images"] == [str(tmp_path / "a: b.jpg")]
+    given = json.loads((tmp_path / "out" / "demo" / "05_label.ipynb").read_text())["metadata"]["papermill"]
+    assert given["parameters"]["images"] == [str(tmp_path / "a: b.jpg")]
 
 
 def test_what_the_system_refuses_is_one_sentence(call, tmp_path):
@@ -149,6 +149,7 @@ def test_paths_count_from_where_the_person_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net").mkdir()
     assert from_here("reports_dir", "new") == str(tmp_path / "new")
+    assert from_here("labels_csv", "labels.csv") == str(tmp_path / "labels.csv") and from_here("labels_csv", "") == ""
     assert from_here("images", ["a.png", "/b.png"]) == [str(tmp_path / "a.png"), "/b.png"]
     assert from_here("tfhub_module", "net") == str(tmp_path / "net")
     assert from_here("tfhub_module", "efficientnet_lite0") == "efficientnet_lite0"

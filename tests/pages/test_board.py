@@ -33,7 +33,8 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
     predicted = scores.predictions(table, head.logits(features), head.labels)
     metrics = scores.summarise(predicted, head.labels)
     with summaries.ResultLogs(folder / name / "logs", 60) as logs:
-        logs.settings(name, {"learning_rate": rate, "optimizer": "sgd", "standardize": True}, metrics)
+        more = {} if rate < 0.003 else {"levels": "0 to 4095" if rate < 0.1 else "own"}  # that the first do not have
+        logs.settings(name, {"learning_rate": rate, "optimizer": "sgd", "standardize": True} | more, metrics)
         logs.text("verdict", "It **fits**.")
         logs.pr_curves(predicted[predicted["split"] == "test"], head.labels)
         if model:
@@ -83,11 +84,12 @@ def ask(base, path, body=None, **query):
 
 
 RUN = "rate 3/logs"
+RESULTS = f"{RUN}/results"
 
 
 def test_runs_have_names_that_people_recognise(server):
     found = ask(server, "data/runs")
-    assert {f"rate {n}/logs{part}" for n in range(10) for part in ("", "/train", "/validation")} == set(found)
+    assert {f"rate {n}/logs/{part}" for n in range(10) for part in ("results", "train", "validation")} == set(found)
 
 
 def test_scalars_and_histograms_of_both_splits_in_full(server):
@@ -101,44 +103,46 @@ def test_scalars_and_histograms_of_both_splits_in_full(server):
         f"final_retrain_ops/{w}/summaries/{s}" for w in ("weights", "biases") for s in ("mean", "stddev", "min", "max")
     }
     assert names <= set(tags[f"{RUN}/train"])
-    assert set(tags[RUN]) == set(summaries.RESULTS)
+    assert set(tags[RESULTS]) == set(summaries.RESULTS)
 
 
 def test_graph_images_and_texts(server):
-    graph = ask(server, "data/plugin/graphs/graph", run=RUN)
+    graph = ask(server, "data/plugin/graphs/graph", run=RESULTS)
     assert b'name: "Placeholder"' in graph and b'name: "final_result"' in graph
-    (image,) = ask(server, "data/plugin/images/images", run=RUN, tag="confusion")
+    (image,) = ask(server, "data/plugin/images/images", run=RESULTS, tag="confusion")
     assert ask(server, f"data/plugin/images/individualImage?{image['query']}")[:8] == b"\x89PNG\r\n\x1a\n"
-    (text,) = ask(server, "data/plugin/text/text", run=RUN, tag="verdict")
+    (text,) = ask(server, "data/plugin/text/text", run=RESULTS, tag="verdict")
     assert text["text"] == "<p>It <strong>fits</strong>.</p>"
-    (table,) = ask(server, "data/plugin/text/text", run=RUN, tag="settings")
+    (table,) = ask(server, "data/plugin/text/text", run=RESULTS, tag="settings")
     assert "<td>learning_rate</td>" in table["text"]
 
 
 def test_pr_curves_a_label_with_difficult_names_as_text(server):
-    tags = ask(server, "data/plugin/pr_curves/tags")[RUN]
+    tags = ask(server, "data/plugin/pr_curves/tags")[RESULTS]
     assert {tag["displayName"] for tag in tags.values()} == {"<b>red</b>, one", 'green leaf | "x"', "蓝 & blue"}
-    (curve,) = ask(server, "data/plugin/pr_curves/pr_curves", run=RUN, tag=next(iter(tags)))[RUN]
+    (curve,) = ask(server, "data/plugin/pr_curves/pr_curves", run=RESULTS, tag=next(iter(tags)))[RESULTS]
     assert min(curve["precision"]) >= 0 and max(curve["recall"]) == 1
 
 
 def test_the_projectors_files_agree_in_length(server, reports):
-    logs = reports[0] / RUN
+    logs = reports[0] / RESULTS
     points = np.loadtxt(logs / "bottlenecks.tsv", delimiter="\t")
     metadata = (logs / "bottlenecks_metadata.tsv").read_text().splitlines()
     assert len(points) == 50 and len(metadata) == 51
     assert all(line.count("\t") == 3 for line in metadata) and "<b>red</b>, one\t" in "\n".join(metadata)
-    assert ask(server, "data/plugin/projector/runs") == [RUN]
-    info = ask(server, "data/plugin/projector/info", run=RUN)["embeddings"][0]
+    assert ask(server, "data/plugin/projector/runs") == [RESULTS]
+    info = ask(server, "data/plugin/projector/info", run=RESULTS)["embeddings"][0]
     assert info["tensorShape"] == [50, 24] and info["sprite"]["singleImageDim"] == [16, 16]
-    sprite = ask(server, "data/plugin/projector/sprite_image", run=RUN, name=info["tensorName"])
+    sprite = ask(server, "data/plugin/projector/sprite_image", run=RESULTS, name=info["tensorName"])
     assert sprite[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_hparams_sorts_ten_runs_by_validation_accuracy(server, reports):
     hparams = f"{server}/experiment/defaultExperimentId/data/plugin/hparams"
     experiment = ask(hparams, "experiment", {"experimentName": ""})
-    assert {info["displayName"] for info in experiment["metricInfos"]} == set(summaries.RESULTS.values())
+    settings = [(info["name"], info["differs"]) for info in experiment["hparamInfos"]]
+    assert settings == [("learning_rate", True), ("levels", True), ("optimizer", False), ("standardize", False)]
+    assert {info["name"]["tag"] for info in experiment["metricInfos"]} == set(summaries.RESULTS)
     columns = [{"metric": {"group": "", "tag": "results/validation_accuracy"}, "order": "ORDER_DESC"}]
     asked = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],
              "colParams": columns, "startIndex": 0, "sliceSize": 100}  # fmt: skip
@@ -149,6 +153,7 @@ def test_hparams_sorts_ten_runs_by_validation_accuracy(server, reports):
         found[group["name"]] = values["results/validation_accuracy"]
         assert group["hparams"]["optimizer"] == "sgd" and group["hparams"]["standardize"] is True
         assert {"results/train_accuracy", "results/test_accuracy", "results/gap"} <= set(values)
+        assert ("levels" in group["hparams"]) is (group["hparams"]["learning_rate"] >= 0.003)
     _, metrics = reports
     assert found == pytest.approx({name: m["validation"]["accuracy"] for name, m in metrics.items()})
     assert list(found.values()) == sorted(found.values(), reverse=True) and len(set(found.values())) > 1
@@ -201,7 +206,7 @@ def test_chromium_shows_scalars_hparams_and_projector(server):
         tab.wait_for_selector("tf-scalar-card", timeout=60_000)
         tab.goto(f"{server}/#hparams")
         tab.reload()
-        tab.wait_for_selector("text=validation accuracy", timeout=60_000)
+        tab.wait_for_selector("text=results/validation_accuracy", timeout=60_000)
         tab.wait_for_selector("text=rate 9", timeout=60_000)
         assert tab.locator("text=/^rate \\d$/").count() >= 10
         tab.goto(f"{server}/#projector")

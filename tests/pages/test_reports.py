@@ -8,7 +8,7 @@ from conftest import make_folder, make_image, run_notebook
 from nbformat import v4
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.pages import execution, index_page, notebooks, rendering, reports
+from retrainlab.pages import execution, index_page, notebooks, parameters, rendering, reports
 from retrainlab.runs import results, run_folder
 
 SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
@@ -109,11 +109,11 @@ def test_a_report_on_some_notebooks_keeps_what_the_run_was_given_before(tmp_path
     run = run_folder.open_run(tmp_path, "one")
     run.record(parameters={"run": "one", "seed": 5, "weight_decay": [0.1]}, learnt_from={"weight_decay": [0.0, 1.0]})
     place = {"reports_dir": str(tmp_path)}
-    _executed(run, "06_compare", **place)
+    _executed(run, "06_compare", **place, compare=[])
     said = []
     reports.report("one", place, only=["06"], resume=True, say=said.append)
     assert said == ["06_compare: already there"]
-    assert run.info()["parameters"] == {"run": "one", "seed": 5, "weight_decay": [0.1], **place}
+    assert run.info()["parameters"] == {"run": "one", "seed": 5, "weight_decay": [0.1], "compare": [], **place}
     reports.report("one", place | {"budget_minutes": 1.0}, only=["06"], resume=True, say=said.append)
     assert run.info()["parameters"]["budget_minutes"] == 1.0 and run.info()["parameters"]["seed"] == 5
     run.write_metrics(METRICS)
@@ -138,6 +138,11 @@ def test_no_figures_stay_under_other_images_and_a_refused_training_touches_nothi
               "bottleneck_dir": str(bottleneck_dir), "how_many_training_steps": 40, "weight_decay": [0.0]}  # fmt: skip
     run_notebook("03", **values)
     place = {name: values[name] for name in ("run", "reports_dir", "image_dir")}
+    known = parameters.known()
+    kept = run_folder.Run(tmp_path / "out" / "one").info()["parameters"]
+    defaults = {name: entry["default"] for name, entry in known.items()} | {"run": "one"}
+    kept_by_a_notebook = defaults | values | {name: defaults[name] for name in ("run", "reports_dir", "bottleneck_dir")}
+    assert defaults | kept == kept_by_a_notebook  # what it learnt with, by whatever it was run
     run_notebook("01", **place)
     assert list(results.load(values["reports_dir"])) == ["one"]
     other = values | {"image_dir": str(others)}

@@ -83,7 +83,7 @@ def test_findings_that_have_a_figure_are_written_as_images_and_leave_none_open(t
     }
     with summaries.ResultLogs(tmp_path, 7) as logs:
         logs.findings(findings, "see 04_overfitting")
-    events = read(tmp_path)
+    events = read(tmp_path / "results")
     assert events.Tags()["tensors"] == ["gap"] and plt.get_fignums() == []
     (event,) = events.Tensors("gap")
     assert event.step == 7 and event.tensor_proto.string_val[2].startswith(b"\x89PNG")

@@ -10,7 +10,12 @@ import click
 from ..errors import RetrainLabError
 from .flags import Flags
 
-params_option = click.option("--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters.")
+params_option = click.option(
+    "--params", type=click.Path(path_type=Path), help="YAML file of notebook parameters, or the run.json of a run."
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Forget what a run of this name was given before; it may get other images."
+)
 
 
 def no_arguments(folder: str) -> Callable[[Any], Any]:
@@ -62,13 +67,14 @@ def from_here(name: str, value: Any) -> Any:
         value: its value, of the right type, see `parameters.check`.
     """
     from ..datasets import catalogue
+    from ..pages import parameters
 
     if name == "images":
         return [str(place(path)) for path in value]
     if not isinstance(value, str) or not value:
         return value
     here = place(value)
-    is_path = name.endswith("_dir") and (value not in catalogue.DATASETS or here.is_dir())
+    is_path = name.endswith(parameters.PATHS) and (value not in catalogue.DATASETS or here.is_dir())
     return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
 
 

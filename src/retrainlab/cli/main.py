@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import RetrainLabError
-from .arguments import flags, from_here, grid, no_arguments, params_option, place
+from .arguments import flags, from_here, grid, no_arguments, params_option, place, replace_option
 from .flags import Flags
 from .label import label
 
@@ -57,11 +57,15 @@ main.add_command(label)
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one notebook parameter.")
 @click.option("--only", multiple=True, metavar="NN", help="Run only notebooks whose names begin so, such as 03.")
 @click.option("--resume", is_flag=True, help="Pass over notebooks that this run has already finished.")
+@replace_option
 @no_arguments("-p image_dir")
-def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resume: bool) -> None:
+def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resume: bool, replace: bool) -> None:
     """Run the notebooks headless and write their pages.
 
     Without parameters it reports on the embedded images. On your own: retrainlab report --run mine -p image_dir DIR
+
+    A run that is there already takes its own parameters, but for what is given now. To repeat it under another name:
+    retrainlab report --run other --params reports/mine/run.json
     """
     from ..evaluation.intervals import percent
     from ..pages import parameters, reports
@@ -71,7 +75,7 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     given = parameters.check(parameters.read(pairs, known, params), known)
     values = {name: from_here(name, value) for name, value in given.items()}
     run = run or str(values.get("run") or "demo")
-    index = reports.report(run, values, only, resume, click.echo)
+    index = reports.report(run, values, only, resume, replace, click.echo)
     done = Run(index.parent / run)
     if metrics := done.metrics():
         for split in ("train", "validation", "test"):
@@ -85,12 +89,14 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
 @click.option("--run", help="Beginning of the runs' names: NAME-01, NAME-02, ...  [default: sweep]", metavar="NAME")
 @params_option
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUES", help="Set or vary a notebook parameter.")
+@replace_option
 @no_arguments("-p image_dir")
-def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
+def sweep(run: str | None, params: Path | None, pairs: tuple, replace: bool) -> None:
     """Train every combination of some settings, and compare them: retrainlab sweep -p learning_rate 0.001,0.01,0.1
 
     Several values stand with commas between them, in a YAML file as a list. How the layer is trained may be varied, and
-    tfhub_module, image_size and the distortions. Validation images choose; test images take no part.
+    tfhub_module, image_size and the distortions. Validation images choose; test images take no part. A sweep that is
+    there already takes its own parameters, as a report does, but for the settings that are varied.
 
     Each combination becomes a light run, without a model. The command that is printed runs the chosen one in full.
     """
@@ -100,10 +106,10 @@ def sweep(run: str | None, params: Path | None, pairs: tuple) -> None:
     known = parameters.known()
     given, tried = grid(pairs, params, known)
     run = run or str(given.pop("run", "")) or "sweep"
-    defaults = {name: entry["default"] for name, entry in known.items()}
-    found = sweeps.sweep(run, given, tried, defaults, click.echo)
+    found = sweeps.sweep(run, given, tried, known, replace, click.echo)
     click.echo("\n" + "\n".join(swept.describe(found)) + "\n")
-    index = reports.report(run, given | {"compare": found.compared}, ["06"], say=click.echo)
+    place = {name: value for name, value in given.items() if name == "reports_dir"}
+    index = reports.report(run, place | {"compare": found.compared}, ["06"], say=click.echo)
     best = "" if len(found.compared) == len(found.table) else f" of the best {len(found.compared)}"
     click.echo(f"Comparison{best}: {index.parent / run / '06_compare.html'}")
     click.echo(f"Pages: {index}")

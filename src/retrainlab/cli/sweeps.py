@@ -4,12 +4,11 @@ Settings are chosen on validation, so the test images take no part here, and not
 are then run in full, by `Swept.command`, and tested once.
 """
 
-import json
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from .. import project
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
-from ..runs.run_folder import Run, open_run
+from ..pages.repeating import in_force
+from ..runs.run_folder import Run, named, open_run
 from ..runs.summaries import ResultLogs
 from ..training import trainer
 from ..training.classifier import Classifier
@@ -39,6 +39,7 @@ _IMAGES = [  # parameters of `Lab.open`
     "reports_dir",
 ]
 _HEADS_A_STACK = 64  # bounds the memory, with many features and labels
+_USED = [*_IMAGES, "start_from", "bottleneck_dir", *grids.FEATURES, *grids.HEAD, "eval_step_interval"]
 _EVALUATIONS = 20  # of a training, at most: the history of a light run is for a glance
 _LIGHT = {"run.json", "metrics.json", "images.parquet", "history.parquet", "predictions.parquet", "logs"}
 
@@ -57,7 +58,8 @@ def sweep(
     run: str,
     given: Mapping[str, Any],
     grid: Mapping[str, Sequence[Any]],
-    defaults: Mapping[str, Any],
+    known: Mapping[str, dict[str, Any]],
+    anew: bool = False,
     say: Callable[[str], None] = print,
 ) -> Swept:
     """Train every combination of a grid, and write a light run for each: `<run>-01`, `<run>-02`, ...
@@ -68,16 +70,19 @@ def sweep(
 
     Args:
         run: beginning of the runs' names; a folder of that name holds what they share.
-        given: notebook parameters that are the same for all.
+        given: notebook parameters that are the same for all; what is not given stays as an earlier sweep of this name
+            was given it, see `repeating.in_force`.
         grid: notebook parameters to vary, of `grids.SWEPT`: name -> values.
-        defaults: of all parameters of the notebooks.
+        known: the parameters of the notebooks.
+        anew: forget what an earlier sweep was given; this one may be of other images.
         say: told a line at each step.
 
     Raises:
-        RetrainLabError: a value is impossible, the grid has one combination or far too many, or a name is that of a run
-            that is more than a light one, all before anything is trained; or nothing could be trained.
+        RetrainLabError: a value is impossible, the grid has one combination or far too many, the images are not those
+            of the earlier sweep, or a name is that of a run that is more than a light one, all before anything is
+            trained; or nothing could be trained.
     """
-    values = {**defaults, **given}
+    values, said = _in_force(run, given, grid, known, anew)
     points = grids.points(run, grid, values)
     earlier = _keep_others(values["reports_dir"], run, points)
     lab = Lab.open(run, **{name: values[name] for name in _IMAGES}).starting_from(values["start_from"])
@@ -87,36 +92,45 @@ def sweep(
     lab.begin()
     tried = {name: list(several) for name, several in grid.items()}
     lab.run.record(sweep={"grid": tried, "runs": [], "chosen": None})
-    lab.run.replace(parameters=dict(given))
+    values = {name: value for name, value in values.items() if name not in grid}
+    lab.run.replace(parameters=values)
+    for line in said:
+        say(line)
     say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train")
-    rows: dict[str, dict[str, Any]] = {}
-    problems = []
-    for group in by_features:
-        features = _features(group[0], lab, say)
-        for stack in grids.grouped(group, grids.STACK):
-            for point, found in zip(stack, _train(stack, features, lab, values["eval_step_interval"]), strict=True):
-                if isinstance(found, _Trained):
-                    rows[point.name] = _write(point, found, features, lab, given)
-                problems += _problems(point, found)
-            say(f"{run}: {len(rows):,} of {len(points):,} settings trained")
+    rows, problems = _train_all(by_features, lab, values, say)
     if not rows:
         raise RetrainLabError(f"None of these {len(points):,} settings could be trained. {problems[0]}")
     for name in earlier - set(rows):
         shutil.rmtree(lab.run.folder.parent / name, ignore_errors=True)
-    return _choose(lab.run, [point.name for point in points], rows, problems)
+    chosen, table = _choose(lab.run, [point.name for point in points], rows)
+    command = ["retrainlab", "report", "--run", chosen] if chosen else []
+    if chosen and "reports_dir" in given:
+        command += ["-p", "reports_dir", given["reports_dir"]]
+    return Swept(table, chosen, shlex.join(command), problems)
 
 
-def _choose(run: Run, names: list[str], rows: dict[str, dict[str, Any]], problems: list[str]) -> Swept:
-    """Choose the setting with the lowest validation cross-entropy, and record it."""
+def _choose(run: Run, names: list[str], rows: dict[str, dict[str, Any]]) -> tuple[str | None, pd.DataFrame]:
+    """Choose the setting with the lowest validation cross-entropy, and record it: (its run, the sweep's table)."""
     listed = pd.DataFrame.from_dict({name: rows[name] for name in names if name in rows}, orient="index")
     scored = listed["cross_entropy"].astype(float).dropna()
     chosen = str(scored.idxmin()) if len(scored) else None
     run.record(sweep={"runs": list(listed.index), "chosen": chosen})
-    command = _command(Run(run.folder.parent / chosen)) if chosen else ""
-    return Swept(listed.rename_axis("run"), chosen, command, problems)
+    return chosen, listed.rename_axis("run")
 
 
 # --------------------------------------------------------------------------------------------- before
+
+
+def _in_force(
+    run: str, given: Mapping[str, Any], grid: Collection[str], known: Mapping[str, dict[str, Any]], anew: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Tell every parameter in force, and what is to be said of it; of those that are varied the default."""
+    defaults = {name: known[name]["default"] for name in _USED}
+    there = named(given.get("reports_dir", defaults["reports_dir"]), run)
+    constant = {name: value for name, value in defaults.items() if name not in grid}
+    values, said = in_force(there, given, known, constant, anew)
+    values.pop("compare", None)  # of the page that compares an earlier sweep's runs
+    return defaults | values, said
 
 
 def _keep_others(reports_dir: str, run: str, points: list[Point]) -> set[str]:
@@ -156,6 +170,26 @@ def _features(point: Point, lab: Lab, say: Callable[[str], None]) -> Features:
     for done in features.extractions:
         say(f"{features.backbone.handle}: {done}")
     return features.rows(lambda table: table["split"] != "test")
+
+
+def _train_all(
+    by_features: list[list[Point]], lab: Lab, values: Mapping[str, Any], say: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Train combinations, grouped by their features, and write a light run for each: (rows, what could not be trained).
+
+    values: the parameters in force that are not varied.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    problems = []
+    for group in by_features:
+        features = _features(group[0], lab, say)
+        for stack in grids.grouped(group, grids.STACK):
+            for point, found in zip(stack, _train(stack, features, lab, values["eval_step_interval"]), strict=True):
+                if isinstance(found, _Trained):
+                    rows[point.name] = _write(point, found, features, lab, values)
+                problems += _problems(point, found)
+            say(f"{lab.run.name}: {len(rows):,} of {sum(map(len, by_features)):,} settings trained")
+    return rows, problems
 
 
 def _train(points: list[Point], features: Features, lab: Lab, interval: int) -> list[_Trained | RetrainLabError]:
@@ -213,22 +247,25 @@ def _decay(settings: HeadSettings) -> float:
 # --------------------------------------------------------------------------------------------- afterwards
 
 
-def _write(point: Point, trained: _Trained, features: Features, lab: Lab, given: Mapping[str, Any]) -> dict[str, Any]:
+def _write(point: Point, trained: _Trained, features: Features, lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
     """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table.
+
+    values: the parameters in force that are not varied.
 
     The row's cross_entropy is that before temperature scaling, as `trainer.select` compares it: the temperature was
     fitted on the very images that choose.
     """
     classifier = Classifier.of(features, trained.head, trained.history, point.candidates)
-    parameters = {**given, **point.varied, "run": point.name}
+    parameters = {**values, **point.varied, "run": point.name}
     if len(trained.decays) < len(point.candidates):  # those that diverged would end the full run
         parameters["weight_decay"] = trained.decays
     shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)  # a light one, see _keep_others
     light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
     light.run.write_table("images", lab.images)
     dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}
-    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, parameters=parameters, seconds=seconds)
+    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, seconds=seconds)
     light.write_results(classifier)
+    light.run.replace(parameters=parameters)
     with ResultLogs(light.run.logs, trained.head.settings.how_many_training_steps) as logs:
         logs.settings(point.name, light.hyperparameters(classifier), classifier.metrics)
     figure = classifier.metrics["validation"]
@@ -243,14 +280,3 @@ def _write(point: Point, trained: _Trained, features: Features, lab: Lab, given:
         "cross_entropy": None if last.empty else float(last.item()),
         "train": classifier.metrics["train"]["accuracy"],
     }
-
-
-def _command(run: Run) -> str:
-    """How to make a full run of a light one, under its name."""
-    words = ["retrainlab", "report", "--run", run.name]
-    for name, value in run.info()["parameters"].items():
-        if name == "weight_decay" and isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if name != "run":
-            words += ["-p", name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
-    return shlex.join(words)

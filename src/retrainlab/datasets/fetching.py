@@ -75,9 +75,21 @@ def _verify(name: str, dataset: Dataset, made: Path, downloads: Path) -> None:
 
 def locate(image_dir: str | Path) -> Path:
     """Turn the parameter image_dir into a folder: a dataset's name fetches it, anything else is a path."""
-    if str(image_dir) in DATASETS and not project.place(image_dir).is_dir():
-        return fetch(str(image_dir))
-    return project.place(image_dir)
+    return fetch(str(image_dir)) if _is_name(image_dir) else project.place(image_dir)
+
+
+def whereabouts(image_dir: str | Path) -> Path:
+    """Tell the folder that `locate` finds, and fetch nothing."""
+    return project.dataset(str(image_dir)) if _is_name(image_dir) else project.place(image_dir)
+
+
+def lasting(image_dir: str | Path) -> str:
+    """Write the parameter image_dir so that it counts from anywhere: a dataset's name stays one."""
+    return str(image_dir) if _is_name(image_dir) else str(project.place(image_dir))
+
+
+def _is_name(image_dir: str | Path) -> bool:
+    return str(image_dir) in DATASETS and not project.place(image_dir).is_dir()
 
 
 def card(image_dir: Path | str) -> dict[str, Any]:

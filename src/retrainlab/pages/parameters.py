@@ -3,7 +3,7 @@
 import ast
 import contextlib
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from .. import project
 from ..errors import RetrainLabError
 from . import notebooks
 
+PLACE = ("run", "reports_dir")  # which run it is; all others say what it is made with
+PATHS = ("_dir", "_csv")  # ends of the names of parameters that are a folder or a file
 _PATHS = {"images"}  # lists of paths, which may hold commas
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
 
@@ -43,10 +45,24 @@ def known() -> dict[str, dict[str, Any]]:
     return {name: entry for book in dict.fromkeys(books) for name, entry in declared(book).items()}
 
 
+def defaults(several: Iterable[Mapping[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Tell the defaults of notebooks' parameters, but for those in which the notebooks differ: each keeps its own."""
+    found: dict[str, list[Any]] = {}
+    for entries in several:
+        for name, entry in entries.items():
+            found.setdefault(name, []).append(entry["default"])
+    return {name: first for name, (first, *others) in found.items() if all(other == first for other in others)}
+
+
 def read(
-    pairs: Sequence[tuple[str, str]], known: dict[str, dict[str, Any]], file: Path | None = None
+    pairs: Sequence[tuple[str, str]],
+    known: Mapping[str, dict[str, Any]],
+    file: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Combine a YAML file of parameters with `-p NAME VALUE` pairs, which win.
+
+    The file may be the run.json of a run: it gives what that run was made with, see `of_a_run`.
 
     The value of a pair is taken as it is where the parameter is a text (`image_dir 2024-05-01` is a folder, no date),
     or a list of texts and does not begin with `[`; else it is read as YAML.
@@ -57,13 +73,33 @@ def read(
     try:
         values = {} if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
-            raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`.")
+            raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`, or a run's run.json.")
         typed = {name: text if _is_text(text, known.get(name, {})) else yaml.safe_load(text) for name, text in pairs}
     except OSError as error:
         raise RetrainLabError(f"The parameters file '{file}' cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RetrainLabError(f"A parameter cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    if {"run", "versions"} <= values.keys():
+        values, passed = of_a_run(values, known)
+        for sentence in passed:
+            say(sentence)
     return values | typed
+
+
+def of_a_run(info: Mapping[str, Any], known: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """Tell what a run was made with, but for its name and place; and in sentences what of it is not known any more.
+
+    Args:
+        info: what its run.json says.
+        known: the parameters of the notebooks: another version's may have had others, or of another type.
+    """
+    kept = {name: value for name, value in info.get("parameters", {}).items() if name not in PLACE}
+    fitting: dict[str, Any] = {}
+    for name, value in kept.items():
+        with contextlib.suppress(RetrainLabError):
+            fitting |= check({name: value}, known)
+    passed = ", ".join(name for name in kept if name not in fitting)
+    return fitting, [f"Passed over, since the notebooks take it no more: {passed}."] if passed else []
 
 
 def _is_text(text: str, entry: dict[str, Any]) -> bool:
@@ -72,7 +108,7 @@ def _is_text(text: str, entry: dict[str, Any]) -> bool:
     return entry.get("type") is str or (texts and not text.lstrip().startswith("["))
 
 
-def check(values: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def check(values: Mapping[str, Any], known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Check names and types against the notebooks' own; returns the values, made to fit (2 for a float becomes 2.0).
 
     Raises:

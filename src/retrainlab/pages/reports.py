@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RetrainLabError
-from ..runs.run_folder import open_run
+from ..runs.run_folder import Run, named, open_run
 from . import notebooks, parameters
 from .execution import execute, is_done, page
 from .index_page import write_index
 from .rendering import write_page
+from .repeating import in_force
 
 
 def report(
@@ -17,50 +18,79 @@ def report(
     values: dict[str, Any],
     only: Sequence[str] = (),
     resume: bool = False,
+    anew: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Run the notebooks headless for one run and write their pages and the index.
 
+    Every notebook is given all of its parameters, and the run keeps them. Those that a notebook refuses are not kept,
+    unless the run has other images or another training by then.
+
     Args:
         run: the run's name.
-        values: notebook parameters; each notebook is given those that it knows.
-        only: beginnings of notebook names, such as "03"; none = all. What the run was given before and is not given
-            now stays as it was.
+        values: notebook parameters; what is not given stays as the run was given it before, see `repeating.in_force`.
+        only: beginnings of notebook names, such as "03"; none = all.
         resume: pass over notebooks whose page is already there, made with the same parameters from the last training.
+        anew: forget what the run was given before; it may be of other images than it was.
         say: told a line at each step.
 
     Returns:
         `reports/index.html`.
 
     Raises:
-        RetrainLabError: a parameter is wrong, or a notebook failed: with the sentence that the notebook ended in.
+        RetrainLabError: a parameter is wrong, the run is of other images, or a notebook failed: with the sentence that
+            the notebook ended in.
     """
     every = notebooks.every()
     chosen = [book for book in every if not only or book.name.startswith(tuple(only))]
     if not chosen:
         raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in every)}.")
-    known = {book: parameters.declared(book) for book in every}
-    together = {name: entry for entries in known.values() for name, entry in entries.items()}
-    values = parameters.check(values | {"run": run}, together)
-    opened = open_run(values.get("reports_dir", together["reports_dir"]["default"]), run)
-    if only:
-        values = {n: value for n, value in opened.info().get("parameters", {}).items() if n in together} | values
-    mine = {book: {name: value for name, value in values.items() if name in known[book]} for book in chosen}
+    declared = {book: parameters.declared(book) for book in every}
+    known = {name: entry for entries in declared.values() for name, entry in entries.items()}
+    given, defaults = parameters.check(values, known), parameters.defaults(declared[book] for book in chosen)
+    place = given.get("reports_dir", known["reports_dir"]["default"])
+    in_all, said = in_force(named(place, run), given, known, defaults, anew)
+    opened = open_run(place, run)
+    mine = {book: {name: value for name, value in in_all.items() if name in declared[book]} for book in chosen}
     for book in chosen:  # begin anew: what an earlier report left does not count as done
         if not (resume and is_done(opened, book, mine[book])):
             page(opened, book).unlink(missing_ok=True)
-    opened.replace(parameters=values)
+    for line in said:
+        say(line)
+    before = opened.info()
+    opened.replace(parameters=in_all)
     try:
         for book in chosen:
-            if is_done(opened, book, mine[book]):
-                say(f"{book.stem}: already there")
-                continue
-            page(opened, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
-            say(f"{book.stem}: running")
-            execute(book, opened, mine[book])
+            _run(opened, book, mine[book], say)
+    except RetrainLabError:
+        _take_back(opened, before, given, say)
+        raise
     finally:  # all pages anew, so that their links name every page that is there, also after a failure
         for book in every:
             if page(opened, book).exists():
                 write_page(opened, book)
         index = write_index(opened.folder.parent)
     return index
+
+
+def _run(run: Run, book: Path, values: dict[str, Any], say: Callable[[str], None]) -> None:
+    if is_done(run, book, values):
+        say(f"{book.stem}: already there")
+        return
+    page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
+    say(f"{book.stem}: running")
+    execute(book, run, values)
+
+
+def _take_back(run: Run, before: dict[str, Any], given: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Give a run the parameters again that it had, unless its images or its training are new: then it is made of these.
+
+    before: what its run.json said.
+    """
+    now = run.info()
+    if any(now.get(key) != before.get(key) for key in ("dataset", "trained")):
+        return
+    own = before.get("parameters", {})
+    run.replace(parameters=own)
+    if any(own.get(name) != value for name, value in given.items() if name not in parameters.PLACE):
+        say(f"Run '{run.name}' is what it was, and keeps none of the parameters that were given now.")

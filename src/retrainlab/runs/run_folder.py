@@ -201,7 +201,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ValueError(f"it holds a {type(values).__name__}, not names with values")
         return values
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         raise RetrainLabError(f"{file} is damaged ({error}). Delete it and run the notebooks again.") from error
@@ -217,17 +217,26 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return old | new | {key: old[key] | new[key] for key in both}
 
 
+def named(reports_dir: str | Path, run: str) -> Run:
+    """Tell the folder of a run by its name; it need not be there.
+
+    Raises:
+        RetrainLabError: the name cannot be a folder's.
+    """
+    if not re.fullmatch(r"\w[\w .-]*", run):
+        raise RetrainLabError(
+            f"The run name {run!r} cannot be a folder's. Expected letters, digits, space, '_', '-', '.'."
+        )
+    return Run(project.place(reports_dir) / run)
+
+
 def open_run(reports_dir: str | Path, run: str) -> Run:
     """Open a run's folder, and make it with its run.json if it is new.
 
     Raises:
         RetrainLabError: the name cannot be a folder's, or the folder cannot be written.
     """
-    if not re.fullmatch(r"\w[\w .-]*", run):
-        raise RetrainLabError(
-            f"The run name {run!r} cannot be a folder's. Expected letters, digits, space, '_', '-', '.'."
-        )
-    opened = Run(project.place(reports_dir) / run)
+    opened = named(reports_dir, run)
     with writing(f"The reports folder '{opened.folder}'", "Set reports_dir to one that can."):
         opened.folder.mkdir(parents=True, exist_ok=True)
         opened.record(

@@ -1,7 +1,7 @@
 """TensorBoard event files of a run: how its training went, under retrain.py's tag names, and what came of it.
 
-`logs/train` and `logs/validation` hold what changes from step to step; `logs` itself holds the result. Nothing is
-written twice.
+`logs/train` and `logs/validation` hold what changes from step to step; `logs/results` what came of it, beside and not
+above the others: TensorBoard's HParams page takes every scalar below a result for one. Nothing is written twice.
 """
 
 import csv
@@ -29,12 +29,7 @@ _HISTOGRAMS = 10  # about so many a training: they are large, and change slowly
 _MOST_CURVES = 30  # labels with a precision-recall curve
 _LARGEST_CONSTANT = 1024  # bytes of a constant that the graph keeps: its weights are in the model, not in the logs
 _STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"mean": np.mean, "stddev": np.std, "max": np.max, "min": np.min}
-RESULTS = {
-    "results/train_accuracy": "train accuracy",
-    "results/validation_accuracy": "validation accuracy",
-    "results/test_accuracy": "test accuracy",
-    "results/gap": "gap: train minus validation accuracy",
-}
+RESULTS = ("results/train_accuracy", "results/validation_accuracy", "results/test_accuracy", "results/gap")
 
 
 class _Logs(ExitStack):
@@ -85,15 +80,18 @@ class TrainingLogs(_Logs):
 
 
 class ResultLogs(_Logs):
-    """Writes what came of a training, one method a TensorBoard page. `step` is the last step of the training."""
+    """Writes `results`: what came of a training, one method a TensorBoard page. `step` is the training's last one."""
 
     def __init__(self, folder: Path, step: int) -> None:
         super().__init__()
-        self._folder, self._step = folder, step
-        self.enter_context(self._writer(folder).as_default(step))
+        self._folder, self._step = folder / "results", step
+        self.enter_context(self._writer(self._folder).as_default(step))
 
     def settings(self, run: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """Write a run's settings and results, so that the HParams page can compare all runs; and as text.
+
+        No list of columns goes with them: TensorBoard would take the first run's for everybody's. Without one it finds
+        every setting of any run, and shows those first that differ.
 
         Args:
             run: its name: one trial a run.
@@ -102,14 +100,11 @@ class ResultLogs(_Logs):
         """
         from tensorboard.plugins.hparams import api as hp
 
-        tf = tensorflow()
-        found = {tag: metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"] for tag in RESULTS}
-        shown = [hp.Metric(tag, display_name=name) for tag, name in RESULTS.items()]
-        hp.hparams_config([hp.HParam(name) for name in settings], shown)
         hp.hparams(dict(settings), trial_id=run)
-        for tag, value in found.items():
+        for tag in RESULTS:
+            value = metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"]
             if value is not None:
-                tf.summary.scalar(tag, value)
+                tensorflow().summary.scalar(tag, value)
         rows = [f"| {_markdown(name)} | {_markdown(value)} |" for name, value in settings.items()]
         self.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
 
