@@ -63,7 +63,7 @@ def described(model: bytes, labels: list[str]) -> bytes:
     whole.metadata = [*(whole.metadata or []), entry]
     builder = _Aligned(len(model) + 2**20)  # a builder that has to grow doubles, and may not beyond 2 GiB
     builder.Finish(whole.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output()) + _archive(len(builder.Output()), {_LABELS: lines(labels)})
+    return _with_files(builder.Output(), {_LABELS: lines(labels)})
 
 
 def _metadata(labels: list[str]) -> dict[int, Any]:
@@ -118,11 +118,10 @@ def _pack(builder: Any, value: Any) -> int:
     return builder.EndObject()
 
 
-def _archive(behind: int, files: dict[str, str]) -> bytes:
-    """Make a zip archive that follows `behind` bytes: not compressed, as MediaPipe asks; the same each time."""
-    content = io.BytesIO()
-    content.write(b"\0" * behind)  # for the places in it count from the beginning of the whole file
+def _with_files(model: bytearray, files: dict[str, str]) -> bytes:
+    """Append a zip archive: not compressed, as MediaPipe asks; the same each time."""
+    content = io.BytesIO(model)
     with zipfile.ZipFile(content, "a") as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name), text.encode())
-    return content.getvalue()[behind:]
+    return content.getvalue()
