@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from conftest import make_image
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.export import exporting, formats
+from retrainlab.export import contracts, exporting, formats
 from retrainlab.images.decoding import read_pixels
 from retrainlab.labeling import answering, labelers
 from retrainlab.training import heads, trainer
@@ -63,6 +65,20 @@ def test_the_saved_model_serves_pixels_and_files(exported, tmp_path):
     from_files = signatures["image_bytes"](image_bytes=files)["prediction"].numpy()
     assert from_pixels.sum(axis=1) == pytest.approx([1, 1])
     assert from_files == pytest.approx(from_pixels, abs=0.01)  # resized by TensorFlow instead of Pillow
+
+
+def test_tf2onnx_converts_the_saved_model(backbone, trained, tmp_path):
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    exporting.export(tmp_path / "model", backbone, trained["head"])
+    command = ["-m", "tf2onnx.convert", "--saved-model", "model", "--output", "model.onnx"]  # as the README gives it
+    subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    contract = contracts.read(tmp_path / "model")
+    for name, expected in contract.reference.items():
+        pixels = contract.preprocessing(read_pixels(tmp_path / "model" / name))
+        (found,) = session.run(["prediction"], {"image": pixels})[0]
+        assert found == pytest.approx([expected[label] for label in contract.labels], abs=1e-4)
 
 
 def test_a_new_export_replaces_the_old_one_as_a_whole(backbone, trained, tmp_path):

@@ -14,7 +14,7 @@ from ..errors import RetrainLabError
 from ..files import replacing_folder
 from ..images.levels import OWN, Levels
 from ..training.heads import Head, HeadSettings
-from . import contracts, formats
+from . import contracts, formats, metadata
 
 _HEAD = "head.npz"
 
@@ -32,7 +32,7 @@ def export(
 
     - `saved_model.pb`, `variables/`: see `write_saved_model`.
     - `output_graph.pb`: frozen graph, from `Placeholder` to `final_tensor_name`, for TF1-style clients.
-    - `model.tflite`: float32 LiteRT model, [1, height, width, 3] in [0, 1] to [1, labels].
+    - `model.tflite`: float32 LiteRT model, [1, height, width, 3] in [0, 1] to [1, labels]; see `metadata.described`.
     - `model_int8.tflite`: the same with an 8-bit backbone; only with `representative`.
     - `output_labels.txt`: the labels in class order, one a line.
     - `head.npz`: the trained layer alone, for a later training to start from.
@@ -53,9 +53,11 @@ def export(
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(formats.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
-        (aside / "model.tflite").write_bytes(formats.lite(backbone, head, module))
+        lite = {"model.tflite": formats.lite(backbone, head, module)}
         if representative is not None:
-            (aside / "model_int8.tflite").write_bytes(formats.quantized(backbone, head, module, representative))
+            lite["model_int8.tflite"] = formats.quantized(backbone, head, module, representative)
+        for name, model in lite.items():
+            (aside / name).write_bytes(metadata.described(model, head.labels))
         hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
         arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
         np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
@@ -80,7 +82,8 @@ def write_saved_model(
 
     Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
     float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
-    `prediction`. `levels` as in `export`.
+    `prediction`; photos must be upright as they are, for TensorFlow does not turn them by their EXIF orientation.
+    `levels` as in `export`.
 
     Raises:
         RetrainLabError: see `check_replaceable`.
@@ -104,7 +107,7 @@ def check_replaceable(folder: Path) -> None:
 
 def write_labels(file: Path, labels: list[str]) -> None:
     """Write labels, one a line, in class order; a label stays on its line."""
-    file.write_text("".join(" ".join(label.splitlines()) + "\n" for label in labels), encoding="utf-8")
+    file.write_text(metadata.lines(labels), encoding="utf-8")
 
 
 def load_head(folder: Path, backbone: Backbone) -> Head:
