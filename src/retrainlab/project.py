@@ -59,4 +59,4 @@ def dataset(name: str) -> Path:
 def module(handle: str) -> str:
     """Find a backbone's folder as `place` finds other paths; names and addresses stay as they are."""
     folder = place(handle)
-    return str(folder) if folder.is_dir() else handle
+    return str(folder) if folder.exists() else handle

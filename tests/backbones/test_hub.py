@@ -2,13 +2,12 @@
 
 import io
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import save_module
+from module_server import Server, archive
 
 from retrainlab.backbones import hub, registry
 from retrainlab.errors import RetrainLabError
@@ -30,45 +29,6 @@ def save_tf1_module(folder: Path, dim: int = 6) -> Path:
         builder.save()
     (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")  # format version 3: how tensorflow_hub knows TF1 modules
     return folder
-
-
-def archive(folder: Path) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        tar.add(folder, ".")
-    return packed.getvalue()
-
-
-class Server:
-    """Answers GET /NAME?tf-hub-format=compressed with an archive; `cut` sends half of it and hangs up."""
-
-    def __init__(self):
-        self.archives, self.asked, self.cut = {}, [], False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                path, _, query = self.path.partition("?")
-                outer.asked.append((path, query))
-                content = outer.archives.get(path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if outer.cut else content)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -120,21 +80,6 @@ def test_no_network_and_no_cache_end_in_a_sentence(server, tmp_path):
     said = str(error.value)
     assert "Connection refused" in said and "\n" not in said
     assert "fetch and unpack it elsewhere" in said and "efficientnet_lite0" in said
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "HTTP Error 404: Not Found"),
-        (b"", "what was sent is cut short or damaged"),
-        (b"<html>no module here</html>" * 50, "what was sent is cut short or damaged"),
-    ],
-)
-def test_an_address_without_a_module(server, content, said):
-    if content is not None:
-        server.archives["/page/1"] = content
-    with pytest.raises(RetrainLabError, match=f"page/1 could not be fetched: {said}"):
-        hub.fetch(f"{server.url}/page/1")
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,13 @@ import csv
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-import urllib.request
-from http.client import HTTPException
 from importlib.resources import files
 from pathlib import Path
-from urllib.error import URLError
 
-from tqdm.auto import tqdm
-
-from ..datasets import downloads
 from ..errors import RetrainLabError
-from . import embedded, modules
+from . import embedded, fetching, modules
 from .backbone import Kind
 
-_TIMEOUT = 30  # seconds without a byte
 _CHINA = "https://hub.tensorflow.google.cn/"
 _KAGGLE = re.compile(r"[\w.-]+(/[\w.-]+){3,4}$")  # owner/model/framework/variation, and its version
 # Pixels a side that published networks take; other numbers in a name count layers, like resnet_v2_152.
@@ -55,44 +46,19 @@ def fetch(handle: str) -> Path:
     address = _address(handle)
     kept = Path(os.environ.get("TFHUB_CACHE_DIR") or "~/.cache/retrainlab/modules").expanduser()
     module = kept / hashlib.sha1(address.encode()).hexdigest()  # the name that tensorflow_hub gives it
-    if (module / "saved_model.pb").exists():
-        return module
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept) as place:
-            archive, unpacked = Path(place, "archive"), Path(place, "module")
-            _download(address, archive)
-            downloads.unpack(archive, unpacked)
-            if not (unpacked / "saved_model.pb").exists():
-                raise OSError("what was sent holds no saved_model.pb")
-            if not (module / "saved_model.pb").exists():  # another process may have been quicker
-                shutil.rmtree(module, ignore_errors=True)
-                unpacked.rename(module)
-    except (OSError, HTTPException, ValueError) as error:
-        cause = error.reason if type(error) is URLError else error  # urllib wraps what the socket said
-        reason = (getattr(cause, "strerror", None) or str(cause)).rstrip(".")
-        raise RetrainLabError(
-            f"The module {handle} could not be fetched: {reason}. Check the address and the network; "
-            "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "
-            f"embedded backbone, which needs no network: {', '.join(embedded.NETWORKS)}."
-        ) from error
-    return module
-
-
-def _download(address: str, archive: Path) -> None:
-    """Download an archive with a bar; OSError if the connection is cut off or the archive is not sound."""
     asked = f"{address}{'&' if '?' in address else '?'}tf-hub-format=compressed"
     if address.startswith(_CHINA):  # where the archives themselves lie under another name
         asked = f"https://gcs.tensorflow.google.cn/tfhub-modules/{address.removeprefix(_CHINA)}.tar.gz"
-    with urllib.request.urlopen(asked, timeout=_TIMEOUT) as response, archive.open("w+b") as whole:
-        expected = int(response.headers.get("Content-Length") or 0)
-        with tqdm.wrapattr(response, "read", expected, desc="module", leave=False, disable=None) as content:
-            shutil.copyfileobj(content, whole)
-        if whole.tell() < expected:
-            raise OSError(f"the connection was cut off after {whole.tell():,} of {expected:,} bytes; run again")
-        whole.seek(0)
-        if problem := downloads.problem_of(whole):
-            raise OSError(f"what was sent {problem}")
+    if not (module / "saved_model.pb").exists():
+        try:
+            fetching.fetch(asked, module)
+        except fetching.NotFetched as error:
+            raise RetrainLabError(
+                f"The module {handle} could not be fetched: {error}. Check the address and the network; "
+                "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "
+                f"embedded backbone, which needs no network: {', '.join(embedded.NETWORKS)}."
+            ) from error
+    return module
 
 
 def _address(handle: str) -> str:

@@ -4,10 +4,13 @@ Handles that are the folder of one are a kind of their own: it is used where it 
 """
 
 import hashlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import RetrainLabError
+from . import foreign
 from .backbone import Kind
 from .runtimes import tensorflow, tensorflow_hub, without_wildcards
 
@@ -23,9 +26,7 @@ def digest(module: Path) -> str:
         RetrainLabError: it is the folder of something else.
     """
     if not (module / "saved_model.pb").exists():
-        raise RetrainLabError(
-            f"'{module}' is no SavedModel: it holds no saved_model.pb. Expected a TF Hub module's folder."
-        )
+        raise RetrainLabError(f"'{module}' is no SavedModel: {foreign.instead(module)}")
     found = hashlib.sha256()
     for file in sorted(path for path in module.rglob("*") if path.is_file()):
         found.update(file.relative_to(module).as_posix().encode())
@@ -47,28 +48,34 @@ def load_module(module: Path) -> tuple[Any, Any]:
     tf = tensorflow()
     try:
         with without_wildcards(module) as place:
-            loaded = tensorflow_hub().load(str(place))
+            tags = _tags(str(place))
+            loaded = tensorflow_hub().load(str(place), tags)
+            apply = _applying(loaded, str(place), tags)
     except (OSError, ValueError, RuntimeError, IndexError, tf.errors.OpError) as error:
         raise DamagedModule(
             f"The module in '{module}' cannot be loaded ({str(error).strip().splitlines()[0]}). It may be damaged or "
             "incomplete; fetch it again."
         ) from error
     is_no_vector = f"The module in '{module}' is no image feature vector"
-    functions = _functions(loaded)
-    if not functions:
+    if apply is None:
         raise RetrainLabError(
-            f"{is_no_vector}: it can neither be called nor has it the signature `default` from `images` to `default`. "
-            f"It has: {', '.join(_signatures(loaded)) or 'no signature'}."
+            f"{is_no_vector}: it can neither be called nor has it a signature `default` or `serving_default` from "
+            f"images to one array. It has: {', '.join(_signatures(loaded)) or 'no signature'}."
         )
-    taken = [spec for function in functions for spec in _inputs(function)]
+    taken = [spec for function in _functions(loaded) for spec in _inputs(function)]
     if not any(map(_takes_images, taken)):
         what = ", ".join(dict.fromkeys(f"{spec.dtype.name} {spec.shape}" for spec in taken))
         raise RetrainLabError(
             f"{is_no_vector}: it takes {what or 'nothing'}. Expected one that takes float32 [images, height, width, 3]."
         )
 
+    asks = callable(loaded) and "training" in inspect.signature(loaded.__call__).parameters
+    told = {"training": False} if asks else {}  # not every module has a default for it
+
     def features(images: Any) -> Any:
-        found = loaded(images) if callable(loaded) else functions[0](images=images)["default"]
+        found = apply(images, **told)
+        if isinstance(found, dict) and len(found) == 1:
+            found = next(iter(found.values()))
         if not isinstance(found, tf.Tensor):
             named = f" of {', '.join(sorted(map(str, found)))}" if isinstance(found, dict) else ""
             raise RetrainLabError(
@@ -91,14 +98,55 @@ def _signatures(loaded: Any) -> dict[str, Any]:
 
 
 def _functions(loaded: Any) -> list[Any]:
-    """List what `load_module` has a choice of: the traces of a callable module, or the TF1 signature."""
+    """List what `load_module` has a choice of: the traces of a callable module, or the one signature for images."""
     if callable(loaded):
         return list(getattr(loaded.__call__, "concrete_functions", [loaded.__call__]))
-    signature = _signatures(loaded).get("default")
-    if signature is None:
-        return []
-    takes, gives = signature.structured_input_signature[1], signature.structured_outputs
-    return [signature] if "images" in takes and "default" in gives else []
+    chosen = _signature(loaded)
+    return [_signatures(loaded)[chosen[0]]] if chosen else []
+
+
+def _signature(loaded: Any) -> tuple[str, str, str] | None:
+    """Choose a signature: its name, what it calls the images, and what the vectors; None where none will do.
+
+    Hub modules of TF1 have `default`, from `images` to `default`, maybe beside named layers; `export` of a Keras 3
+    model leaves `serving_default`, from one array to one.
+    """
+    for name in ("default", "serving_default"):
+        if signature := _signatures(loaded).get(name):
+            takes, gives = list(signature.structured_input_signature[1]), list(signature.structured_outputs)
+            if "images" in takes and "default" in gives:
+                return name, "images", "default"
+            if len(takes) == len(gives) == 1:
+                return name, takes[0], gives[0]
+    return None
+
+
+def _applying(loaded: Any, place: str, tags: list[str]) -> Callable[..., Any] | None:
+    """Make a module a function of images, if it can be one.
+
+    The reference variables of TF1 become constants, by TF1's own means: LiteRT's converter does not know them.
+    """
+    tf = tensorflow()
+    chosen = None if callable(loaded) else _signature(loaded)
+    if chosen is None:
+        return loaded if callable(loaded) else None
+    name, takes, gives = chosen
+    signature = _signatures(loaded)[name]
+    if not any(operation.type in ("Variable", "VariableV2") for operation in signature.graph.get_operations()):
+        return lambda images: signature(**{takes: images})[gives]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        found = tf.compat.v1.saved_model.load(session, tags, place).signature_def[name]
+        fed, fetched = found.inputs[takes].name, found.outputs[gives].name
+        node = [fetched.partition(":")[0]]
+        frozen = tf.compat.v1.graph_util.convert_variables_to_constants(session, session.graph_def, node)
+    return lambda images: tf.graph_util.import_graph_def(frozen, {fed: images}, [fetched])[0]
+
+
+def _tags(place: str) -> list[str]:
+    """Tell the tags of a SavedModel's graph for inference: modules of TF1 hold one for training besides."""
+    graphs = tensorflow().__internal__.saved_model.parse_saved_model(place).meta_graphs
+    found = [list(graph.meta_info_def.tags) for graph in graphs]
+    return next((tags for tags in found if "train" not in tags), found[0])
 
 
 def _inputs(function: Any) -> list[Any]:
@@ -119,7 +167,7 @@ def _place(handle: str) -> Path:
 KIND = Kind(
     order=1,
     listed=("the folder of a SavedModel",),
-    recognises=lambda handle: _place(handle).is_dir(),
+    recognises=lambda handle: _place(handle).exists(),
     digest=lambda handle: digest(_place(handle)),
     module=lambda handle, _: _place(handle),
 )

@@ -75,7 +75,7 @@ def from_here(name: str, value: Any) -> Any:
         return value
     here = place(value)
     is_path = name.endswith(parameters.PATHS) and (value not in catalogue.DATASETS or here.is_dir())
-    return str(here) if is_path or (name == "tfhub_module" and here.is_dir()) else value
+    return str(here) if is_path or (name == "tfhub_module" and here.exists()) else value
 
 
 def grid(
