@@ -5,6 +5,7 @@ import os
 import pytest
 
 from retrainlab import project
+from retrainlab.errors import RetrainLabError
 
 HOME = ".cache/retrainlab/datasets"
 
@@ -30,6 +31,17 @@ def test_relative_paths_count_from_the_project_wherever_a_notebook_runs(tmp_path
         monkeypatch.chdir(here)
         assert project.place("reports") == tmp_path / "reports"
         assert project.place("/absolute").as_posix() == "/absolute"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows knows its own paths")
+def test_a_path_of_windows_is_not_taken_for_a_name_of_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (r"C:\Users\me\my photos", "C:/Users/me/my photos", tmp_path / r"c:\Users\me/my photos"):
+        with pytest.raises(RetrainLabError, match=r"a path of Windows\. In WSL that is '/mnt/c/Users/me/my photos'"):
+            project.place(path)
+    assert project.module("https://example.com/module/1") == "https://example.com/module/1"
+    (tmp_path / "c:").mkdir()
+    assert project.place("c:/") == tmp_path / "c:"  # somebody has a folder of that name
 
 
 def test_a_modules_folder_counts_from_the_project_too(tmp_path, monkeypatch):

@@ -1,9 +1,13 @@
 """Where things are: the root from which relative paths count, the notebooks, and the named data sets."""
 
 import os
+import re
 from pathlib import Path
 
+from .errors import RetrainLabError
+
 _FIRST = "01_explore.ipynb"
+_DRIVE = re.compile(r"(?:^|/)([A-Za-z]):[\\/](.*)", re.DOTALL)  # C:\Users, C:/Users
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -41,8 +45,16 @@ def place(path: str | Path) -> Path:
     """Make a notebook's path parameter absolute: relative ones count from the project's root, `~` is the home folder.
 
     So a notebook finds the same files whether it runs from the root (papermill) or from notebooks/ (JupyterLab).
+
+    Raises:
+        RetrainLabError: it is a path of Windows, and this is not Windows: it would be taken for a name of a file here.
     """
-    return root() / Path(path).expanduser()
+    placed = root() / Path(path).expanduser()
+    drive = _DRIVE.search(str(path))  # the command may have put the current folder before it
+    if drive and os.name == "posix" and not placed.exists():
+        there = f"/mnt/{drive[1].lower()}/{drive[2]}".replace("\\", "/")
+        raise RetrainLabError(f"'{drive[0].lstrip('/')}' is a path of Windows. In WSL that is '{there}'.")
+    return placed
 
 
 def dataset(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pytest
 from conftest import make_folder
 
 from retrainlab.images import overview, scanning, splitting
@@ -24,6 +25,25 @@ def test_notes_name_the_first_files_that_are_left_out_with_their_problem(many):
     )
     assert overview.notes(table, named=5)[0].endswith(f"{paths[4]}: the file is empty.")
     assert overview.notes(table, named=0)[0] == f"5 of {len(many)} files are left out."
+
+
+def test_a_label_without_a_usable_image_is_named(many):
+    many.loc[:4, ["label", "problem"]] = "lost", "the file is empty"
+    many.loc[5:6, "problem"] = "the file is empty"
+    many.loc[7, ["label", "problem"]] = None, "it lies outside any label folder"
+    said = [note for note in overview.notes(splitting.split(many)) if "can be used" in note]
+    assert said == ["The label 'lost' has no image that can be used: left out of the labels."]
+
+
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [(["1", "2", "10", "11"], "1, 10, 11, ... So output 1 of the model, counted from 0, is '10', not '2'"),
+     (["-1", "2", "10"], ""), (["01", "02", "10"], ""), (["1", "2", "10", "x"], ""), (["1", "2", "3"], "")],
+)  # fmt: skip
+def test_numbers_as_labels_are_said_to_be_sorted_as_text(many, labels, place):
+    many["label"] = [labels[row % len(labels)] for row in range(len(many))]
+    said = [note for note in overview.notes(splitting.split(many)) if note.startswith("The labels are numbers")]
+    assert len(said) == bool(place) and all(place in note for note in said)
 
 
 def test_every_usable_image_is_counted_and_shown(many):

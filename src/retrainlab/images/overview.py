@@ -61,6 +61,9 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     said += _twins(list(counts.index))
     if small := list(counts.index[counts["total"] < _SMALL_LABEL]):
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
+    if lost := sorted(set(bad["label"].dropna()) - set(counts.index)):
+        said.append(f"{_have(lost)} no image that can be used: left out of the labels.")
+    said += _of_numbers(list(counts.index))
     for name in SPLITS:
         if without := list(counts.index[counts[name] == 0]):
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
@@ -86,6 +89,18 @@ def _twins(labels: Sequence[str]) -> list[str]:
 def _have(labels: Sequence[str]) -> str:
     shown = ", ".join(f"'{label}'" for label in labels[:3]) + (", ..." if len(labels) > 3 else "")
     return f"{len(labels)} labels ({shown}) have" if len(labels) > 1 else f"The label {shown} has"
+
+
+def _of_numbers(labels: Sequence[str]) -> list[str]:
+    """Say so where labels are numbers and stand in another order than a person counts: sorted as text, as ever."""
+    counted = sorted(labels, key=int) if all(label.isdecimal() for label in labels) else labels
+    place = next((place for place, label in enumerate(labels) if label != counted[place]), None)
+    if place is None:
+        return []
+    return [
+        f"The labels are numbers and sorted as text: {', '.join(labels[: place + 2])}, ... So output {place} of the "
+        f"model, counted from 0, is '{labels[place]}', not '{counted[place]}'; output_labels.txt has this order."
+    ]
 
 
 def _copies(images: pd.DataFrame) -> pd.DataFrame:
