@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
 from .decoding import read_pixels, why_unreadable
-from .splitting import read_splits, split
+from .splitting import even_split, read_splits, split
 
 COLUMNS = ["path", "label", "split", "sha256", "bytes", "modified", "width", "height", "format", "problem"]
 # Camera raw: Pillow would take the small picture that is meant for a preview.
@@ -164,6 +164,8 @@ def load(
     testing_percentage: float = 10,
     validation_percentage: float = 10,
     known: pd.DataFrame | None = None,
+    even: bool = True,
 ) -> pd.DataFrame:
-    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
-    return split(scan(image_dir, known), testing_percentage, validation_percentage, read_splits(image_dir))
+    """Scan and split in one call: what every notebook starts with. See `scan` and `even_split`, or else `split`."""
+    splitting = even_split if even else split
+    return splitting(scan(image_dir, known), testing_percentage, validation_percentage, read_splits(image_dir))
