@@ -6,7 +6,7 @@ the Lab keeps and exports. Nobody else writes the sequence find, scan, split, de
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,10 @@ class Lab:
         images: the images table with its splits, labelled as it was decided.
         given: the same as it is labelled without those decisions.
         decisions: what a person decided about labels in doubt, as of `relabeling.read`.
-        start_from: the run whose head training starts from, "" for none.
+        said: how layout, labels and splits were understood, a sentence each.
         parameters: what the images were found and divided by, as `open` takes it: paths count from anywhere.
         seconds: what finding the images took.
-        said: how layout, labels and splits were understood, a sentence each.
+        start_from: the run whose head training starts from, "" for none.
     """
 
     run: Run
@@ -54,10 +54,10 @@ class Lab:
     images: pd.DataFrame
     given: pd.DataFrame
     decisions: pd.DataFrame
-    start_from: str
-    parameters: dict[str, Any]
-    seconds: float
     said: list[str]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    start_from: str = ""
 
     @classmethod
     def open(
@@ -97,7 +97,7 @@ class Lab:
             "groups": groups,
             "labels_from": labels_from,
         }
-        return cls(out, folder, images, found.images, decisions, "", parameters, seconds, found.said)
+        return cls(out, folder, images, found.images, decisions, found.said, parameters, seconds)
 
     def starting_from(self, run: str) -> "Lab":
         """Let training start from the head of another run, "" for none.
@@ -118,18 +118,9 @@ class Lab:
         """
         out = open_run(reports_dir, run)
         out.trained()
-        info, images = out.info(), out.read_table("images")
-        return cls(
-            out,
-            Path(info["dataset"]["image_dir"]),
-            images,
-            images,
-            out.decisions(),
-            "",
-            {},
-            0.0,
-            info["dataset"]["said"],
-        )
+        dataset, images = out.info()["dataset"], out.read_table("images")
+        given = Path(dataset["image_dir"]), images, images, out.decisions()
+        return cls(out, *given, said=dataset["said"])
 
     @cached_property
     def photos(self) -> ImageFolder:
@@ -195,11 +186,8 @@ class Lab:
 
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
-        self.run.record(
-            backbone=_backbone(features),
-            extraction=str(features.extractions[0]),
-            seconds={"bottlenecks": features.seconds},
-        )
+        done, seconds = str(features.extractions[0]), {"bottlenecks": features.seconds}
+        self.run.record(backbone=_backbone(features), extraction=done, seconds=seconds)
 
     def choose_weight_decay(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
         """Begin a training: choose a weight decay on validation; see `study.study`.
@@ -238,23 +226,9 @@ class Lab:
             more: further keys of metrics.json.
         """
         info, features, head = self.run.info(), classifier.features, classifier.head
-        learnt_from = asdict(features.distortion) | {
-            "distortion_variants": features.variants,
-            "weight_decay": [settings.weight_decay for settings in classifier.candidates],
-            "start_from": self.start_from,
-            "image_size": features.image_size,
-        }
-        trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = _backbone(features) | {"milliseconds": features.milliseconds}
-        settings = asdict(head.settings)
-        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}  # by their names in notebooks
-        self.run.record(
-            backbone=backbone,
-            settings=settings,
-            learnt_from=learnt_from,
-            parameters=parameters,
-            trained_with=trained_with,
-        )
+        trained_with = info["versions"] | {"commit": info["commit"]}
+        self.run.record(backbone=backbone, trained_with=trained_with, **classifier.recipe(self.start_from))
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
         trained = {
@@ -281,15 +255,9 @@ class Lab:
         if int8:
             paths = learnt["path"].iloc[overview.sample(learnt["label"], 500, seed)]
             pixels = features.photos.read_many(paths, features.backbone.image_size)
-        sizes = exporting.export(
-            self.run.model,
-            features.backbone,
-            classifier.head,
-            final_tensor_name,
-            pixels,
-            before | set(learnt["sha256"]),
-            features.photos.levels,
-        )
+        known, levels = before | set(learnt["sha256"]), features.photos.levels
+        made_of = features.backbone, classifier.head, final_tensor_name
+        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels)
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
         return Finding("What was exported", numbers=sizes, table=table)
 

@@ -126,7 +126,7 @@ def test_a_run_made_in_a_notebook_is_repeated_refused_and_made_anew(report, phot
     place = {"run": "mine", "reports_dir": str(tmp_path / "out")}
     run_notebook("01", **place, image_dir=str(photos), testing_percentage=30.0)
     run = run_folder.Run(tmp_path / "out" / "mine")
-    relabeling.decide(run.folder, "red/image 000.jpg", "0", "blue")
+    relabeling.decide(run.folder, "red/image 000.jpg", "0", "red", "blue")
     made, own = run.info()["dataset"], run.info()["parameters"]
     of_images = parameters.declared(notebooks.every()[0]).keys() - set(parameters.PLACE)
     assert own == {name: DEFAULTS[name] for name in of_images} | {"image_dir": str(photos), "testing_percentage": 30.0}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
-from ..images import splitting
+from ..images import grouping
 from ..images.decoding import ImageFolder
 from ..training.heads import HeadSettings
 from . import budget, leaks, neighbours, resampling
@@ -81,13 +81,13 @@ class Trainings:
 
     @cached_property
     def copies(self) -> np.ndarray:
-        """Groups of images that are the same by content or by name, [n]."""
-        return splitting.groups(self.rows).to_numpy()
+        """Groups of images that are the same by content or by name, or that a person put together, [n]."""
+        return grouping.groups(self.rows).to_numpy()
 
     @cached_property
     def alike(self) -> np.ndarray:
         """Groups of images that are the same or nearly so, int [n]."""
-        return leaks.groups(self.duplicates.pairs, splitting.groups(self.table))[self.inside]
+        return leaks.groups(self.duplicates.pairs, grouping.groups(self.table))[self.inside]
 
     @cached_property
     def apart(self) -> bool:

@@ -74,7 +74,8 @@ def retrain(flags: Flags) -> dict[str, Any]:
 
 def _images(flags: Flags) -> pd.DataFrame:
     """Find and split the images, saying what is left out; and make room for what will be written."""
-    found = scanning.load(Path(flags.image_dir).expanduser(), flags.testing_percentage, flags.validation_percentage)
+    root, percentages = Path(flags.image_dir).expanduser(), (flags.testing_percentage, flags.validation_percentage)
+    found = scanning.load(root, *percentages, even=False)  # by the hash alone, as retrain.py does
     table = found.images
     _make_room(flags)  # now, not after an hour of work
     for said in found.said:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from ..errors import RetrainLabError
 from . import label_tables, layouts
+from .grouping import group_by_pattern
 from .layouts import Layout, one_form, split_name
-from .splitting import group_by_pattern
 
 SPLITS = "splits.csv"
 
@@ -23,7 +23,7 @@ def understand(root: Path, paths: Sequence[str], labels_csv: Path | None = None,
         root: the image folder.
         paths: of all images, relative to it and posix.
         labels_csv: the table of labels; None looks for one.
-        pattern: see `splitting.group_by_pattern`; empty for none.
+        pattern: see `grouping.group_by_pattern`; empty for none.
 
     Raises:
         RetrainLabError: layouts that are mixed, tables that cannot be read or contradict the folders or one another.
@@ -76,7 +76,7 @@ def _with_groups(layout: Layout, pattern: str) -> Layout:
         raise RetrainLabError(
             f"Groups are given twice: by the parameter groups, and by a table. {layout.said[0]} Keep one."
         )
-    groups = group_by_pattern(pd.Series(layout.rows.index, layout.rows.index), pattern)
+    groups = group_by_pattern(layout.rows.index, pattern)
     said = f"The pattern {pattern} makes {groups.nunique():,} groups of {groups.notna().sum():,} images"
     rest = groups.isna().sum()
     said += f"; {rest:,} images do not match it, and stand alone." if rest else "."

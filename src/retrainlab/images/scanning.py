@@ -21,7 +21,7 @@ from . import given
 from .decoding import look
 from .layouts import OUTSIDE
 from .opening import claims, recognised, why_unreadable
-from .splitting import split
+from .splitting import even_split, split
 from .walking import Walk, walk
 
 COLUMNS = ["path", "label", "given", "split", "group", "sha256", "bytes", "modified", "width", "height", "format",
@@ -49,11 +49,12 @@ def load(
     known: pd.DataFrame | None = None,
     labels_csv: Path | None = None,
     groups: str = "",
+    even: bool = True,
 ) -> Scan:
-    """Scan and split in one call: what every notebook starts with. See `scan` and `splitting.split`."""
+    """Scan and split in one call: what every notebook starts with. See `scan`, and `even_split` or else `split`."""
     found = scan(image_dir, known, labels_csv, groups)
-    listed = found.images.dropna(subset=["split"])
-    return replace(found, images=split(found.images, testing_percentage, validation_percentage, listed))
+    splitting, listed = even_split if even else split, found.images.dropna(subset=["split"])
+    return replace(found, images=splitting(found.images, testing_percentage, validation_percentage, listed))
 
 
 def scan(
@@ -70,7 +71,7 @@ def scan(
 
     Args:
         labels_csv: a table of labels; None looks for one where folders give none.
-        groups: names of files that agree in what it matches stay together; see `splitting.group_by_pattern`.
+        groups: names of files that agree in what it matches stay together; see `grouping.group_by_pattern`.
 
     Returns:
         A Scan; `split` is None where nobody says one.

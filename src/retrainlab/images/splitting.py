@@ -1,6 +1,6 @@
 """Which images teach, which choose settings, which are kept for the final test: train, validation and test.
 
-retrain.py's split by a hash of the file's name, made stable; what a `splits.csv` says wins.
+retrain.py's split by a hash of the file's name, made stable, and for notebooks evened out; what a person says wins.
 """
 
 import hashlib
@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
+from .evening import even
+from .grouping import groups
 
 # retrain.py's constant: hashes are folded onto this many buckets before they become a percentage.
 _MAX_NUM_IMAGES_PER_CLASS = 2**27 - 1
@@ -23,8 +25,8 @@ def split(
     """Give every usable image its split: train, validation or test; in a copy of the images table.
 
     The split is retrain.py's, made stable: SHA-1 of the path relative to image_dir, cut at `_nohash_`, folded onto a
-    percentage. So an image keeps its split when the folder moves, and when other images come and go. Byte-identical
-    files share a split, and every label keeps at least one training image.
+    percentage. So an image keeps its split when the folder moves, and when other images come and go. What belongs
+    together, as of `grouping.groups`, shares a split, and every label keeps at least one training image.
 
     Args:
         testing_percentage, validation_percentage: 0 up to less than 100 together.
@@ -34,22 +36,63 @@ def split(
     Raises:
         RetrainLabError: a percentage is below 0, or they leave no training image.
     """
+    rows = _hashed(images, testing_percentage, validation_percentage, listed)
+    return _with_splits(images, rows["split"])
+
+
+def even_split(
+    images: pd.DataFrame,
+    testing_percentage: float = 10,
+    validation_percentage: float = 10,
+    listed: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Split as `split` does, then even out what that leaves to chance, label by label; see `evening.even`.
+
+    From three images up that do not belong together, a label has one of each split. What `listed` names stays where it
+    is, and takes no part; but if it names most images, some for validation and none for the test, there is no test.
+
+    Args and Raises: as of `split`.
+    """
+    rows = _hashed(images, testing_percentage, validation_percentage, listed)
+    percentages = {"validation": validation_percentage, "test": testing_percentage}
+    free = rows["listed"].isna()
+    if not free.mean() > 0.5 and "validation" in set(rows["listed"]) and "test" not in set(rows["listed"]):
+        percentages["test"] = 0  # a few images that were forgotten are no test
+        rows["split"] = rows["split"].mask(free & (rows["split"] == "test"), "train")
+    lent = rows["lent"].groupby(rows["unit"]).transform("all")
+    may = {"train": free | lent, "validation": (free | lent) & (validation_percentage > 0)}
+    may["test"] = free & (percentages["test"] > 0)
+    return _with_splits(images, even(rows, pd.DataFrame(may), percentages))
+
+
+def _hashed(
+    images: pd.DataFrame, testing_percentage: float, validation_percentage: float, listed: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Split by the hash; a row a usable image: label, unit that stays together, hash (0 to 100), split, listed, lent.
+
+    listed: the split that `listed` gives; None where it gives none. lent: whether validation may take it all the same.
+    """
     _check_percentages(testing_percentage, validation_percentage)
     good = images[images["problem"].isna()]
-    group = groups(good)
-    percentage = group.map(_percentage)
-    below = [percentage < validation_percentage, percentage < validation_percentage + testing_percentage]
-    chosen = pd.Series(np.select(below, ["validation", "test"], "train"), good.index, dtype=object)
-    fixed = pd.Series(None, good.index, dtype=object)
-    if listed is not None and len(listed):
-        fixed = _named(images, listed, group)
-        if not (listed["split"] == "validation").any() and fixed.notna().mean() > 0.5:
-            fixed = fixed.mask((fixed == "train") & below[0], "validation")
-    chosen = fixed.where(fixed.notna(), chosen)
-    for label, rows in good[fixed.isna()].groupby("label", sort=True):
-        if not (chosen[good["label"] == label] == "train").any():
+    unit = groups(good)
+    rows = pd.DataFrame({"label": good["label"], "unit": unit, "hash": unit.map(_percentage), "listed": None})
+    below = [rows["hash"] < validation_percentage, rows["hash"] < validation_percentage + testing_percentage]
+    rows["split"], rows["lent"] = np.select(below, ["validation", "test"], "train").astype(object), False
+    if listed is not None:
+        rows["listed"] = _named(images, listed, unit)
+        if not (listed["split"] == "validation").any() and rows["listed"].notna().mean() > 0.5:
+            rows["lent"] = rows["listed"] == "train"
+        fixed = rows["listed"].mask(rows["lent"] & below[0], "validation")
+        rows["split"] = fixed.where(fixed.notna(), rows["split"])
+    free = rows[rows["listed"].isna()]
+    for label in sorted(set(free["label"]) - set(rows["label"][rows["split"] == "train"])):
+        if not (rows["split"][rows["label"] == label] == "train").any():
             # the image that the hash puts nearest to the training split, and those that must stay with it
-            chosen[group == group[percentage[rows.index].idxmax()]] = "train"
+            rows.loc[unit == unit[free["hash"][free["label"] == label].idxmax()], "split"] = "train"
+    return rows
+
+
+def _with_splits(images: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
     return images.assign(split=chosen.reindex(images.index).astype(object).where(lambda split: split.notna(), None))
 
 
@@ -66,25 +109,9 @@ def _check_percentages(testing_percentage: float, validation_percentage: float) 
 
 def _named(images: pd.DataFrame, listed: pd.DataFrame, group: pd.Series) -> pd.Series:
     """Look up the split that `listed` gives to each usable image; None where it gives none."""
-    named = images.loc[group.index, "path"].map(listed.set_index("path")["split"])
-    return named.fillna(named.groupby(group).transform("first"))  # copies and `_nohash_` relatives go along
-
-
-def groups(images: pd.DataFrame) -> pd.Series:
-    """Name, for each usable image, the group that must share a split: equal up to `_nohash_`, or equal in content.
-
-    The shortest name of a group is its name, since copies get longer ones (`a copy.jpg`, `a (1).jpg`): so the image
-    that was there first keeps its split.
-    """
-    own = images["path"].str.split("_nohash_").str[0]
-    names = sorted(own.unique(), key=lambda name: (len(name), name))
-    own = own.map({name: number for number, name in enumerate(names)})
-    group = own
-    while True:  # groups that touch melt together; nearly always settled after one round
-        merged = group.groupby(images["sha256"]).transform("min").groupby(own).transform("min")
-        if merged.equals(group):
-            return group.map(dict(enumerate(names))).astype(object)
-        group = merged
+    paths = images.loc[group.index, "path"].sort_values()
+    named = paths.map(listed.set_index("path")["split"])
+    return named.fillna(named.groupby(group).transform("first"))  # what belongs together goes along
 
 
 def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
@@ -105,7 +132,3 @@ def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
 def _percentage(name: str) -> float:
     number = int(hashlib.sha1(name.encode()).hexdigest(), 16)
     return (number % (_MAX_NUM_IMAGES_PER_CLASS + 1)) * (100.0 / _MAX_NUM_IMAGES_PER_CLASS)
-
-
-def group_by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
-    raise NotImplementedError
