@@ -85,12 +85,8 @@ class Lab:
         seconds = round(time.perf_counter() - began, 2)
         if start_from:
             splitting.check_unseen(images, out.other(start_from).learnt(), start_from)
-        parameters = {
-            "image_dir": fetching.lasting(image_dir),
-            "testing_percentage": testing_percentage,
-            "validation_percentage": validation_percentage,
-            "labels_from": labels_from,
-        }
+        parameters: dict[str, Any] = {"image_dir": fetching.lasting(image_dir), "labels_from": labels_from}
+        parameters |= {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
         return cls(out, folder, images, given, decisions, start_from, parameters, seconds)
 
     @classmethod
@@ -207,23 +203,12 @@ class Lab:
             more: further keys of metrics.json.
         """
         info, features, head = self.run.info(), classifier.features, classifier.head
-        learnt_from = asdict(features.distortion) | {
-            "distortion_variants": features.variants,
-            "weight_decay": [settings.weight_decay for settings in classifier.candidates],
-            "start_from": self.start_from,
-            "image_size": features.image_size,
-        }
+        made = {"settings": asdict(head.settings)}
+        made["learnt_from"] = classifier.learnt_from | {"start_from": self.start_from}
+        parameters = made["settings"] | made["learnt_from"] | {"tfhub_module": features.backbone.handle}
         trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = _backbone(features) | {"milliseconds": features.milliseconds}
-        settings = asdict(head.settings)
-        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}  # by their names in notebooks
-        self.run.record(
-            backbone=backbone,
-            settings=settings,
-            learnt_from=learnt_from,
-            parameters=parameters,
-            trained_with=trained_with,
-        )
+        self.run.record(backbone=backbone, parameters=parameters, trained_with=trained_with, **made)
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
         trained = {

@@ -1,6 +1,6 @@
 """A trained head made honest: calibrated on validation, with what it says of every image."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -29,6 +29,15 @@ class Classifier:
     candidates: list[HeadSettings]
     predicted: pd.DataFrame
     metrics: dict[str, Any]
+
+    @property
+    def learnt_from(self) -> dict[str, Any]:
+        """What it was made with besides the settings of its head, by the names that parameters have in notebooks."""
+        return asdict(self.features.distortion) | {
+            "distortion_variants": self.features.variants,
+            "weight_decay": [settings.weight_decay for settings in self.candidates],
+            "image_size": self.features.image_size,
+        }
 
     @classmethod
     def of(cls, features: Features, head: Head, history: pd.DataFrame, candidates: list[HeadSettings]) -> "Classifier":
