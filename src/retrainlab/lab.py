@@ -85,8 +85,12 @@ class Lab:
         seconds = round(time.perf_counter() - began, 2)
         if start_from:
             splitting.check_unseen(images, out.other(start_from).learnt(), start_from)
-        parameters: dict[str, Any] = {"image_dir": fetching.lasting(image_dir), "labels_from": labels_from}
-        parameters |= {"testing_percentage": testing_percentage, "validation_percentage": validation_percentage}
+        parameters = {
+            "image_dir": fetching.lasting(image_dir),
+            "testing_percentage": testing_percentage,
+            "validation_percentage": validation_percentage,
+            "labels_from": labels_from,
+        }
         return cls(out, folder, images, given, decisions, start_from, parameters, seconds)
 
     @classmethod
