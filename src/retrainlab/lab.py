@@ -226,9 +226,12 @@ class Lab:
             more: further keys of metrics.json.
         """
         info, features, head = self.run.info(), classifier.features, classifier.head
-        backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        made = {"settings": asdict(head.settings)}
+        made["learnt_from"] = classifier.learnt_from | {"start_from": self.start_from}
+        parameters = made["settings"] | made["learnt_from"] | {"tfhub_module": features.backbone.handle}
         trained_with = info["versions"] | {"commit": info["commit"]}
-        self.run.record(backbone=backbone, trained_with=trained_with, **classifier.recipe(self.start_from))
+        backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        self.run.record(backbone=backbone, parameters=parameters, trained_with=trained_with, **made)
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
         trained = {
@@ -271,7 +274,7 @@ class Lab:
         some = overview.sample(classifier.predicted["label"], 2000, seed)
         points, _ = principal_components(features.matrix[some], 100)
         shown = classifier.predicted.iloc[some]
-        with ResultLogs(self.run.logs, head.settings.how_many_training_steps) as logs:
+        with ResultLogs(self.run.logs / "results", head.settings.how_many_training_steps) as logs:
             logs.settings(self.run.name, self.hyperparameters(classifier), metrics)
             test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
             logs.text("result", f"Test accuracy {test}; train minus validation accuracy {gap}.")

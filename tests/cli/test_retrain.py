@@ -228,7 +228,7 @@ def test_flag_print_misclassified_test_images(run):
 def test_flag_bottleneck_dir(run, tmp_path):
     _, first = run(bottleneck_dir=str(tmp_path / "cache"))
     _, second = run(bottleneck_dir=str(tmp_path / "cache"))
-    assert "90 computed" in first[0] and "90 bottlenecks from the cache, none computed" in second[0]
+    assert "90 computed" in first[1] and "90 bottlenecks from the cache, none computed" in second[1]
     assert list((tmp_path / "cache").rglob("*.arrow"))
 
 

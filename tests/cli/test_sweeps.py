@@ -14,6 +14,7 @@ from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.images import overview
 from retrainlab.images.distortions import Distortion
+from retrainlab.images.levels import OWN
 from retrainlab.pages import index_page, parameters, repeating
 from retrainlab.runs import listing, run_folder, summaries
 from retrainlab.training import heads, trainer
@@ -109,7 +110,7 @@ def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
     assert len({run.info()["backbone"]["digest"] for run in written}) == 2
 
     cache.refresh()  # the sweep has added variants
-    learn_features, learn = with_variants(cache, features, known, Distortion(flip_left_right=True), 2)
+    learn_features, learn = with_variants(cache, features, known, Distortion(flip_left_right=True), 2, OWN)
     settings = heads.HeadSettings(STEPS, weight_decay=0.01)
     _, history = trainer.train(learn_features, learn["label"], learn["split"], [settings], 50)
     pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)

@@ -32,7 +32,7 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
         (head,), _ = trainer.train(features, table["label"], table["split"], [settings], 20, logs)
     predicted = scores.predictions(table, head.logits(features), head.labels)
     metrics = scores.summarise(predicted, head.labels)
-    with summaries.ResultLogs(folder / name / "logs", 60) as logs:
+    with summaries.ResultLogs(folder / name / "logs" / "results", 60) as logs:
         more = {} if rate < 0.003 else {"levels": "0 to 4095" if rate < 0.1 else "own"}  # that the first do not have
         logs.settings(name, {"learning_rate": rate, "optimizer": "sgd", "standardize": True} | more, metrics)
         logs.text("verdict", "It **fits**.")
@@ -170,7 +170,7 @@ def test_logs_that_cannot_be_written_end_in_a_sentence(trained, tmp_path):
 def test_one_label_and_none_in_pr_curves(tmp_path):
     table = pd.DataFrame({"path": ["x"] * 3, "label": "a", "split": "test"})
     predicted = scores.predictions(table, np.zeros((3, 1), np.float32), ["a"])
-    with summaries.ResultLogs(tmp_path, 1) as logs:
+    with summaries.ResultLogs(tmp_path / "results", 1) as logs:
         logs.pr_curves(predicted, ["a"])
         logs.pr_curves(predicted.iloc[:0], ["a"])
 

@@ -10,7 +10,6 @@ from conftest import make_folder, run_notebook
 from retrainlab import project
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import relabeling
 from retrainlab.pages import notebooks, parameters, repeating, reports
 from retrainlab.runs import run_folder
 
@@ -126,7 +125,7 @@ def test_a_run_made_in_a_notebook_is_repeated_refused_and_made_anew(report, phot
     place = {"run": "mine", "reports_dir": str(tmp_path / "out")}
     run_notebook("01", **place, image_dir=str(photos), testing_percentage=30.0)
     run = run_folder.Run(tmp_path / "out" / "mine")
-    relabeling.decide(run.folder, "red/image 000.jpg", "0", "red", "blue")
+    (run.folder / "labels.csv").write_text("path,label,decided\nred/gone.jpg,red,blue\n")
     made, own = run.info()["dataset"], run.info()["parameters"]
     of_images = parameters.declared(notebooks.every()[0]).keys() - set(parameters.PLACE)
     assert own == {name: DEFAULTS[name] for name in of_images} | {"image_dir": str(photos), "testing_percentage": 30.0}

@@ -81,7 +81,7 @@ def test_findings_that_have_a_figure_are_written_as_images_and_leave_none_open(t
         "words": Finding("What is said"),
         "nothing": Finding("What stopping earlier would win", "There are too few images.", told=False),
     }
-    with summaries.ResultLogs(tmp_path, 7) as logs:
+    with summaries.ResultLogs(tmp_path / "results", 7) as logs:
         logs.findings(findings, "see 04_overfitting")
     events = read(tmp_path / "results")
     assert events.Tags()["tensors"] == ["gap"] and plt.get_fignums() == []

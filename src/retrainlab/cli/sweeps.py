@@ -266,7 +266,7 @@ def _write(point: Point, trained: _Trained, features: Features, lab: Lab, values
     light.run.record(sweep={"name": lab.run.name}, dataset=dataset, seconds=seconds)
     light.write_results(classifier)
     light.run.replace(parameters=parameters)
-    with ResultLogs(light.run.logs, trained.head.settings.how_many_training_steps) as logs:
+    with ResultLogs(light.run.logs / "results", trained.head.settings.how_many_training_steps) as logs:
         logs.settings(point.name, light.hyperparameters(classifier), classifier.metrics)
     figure = classifier.metrics["validation"]
     low, high = figure["interval"] or (None, None)

@@ -80,12 +80,12 @@ class TrainingLogs(_Logs):
 
 
 class ResultLogs(_Logs):
-    """Writes `results`: what came of a training, one method a TensorBoard page. `step` is the training's last one."""
+    """Writes what came of a training, one method a TensorBoard page. `step` is the training's last one."""
 
     def __init__(self, folder: Path, step: int) -> None:
         super().__init__()
-        self._folder, self._step = folder / "results", step
-        self.enter_context(self._writer(self._folder).as_default(step))
+        self._folder, self._step = folder, step
+        self.enter_context(self._writer(folder).as_default(step))
 
     def settings(self, run: str, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """Write a run's settings and results, so that the HParams page can compare all runs; and as text.

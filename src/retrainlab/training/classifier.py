@@ -30,6 +30,15 @@ class Classifier:
     predicted: pd.DataFrame
     metrics: dict[str, Any]
 
+    @property
+    def learnt_from(self) -> dict[str, Any]:
+        """What it was made with besides the settings of its head, by the names that parameters have in notebooks."""
+        return asdict(self.features.distortion) | {
+            "distortion_variants": self.features.variants,
+            "weight_decay": [settings.weight_decay for settings in self.candidates],
+            "image_size": self.features.image_size,
+        }
+
     @classmethod
     def of(cls, features: Features, head: Head, history: pd.DataFrame, candidates: list[HeadSettings]) -> "Classifier":
         """Calibrate a head on the validation images, and let it predict all images."""
@@ -40,19 +49,3 @@ class Classifier:
         head = head.calibrated(calibration.temperature(logits[held], classes[held]))
         predicted = scores.predictions(table, head.logits(features.matrix), head.labels)
         return cls(features, head, history, candidates, predicted, scores.summarise(predicted, head.labels))
-
-    def recipe(self, start_from: str) -> dict[str, Any]:
-        """Tell how it was made, as run.json keeps it: settings, what was learnt from, and both by notebooks' names.
-
-        Args:
-            start_from: the run whose head training started from, "" for none.
-        """
-        settings = asdict(self.head.settings)
-        learnt_from = asdict(self.features.distortion) | {
-            "distortion_variants": self.features.variants,
-            "weight_decay": [settings.weight_decay for settings in self.candidates],
-            "start_from": start_from,
-            "image_size": self.features.image_size,
-        }
-        parameters = settings | learnt_from | {"tfhub_module": self.features.backbone.handle}
-        return {"settings": settings, "learnt_from": learnt_from, "parameters": parameters}
