@@ -203,6 +203,13 @@ def test_where_a_list_names_train_and_validation_no_test_is_invented():
     assert found["split"][number < 30].tolist() == listed["split"].tolist()
 
 
+def test_the_only_training_image_of_a_list_goes_on_training():
+    images = table(40, 4)
+    listed = images[["path"]].assign(split=np.where(images.index % 4 == 0, "train", "test"))
+    assert (splitting.split(images, 10, 40, listed)["split"] == "validation").any()
+    assert (counts(even_split(images, 10, 40, listed)) == [1, 0, 3]).all(axis=None)
+
+
 def test_where_a_list_names_a_few_the_others_are_evened():
     images = table(20, 30)
     listed = images[["path"]].assign(split="test")[images.index % 30 < 5]

@@ -50,7 +50,7 @@ def even(rows: pd.DataFrame, may: pd.DataFrame, percentages: Mapping[str, float]
     allowed = may[list(SPLITS)].to_numpy()
     free = allowed.sum(axis=1) > 1
     counts = _counts(label, place, len(names))
-    bounds = _bounds(label, unit, place, allowed, percentages)
+    bounds = _bounds(label, len(names), unit, place, allowed, percentages)
     cost = np.array([bounds.cost(number, counts[number]) for number in range(len(names))])
     touched = np.zeros(unit.max(initial=-1) + 1, bool)
     touched[unit[(cost > 0)[label]]] = True  # all else stays as it is
@@ -66,10 +66,14 @@ def _counts(label: np.ndarray, place: np.ndarray, labels: int) -> np.ndarray:
 
 
 def _bounds(
-    label: np.ndarray, unit: np.ndarray, place: np.ndarray, allowed: np.ndarray, percentages: Mapping[str, float]
+    label: np.ndarray,
+    labels: int,
+    unit: np.ndarray,
+    place: np.ndarray,
+    allowed: np.ndarray,
+    percentages: Mapping[str, float],
 ) -> _Bounds:
     free = allowed.sum(axis=1) > 1
-    labels = int(label.max()) + 1
     stay = _counts(label[~free], place[~free], labels)
     could = np.stack([np.bincount(label[free & to], minlength=labels) for to in allowed.T], axis=1)
     percentage = np.array([percentages.get(name, np.nan) for name in SPLITS])  # train: whatever is left

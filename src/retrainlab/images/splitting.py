@@ -56,7 +56,7 @@ def even_split(
     rows = _hashed(images, testing_percentage, validation_percentage, listed)
     percentages = {"validation": validation_percentage, "test": testing_percentage}
     free = rows["listed"].isna()
-    if not free.mean() > 0.5 and "validation" in set(rows["listed"]) and "test" not in set(rows["listed"]):
+    if free.mean() < 0.5 and "validation" in set(rows["listed"]) and "test" not in set(rows["listed"]):
         percentages["test"] = 0  # a few images that were forgotten are no test
         rows["split"] = rows["split"].mask(free & (rows["split"] == "test"), "train")
     lent = rows["lent"].groupby(rows["unit"]).transform("all")
