@@ -74,7 +74,7 @@ def test_the_parameters_cell_holds_typed_and_explained_literals_only(book):
         assert isinstance(statement, ast.AnnAssign)
         ast.literal_eval(statement.value)
     declared = [statement.target.id for statement in ast.parse(tagged[0].source).body]
-    found = parameters.declared(book)  # as papermill reads them
+    found = parameters.declared(book)
     assert list(found) == declared
     assert all(entry["help"] for entry in found.values())
 

@@ -1,13 +1,11 @@
 """The parameters of the notebooks: what they declare, and whether what a person gives fits."""
 
-import ast
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
 
 from .. import project
@@ -24,19 +22,16 @@ def declared(notebook: Path) -> dict[str, dict[str, Any]]:
     """Read a notebook's parameters: name -> {default, type, help}, as its cell tagged `parameters` declares them.
 
     Raises:
-        RetrainLabError: it is no notebook, or a default is more than a plain value.
+        RetrainLabError: it is no notebook, its cell is missing, or a default is more than a plain value.
     """
-    found = {}
     try:
-        for name, entry in papermill.inspect_notebook(str(notebook)).items():
-            default = ast.literal_eval(entry["default"])
-            found[name] = {"default": default, "type": type(default), "help": entry["help"]}
+        lines = notebooks.declarations(notebook)
     except (ValueError, SyntaxError) as error:
         raise RetrainLabError(
             f"The parameters of '{notebook}' cannot be read ({error}). Expected a notebook with a cell tagged "
             "`parameters`, whose lines are `name: type = value  # help` with plain values."
         ) from error
-    return found
+    return {name: {"default": default, "type": type(default), "help": meant} for name, default, meant in lines}
 
 
 def known() -> dict[str, dict[str, Any]]:
