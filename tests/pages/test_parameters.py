@@ -99,6 +99,37 @@ def test_a_notebook_without_its_parameters_cell_does_not_run_with_defaults(tmp_p
         parameters.declared(write_notebook(tmp_path, "seed: int = 1", "seed: int = 2"))
 
 
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        (
+            "on: bool = False",
+            "false",
+            "Parameter on is 'false'. Expected true or false. To papermill it goes as -y 'on",
+        ),
+        ("on: bool = False", 1, "Expected true or false"),
+        ("run: str = 'demo'", 7, "Parameter run is 7. Expected text. To papermill it goes as -r run VALUE"),
+        ("decay: list = [0.1]", 0.1, "Expected a list. To papermill it goes as -y 'decay: VALUE'"),
+        ("decay: list = [0.1]", "[0.1, 0.2]", "Expected a list"),
+        ("seed: int = 0", 1.5, "Expected a whole number"),
+        ("seed: int = 0", True, "Expected a whole number"),
+        ("rate: float = 0.1", None, "Expected a number"),
+        ("rate: float = 0.1", 1, ""),
+        ("names: list[str] = []", "a", ""),
+    ],
+)
+def test_what_papermill_took_for_another_type_is_said(declared, value, said):
+    namespace = {}
+    exec(declared, namespace)
+    parameters.hold(namespace)
+    namespace[declared.split(":")[0]] = value
+    if not said:
+        return parameters.hold(namespace)
+    with pytest.raises(RetrainLabError) as error:
+        parameters.hold(namespace)
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize("cell", ["seed: int = 1 + 2", "seed: int =", "seed = 1", "seed: int", "import os"])
 def test_a_notebook_whose_parameters_are_no_plain_values(tmp_path, cell):
     file = write_notebook(tmp_path, cell)

@@ -151,3 +151,25 @@ def _numbers(value: Any) -> list[float] | None:
         return [float(part) for one in values for part in (one.split(",") if isinstance(one, str) else [one])]
     except (TypeError, ValueError):
         return None
+
+
+def hold(namespace: dict[str, Any]) -> None:
+    """Hold what a notebook runs with to the types that its parameters cell declares.
+
+    papermill's -p takes `false` for a text, which counts as true, and 2024 for a number, and makes no lists.
+
+    Args:
+        namespace: the notebook's `globals()`, in which Python notes what was declared.
+
+    Raises:
+        RetrainLabError: a value of the wrong type, and how papermill takes it.
+    """
+    for name, kind in namespace.get("__annotations__", {}).items():
+        value, kinds = namespace[name], int | float if kind is float else kind
+        if kind not in _KINDS or (isinstance(value, kinds) and isinstance(value, bool) == (kind is bool)):
+            continue
+        how = f"-r {name} VALUE" if kind is str else f"-y '{name}: VALUE'"
+        raise RetrainLabError(
+            f"Parameter {name} is {value!r}. Expected {_KINDS[kind]}. To papermill it goes as {how}; the command "
+            "retrainlab report reads each parameter as what it is."
+        )
