@@ -13,7 +13,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_notebook
 
+from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.labeling import answering, labelers
 from retrainlab.pages import parameters, reports
@@ -50,7 +52,7 @@ def test_committed_without_outputs_and_thin(book):
     code = cells(book, "code")
     assert not [cell for cell in code if cell.outputs or cell.execution_count is not None]
     (set_up,) = [after for before, after in pairwise(code) if is_tagged(before)]
-    assert lines(set_up) <= 3, set_up.source
+    assert set_up.source.startswith("parameters.hold(globals())\n") and lines(set_up) <= 4, set_up.source
     shown = [cell for cell in code if not is_tagged(cell)]
     assert max(map(lines, shown)) <= 10
     assert statistics.median(map(lines, shown)) <= 3
@@ -74,9 +76,15 @@ def test_the_parameters_cell_holds_typed_and_explained_literals_only(book):
         assert isinstance(statement, ast.AnnAssign)
         ast.literal_eval(statement.value)
     declared = [statement.target.id for statement in ast.parse(tagged[0].source).body]
-    found = parameters.declared(book)  # as papermill reads them
+    found = parameters.declared(book)
     assert list(found) == declared
     assert all(entry["help"] for entry in found.values())
+
+
+@names
+def test_it_holds_what_it_is_given_to_what_it_declares_before_anything_else(book):
+    with pytest.raises(RetrainLabError, match=r"Parameter run is 7\. Expected text\."):
+        run_notebook(book.name[:2], run=7)
 
 
 def test_a_parameter_means_the_same_in_every_notebook():

@@ -189,6 +189,13 @@ def test_a_missing_picture_is_grey_in_the_sprite(photos):
     assert thumbnails.shape == (2, 8, 8, 3) and (thumbnails[1] == 128).all() and thumbnails[0].std() > 5
 
 
+def test_a_folder_without_runs_is_said(tmp_path):
+    assert board.note(tmp_path / "report").startswith(f"'{tmp_path / 'report'}' is not there yet")
+    assert board.note(tmp_path) == f"'{tmp_path}' holds no runs yet; TensorBoard shows them as they come."
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    assert board.note(tmp_path) == ""
+
+
 def test_jupyter_finds_the_tile():
     from importlib.metadata import entry_points
 

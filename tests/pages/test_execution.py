@@ -20,14 +20,14 @@ def run_cell(tmp_path, monkeypatch):
     (stray / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "stray"))
 
-    def run(source: str):
+    def run(source: str, seed=7):
         book = tmp_path / "07_mine.ipynb"
         cells = [v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}), v4.new_code_cell(source)]
         made = v4.new_notebook(cells=cells)
         made.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "any"}
         book.write_text(v4.writes(made))
         out = run_folder.open_run(tmp_path / "reports", "one")
-        execution.execute(book, out, {"seed": 7})
+        execution.execute(book, out, {"seed": seed})
         return json.loads((out.folder / book.name).read_text())["cells"][-1]["outputs"]
 
     return run
@@ -36,6 +36,11 @@ def run_cell(tmp_path, monkeypatch):
 def test_the_kernel_is_this_python_whatever_kernels_are_installed(run_cell):
     (output,) = run_cell("import sys; print(sys.executable, seed)")
     assert "".join(output["text"]).split() == [sys.executable, "7"]
+
+
+def test_a_parameter_of_another_type_is_said_by_the_notebook_itself(run_cell):
+    with pytest.raises(RetrainLabError, match=r"^Parameter seed is '7'\. Expected a whole number\."):
+        run_cell("from retrainlab.pages import parameters; parameters.hold(globals())", seed="7")
 
 
 def test_a_kernel_that_ends_by_itself_is_said(run_cell):

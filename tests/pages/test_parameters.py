@@ -68,12 +68,71 @@ def test_a_parameters_file_and_pairs_that_win(tmp_path):
         parameters.read([], KNOWN, tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("cell", ["seed: int = 1 + 2", "seed: int ="])
-def test_a_notebook_whose_parameters_are_no_plain_values(tmp_path, cell):
-    book = v4.new_notebook(cells=[v4.new_code_cell(cell, metadata={"tags": ["parameters"]})])
+def write_notebook(folder, *cells, tag="parameters"):
+    book = v4.new_notebook(cells=[v4.new_code_cell(cell, metadata={"tags": [tag]}) for cell in cells])
     book.metadata["kernelspec"] = {"name": "python3", "language": "python"}
-    file = tmp_path / "07_mine.ipynb"
+    file = folder / "07_mine.ipynb"
     file.write_text(v4.writes(book))
+    return file
+
+
+def test_a_default_may_hold_any_sign(tmp_path):
+    cell = """# where from
+image_dir: str = "date=2024-05-01/run=#7"  # folder, as #6 asked
+weight_decay: list = [
+    0.1,  # much
+    0.2,
+]  # penalties
+shift: float = -1.5"""
+    assert parameters.declared(write_notebook(tmp_path, cell)) == {
+        "image_dir": {"default": "date=2024-05-01/run=#7", "type": str, "help": "folder, as #6 asked"},
+        "weight_decay": {"default": [0.1, 0.2], "type": list, "help": "penalties"},
+        "shift": {"default": -1.5, "type": float, "help": ""},
+    }
+
+
+def test_a_notebook_without_its_parameters_cell_does_not_run_with_defaults(tmp_path):
+    for file in (write_notebook(tmp_path, "seed: int = 1", tag="other"), write_notebook(tmp_path)):
+        with pytest.raises(RetrainLabError, match=r"07_mine.ipynb' cannot be read \(0 cells have the tag\)"):
+            parameters.declared(file)
+    with pytest.raises(RetrainLabError, match=r"\(2 cells have the tag\)"):
+        parameters.declared(write_notebook(tmp_path, "seed: int = 1", "seed: int = 2"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        (
+            "on: bool = False",
+            "false",
+            "Parameter on is 'false'. Expected true or false. To papermill it goes as -y 'on",
+        ),
+        ("on: bool = False", 1, "Expected true or false"),
+        ("run: str = 'demo'", 7, "Parameter run is 7. Expected text. To papermill it goes as -r run VALUE"),
+        ("decay: list = [0.1]", 0.1, "Expected a list. To papermill it goes as -y 'decay: VALUE'"),
+        ("decay: list = [0.1]", "[0.1, 0.2]", "Expected a list"),
+        ("seed: int = 0", 1.5, "Expected a whole number"),
+        ("seed: int = 0", True, "Expected a whole number"),
+        ("rate: float = 0.1", None, "Expected a number"),
+        ("rate: float = 0.1", 1, ""),
+        ("names: list[str] = []", "a", ""),
+    ],
+)
+def test_what_papermill_took_for_another_type_is_said(declared, value, said):
+    namespace = {}
+    exec(declared, namespace)
+    parameters.hold(namespace)
+    namespace[declared.split(":")[0]] = value
+    if not said:
+        return parameters.hold(namespace)
+    with pytest.raises(RetrainLabError) as error:
+        parameters.hold(namespace)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("cell", ["seed: int = 1 + 2", "seed: int =", "seed = 1", "seed: int", "import os"])
+def test_a_notebook_whose_parameters_are_no_plain_values(tmp_path, cell):
+    file = write_notebook(tmp_path, cell)
     with pytest.raises(RetrainLabError, match=r"The parameters of '.*07_mine.ipynb' cannot be read \("):
         parameters.declared(file)
 

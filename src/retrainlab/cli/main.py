@@ -170,7 +170,10 @@ def tensorboard(reports_dir: str | None, options: tuple[str, ...]) -> None:
     """Show the logs of all runs in TensorBoard; further options, such as --port, are passed on to it."""
     from ..pages import board
 
-    sys.exit(subprocess.call(board.command(from_here("reports_dir", reports_dir) or "reports", *options)))
+    folder = from_here("reports_dir", reports_dir) or "reports"
+    if said := board.note(folder):
+        click.echo(said, err=True)
+    sys.exit(subprocess.call(board.command(folder, *options)))
 
 
 @main.command()

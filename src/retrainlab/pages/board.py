@@ -19,6 +19,15 @@ def command(reports_dir: str | Path = "reports", *options: str) -> list[str]:
     return [sys.executable, "-m", "tensorboard.main", *logs, *options]
 
 
+def note(reports_dir: str | Path = "reports") -> str:
+    """Say that a folder holds no logs, since TensorBoard takes any without a word and shows it empty; else ""."""
+    folder = project.place(reports_dir)
+    if next(folder.glob("*/logs"), None):
+        return ""
+    found = "holds no runs" if folder.is_dir() else "is not there"
+    return f"'{folder}' {found} yet; TensorBoard shows them as they come."
+
+
 def jupyter_server() -> dict[str, Any]:
     """Tell jupyter-server-proxy how to start TensorBoard: behind JupyterHub too, where `%tensorboard` fails."""
     return {

@@ -34,7 +34,7 @@ def execute(book: Path, run: Run, values: dict[str, Any]) -> None:
     Raises:
         RetrainLabError: it failed: with the sentence that it ended in.
     """
-    logging.getLogger("papermill").setLevel(logging.WARNING)
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of declarations that it cannot read; we do
     out = run.folder / book.name
     try:
         papermill.execute_notebook(

@@ -1,7 +1,13 @@
 """The notebooks as files: which there are, what they are called, a copy of them."""
 
+import ast
+import io
 import shutil
+import tokenize
 from pathlib import Path
+from typing import Any
+
+import nbformat
 
 from .. import __version__, project
 from ..errors import RetrainLabError, writing
@@ -15,6 +21,30 @@ def every(folder: Path | None = None) -> list[Path]:
 def title(notebook: Path) -> str:
     """Turn `04_overfitting.ipynb` into `Overfitting`."""
     return notebook.stem.split("_", 1)[1].replace("_", " ").capitalize()
+
+
+def declarations(notebook: Path) -> list[tuple[str, Any, str]]:
+    """Read the lines `name: type = value  # help` of a notebook's cell tagged `parameters`: [(name, value, help)].
+
+    Python's own grammar reads them: papermill passes over a line whose value holds a `=` (its issue 864), and over
+    a whole notebook without the tag (its issue 245), which would then run with its defaults, as the run `demo`.
+
+    Raises:
+        ValueError, SyntaxError: it is no notebook, has not one such cell, or a line is more than a plain value.
+    """
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{len(tagged)} cells have the tag")
+    lines = ast.parse(tagged[0]).body
+    tokens = tokenize.generate_tokens(io.StringIO(tagged[0]).readline)
+    comments = {token.start[0]: token.string.strip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    found = []
+    for line in lines:
+        if not isinstance(line, ast.AnnAssign) or line.value is None:
+            raise ValueError(f"line {line.lineno} of the cell declares no parameter")
+        found.append((ast.unparse(line.target), ast.literal_eval(line.value), comments.get(line.end_lineno or 0, "")))
+    return found
 
 
 def copy(folder: Path) -> list[Path]:

@@ -1,13 +1,11 @@
 """The parameters of the notebooks: what they declare, and whether what a person gives fits."""
 
-import ast
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import papermill
 import yaml
 
 from .. import project
@@ -24,19 +22,16 @@ def declared(notebook: Path) -> dict[str, dict[str, Any]]:
     """Read a notebook's parameters: name -> {default, type, help}, as its cell tagged `parameters` declares them.
 
     Raises:
-        RetrainLabError: it is no notebook, or a default is more than a plain value.
+        RetrainLabError: it is no notebook, its cell is missing, or a default is more than a plain value.
     """
-    found = {}
     try:
-        for name, entry in papermill.inspect_notebook(str(notebook)).items():
-            default = ast.literal_eval(entry["default"])
-            found[name] = {"default": default, "type": type(default), "help": entry["help"]}
+        lines = notebooks.declarations(notebook)
     except (ValueError, SyntaxError) as error:
         raise RetrainLabError(
             f"The parameters of '{notebook}' cannot be read ({error}). Expected a notebook with a cell tagged "
             "`parameters`, whose lines are `name: type = value  # help` with plain values."
         ) from error
-    return found
+    return {name: {"default": default, "type": type(default), "help": meant} for name, default, meant in lines}
 
 
 def known() -> dict[str, dict[str, Any]]:
@@ -156,3 +151,25 @@ def _numbers(value: Any) -> list[float] | None:
         return [float(part) for one in values for part in (one.split(",") if isinstance(one, str) else [one])]
     except (TypeError, ValueError):
         return None
+
+
+def hold(namespace: dict[str, Any]) -> None:
+    """Hold what a notebook runs with to the types that its parameters cell declares.
+
+    papermill's -p takes `false` for a text, which counts as true, and 2024 for a number, and makes no lists.
+
+    Args:
+        namespace: the notebook's `globals()`, in which Python notes what was declared.
+
+    Raises:
+        RetrainLabError: a value of the wrong type, and how papermill takes it.
+    """
+    for name, kind in namespace.get("__annotations__", {}).items():
+        value, kinds = namespace[name], int | float if kind is float else kind
+        if kind not in _KINDS or (isinstance(value, kinds) and isinstance(value, bool) == (kind is bool)):
+            continue
+        how = f"-r {name} VALUE" if kind is str else f"-y '{name}: VALUE'"
+        raise RetrainLabError(
+            f"Parameter {name} is {value!r}. Expected {_KINDS[kind]}. To papermill it goes as {how}; the command "
+            "retrainlab report reads each parameter as what it is."
+        )
