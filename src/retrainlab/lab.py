@@ -100,14 +100,17 @@ class Lab:
         return cls(out, folder, images, found.images, decisions, found.said, parameters, seconds)
 
     def starting_from(self, run: str) -> "Lab":
-        """Let training start from the head of another run, "" for none.
+        """Let training start from the head of another run, "" for none: what that has learnt from judges nothing here.
 
         Raises:
-            RetrainLabError: it has learnt from images that are to validate or test here.
+            RetrainLabError: there is no such run, or it has no head.
         """
-        if run:
-            splitting.check_unseen(self.images, self.run.other(run).learnt(), run)
-        return replace(self, start_from=run)
+        if not run:
+            return self
+        learnt = self.run.other(run).learnt()
+        (images, moved), (given, _) = (splitting.keep_training(each, learnt) for each in (self.images, self.given))
+        said = f"{moved:,} images stay in training, since the head of '{run}' has learnt from them."
+        return replace(self, images=images, given=given, said=[*self.said, said], start_from=run)
 
     @classmethod
     def reopen(cls, run: str, reports_dir: str | Path = "reports") -> "Lab":
@@ -145,7 +148,7 @@ class Lab:
     def begin(self) -> None:
         """Take these images for the run's own; figures that it had from others, or from other labels, go."""
         self.run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
-        self.run.record(parameters=self.parameters)
+        self.run.record(parameters=self.parameters | {"start_from": self.start_from})
 
     def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""

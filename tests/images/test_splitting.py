@@ -9,6 +9,8 @@ from retrainlab.errors import RetrainLabError
 from retrainlab.images import overview, scanning, splitting
 from retrainlab.runs import run_folder
 
+OF_01 = {"run", "reports_dir", "image_dir", "testing_percentage", "validation_percentage", "start_from"}
+
 
 def test_the_split_follows_the_percentages(many):
     counts = splitting.split(many, 25, 15)["split"].value_counts(normalize=True)
@@ -101,12 +103,13 @@ def test_images_keep_their_split_when_copies_of_them_come(many):
 def test_no_head_is_judged_by_images_that_it_has_learnt_from(many):
     table = splitting.split(many)
     learnt = set(table.loc[table["split"] == "train", "sha256"])
-    splitting.check_unseen(table, learnt, "first")
-    held = table[table["split"] == "test"]
-    with pytest.raises(
-        RetrainLabError, match=rf"'first' has learnt from 1 images .* the first is {held['path'].iloc[0]}"
-    ):
-        splitting.check_unseen(table, {*learnt, held["sha256"].iloc[0]}, "first")
+    same, moved = splitting.keep_training(table, learnt)
+    assert moved == 0 and same.equals(table)
+    held = table.index[table["split"] == "test"][:2]
+    table["group"] = pd.Series("one cow", table.index).where(table.index.isin(held), None)
+    after, moved = splitting.keep_training(table, {*learnt, table["sha256"][held[0]]})
+    assert moved == 2 and (after["split"][held] == "train").all()
+    assert after.drop(index=held).equals(table.drop(index=held))
 
 
 def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, module, bottleneck_dir, tmp_path):
@@ -116,10 +119,16 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
     assert (
         len(run_folder.Run(tmp_path / "first").learnt()) == run_folder.Run(tmp_path / "first").metrics()["train"]["n"]
     )
-    again = {"run": "second", "start_from": "first"}
-    run_notebook("03", testing_percentage=20.0, validation_percentage=20.0, **again, **place)
-    with pytest.raises(RetrainLabError, match="it would be judged by what it knows"):
-        run_notebook("03", testing_percentage=60.0, validation_percentage=20.0, **again, **place)
+    again = {"run": "second", "start_from": "first", "testing_percentage": 60.0, "validation_percentage": 20.0}
+    said = run_notebook("01", **{name: value for name, value in (place | again).items() if name in OF_01})
+    assert "images stay in training, since the head of 'first' has learnt from them." in said
+    second = run_folder.Run(tmp_path / "second")
+    seen = second.read_table("images")
+    run_notebook("03", **again, **place)
+    images = second.read_table("images")
+    assert images["split"].equals(seen["split"]) and {"test", "validation"} <= set(images["split"])
+    learnt = run_folder.Run(tmp_path / "first").learnt()
+    assert set(images.loc[images["sha256"].isin(learnt), "split"]) == {"train"}
 
 
 def test_images_that_a_splits_csv_names_keep_their_split_if_it_names_only_some(many):
@@ -142,6 +151,6 @@ def test_a_head_that_started_from_another_has_learnt_what_that_has(photos, modul
     run_notebook("03", run="second", image_dir=str(tmp_path / "elsewhere"), start_from="first", **place)
     assert first.learnt() < second.learnt()
     before = first.metrics()
-    with pytest.raises(RetrainLabError, match="it would be judged by what it knows"):
-        run_notebook("03", run="first", image_dir=str(photos), testing_percentage=60.0, start_from="second", **place)
+    with pytest.raises(RetrainLabError, match="There is no run 'third'"):
+        run_notebook("03", run="first", image_dir=str(photos), start_from="third", **place)
     assert first.metrics() == before  # what is refused costs nothing

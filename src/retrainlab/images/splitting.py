@@ -114,19 +114,20 @@ def _named(images: pd.DataFrame, listed: pd.DataFrame, group: pd.Series) -> pd.S
     return named.fillna(named.groupby(group).transform("first"))  # what belongs together goes along
 
 
-def check_unseen(images: pd.DataFrame, learnt: set[str], run: str) -> None:
-    """Refuse to judge a head by images that it has learnt from, where training starts from the head of another `run`.
+def keep_training(images: pd.DataFrame, learnt: set[str]) -> tuple[pd.DataFrame, int]:
+    """Put what a head has learnt from into training, and what belongs to it: that cannot judge it.
 
-    Raises:
-        RetrainLabError: some of `learnt`, the sha256 of its training images, are validation or test images here.
+    Args:
+        images: an images table, split.
+        learnt: sha256 of the images that the head has learnt from.
+
+    Returns:
+        (the table, how many images were to validate or to test).
     """
-    seen = images[images["split"].isin(["validation", "test"]) & images["sha256"].isin(learnt)]
-    if len(seen):
-        raise RetrainLabError(
-            f"The head of '{run}' has learnt from {len(seen):,} images that are to validate or test here, the first is "
-            f"{seen['path'].iloc[0]}: it would be judged by what it knows. Set testing_percentage and "
-            "validation_percentage as they were there, name these images as train in splits.csv, or start from none."
-        )
+    good = images[images["problem"].isna()]
+    known = good["sha256"].isin(learnt).groupby(groups(good)).transform("any")
+    moved = good.index[known & (good["split"] != "train")]
+    return images.assign(split=images["split"].mask(images.index.isin(moved), "train")), len(moved)
 
 
 def _percentage(name: str) -> float:
