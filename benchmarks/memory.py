@@ -108,9 +108,10 @@ def main() -> None:
             for name in STAGES:
                 done = run(name, Path(folder), images)
                 peaks[name][images] = done["peak"]
-                print(f"{images:,} images, {name}: at most {done['peak']:,.0f} MiB, {done['seconds']:.0f} s", flush=True)
+                said = f"at most {done['peak']:,.0f} MiB, {done['seconds']:.0f} s"
+                print(f"{images:,} images, {name}: {said}", flush=True)
     matrix = (given.images - SMALL) * DIM * 4 / 2**20
-    print(f"{given.images - SMALL:,} images more are {matrix:,.0f} MiB of bottlenecks; what each stage grew by, of that:")
+    print(f"{given.images - SMALL:,} images more are {matrix:,.0f} MiB of bottlenecks; each stage grew by:")
     for name, peak in peaks.items():
         small, large = peak.values()
         print(f"{name}: {large - small:,.0f} MiB, ratio {(large - small) / matrix:.2f}")
