@@ -3,6 +3,8 @@
 import gzip
 import io
 import socket
+import subprocess
+import sys
 import tarfile
 import urllib.request
 import zipfile
@@ -167,3 +169,6 @@ def test_an_address_that_turns_bad_does_not_matter_to_a_module_that_is_there(ser
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     again = registry.resolve(handle, tmp_path / "other cache")
     assert np.array_equal(again.bottlenecks(pixels), first.bottlenecks(pixels)) and len(server.asked) == 1
+    code = f"from retrainlab.backbones import hub; print(hub.fetch({handle!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(again.module) and len(server.asked) == 1

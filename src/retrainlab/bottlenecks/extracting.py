@@ -4,9 +4,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from .caching import Cache, digests
 
 _ROWS_A_PART = 2048
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
+_IMAGES_AHEAD = 32  # of what is written, for each thread
 _Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
 
 
@@ -144,9 +147,14 @@ def _compute(
     cache: Cache,
     threads: int | None,
 ) -> dict[str, str]:
-    """Compute on threads, and write what comes of it; returns what went wrong, by path."""
+    """Compute on threads, and write what comes of it; returns what went wrong, by path.
+
+    Only so many images are given to the threads at a time that they have enough to do while a part is written.
+    """
     kept: dict[_Key, np.ndarray] = {}  # not written yet
     running: dict[Future[np.ndarray], _Key] = {}
+    ended: SimpleQueue[Future[np.ndarray]] = SimpleQueue()
+    waiting = iter(missing.items())
     problems: dict[str, str] = {}
     written = time.perf_counter()
 
@@ -156,20 +164,30 @@ def _compute(
         written = time.perf_counter()
         kept.clear()
 
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    def submit(count: int) -> None:
+        for key, source in islice(waiting, count):
+            job = pool.submit(bottleneck, source)
+            running[job] = key
+            job.add_done_callback(ended.put)
+
+    count = threads or os.cpu_count() or 1
+    pool = ThreadPoolExecutor(count)
     try:
-        running.update((pool.submit(bottleneck, source), key) for key, source in missing.items())
-        done = tqdm(as_completed(running), "bottlenecks", len(running), unit=" images", leave=False, disable=None)
-        for job in done:
-            key = running.pop(job)
-            try:
-                kept[key] = job.result()
-            except _Gone:
-                raise
-            except RetrainLabError as error:
-                problems[missing[key].path] = str(error)
-            if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
-                write()
+        with tqdm(total=len(missing), desc="bottlenecks", unit=" images", leave=False, disable=None) as bar:
+            submit(count * _IMAGES_AHEAD)
+            while running:
+                job = ended.get()
+                key = running.pop(job)
+                submit(1)
+                bar.update()
+                try:
+                    kept[key] = job.result()
+                except _Gone:
+                    raise
+                except RetrainLabError as error:
+                    problems[missing[key].path] = str(error)
+                if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
+                    write()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         finished = {key: job for job, key in running.items() if not job.cancelled() and job.exception() is None}

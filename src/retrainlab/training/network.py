@@ -45,9 +45,12 @@ def pose(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSett
     pool = np.flatnonzero(own.any(axis=0))
     mean, deviation = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
     if stack[0].standardize:
-        mean, deviation = features[pool].mean(axis=0), features[pool].std(axis=0)
+        learnt = features[pool]
+        mean, deviation = learnt.mean(axis=0), learnt.std(axis=0)
+        del learnt  # as large as the features
         deviation = np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)  # constant ones are left alone
-    scaled = ((features - mean) / deviation).astype(np.float32, copy=False)
+    scaled = (features - mean).astype(np.float32, copy=False)
+    scaled /= deviation
     counts = np.bincount(classes[pool])
     balanced = 1.0 / counts[classes[pool]] / (counts > 0).sum()
     chances = balanced if stack[0].class_weight == "balanced" else np.full(len(pool), 1.0 / len(pool))

@@ -17,7 +17,7 @@ from ..errors import RetrainLabError
 from .heads import Head, HeadSettings
 from .network import Network, pose
 
-_LOGITS_AT_ONCE = 2**24  # when evaluating: 64 MiB, however large the stack is
+_NUMBERS_AT_ONCE = 2**24  # of logits or features, when evaluating: 64 MiB, however large the stack is
 _DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
 _STEPS_AT_ONCE = 100  # between two looks at the progress bar
 # Heads of one stack share their batches and the shape of their weights, so they must agree in these.
@@ -136,7 +136,7 @@ class _Judging:
         self._network, self._judge, self._watch, splits = network, network.judging(), watch, network.data.splits
         self._seen = np.flatnonzero(np.isin(splits, ["train", "validation"]).any(axis=0)).astype(np.int32)
         self._inside = {name: splits[:, self._seen] == name for name in ("train", "validation")}  # [stack, seen]
-        self._at_once = max(1, _LOGITS_AT_ONCE // (network.size * network.labels))
+        self._at_once = max(1, _NUMBERS_AT_ONCE // max(network.size * network.labels, network.data.scaled.shape[1]))
 
     def at(self, step: int) -> None:
         """Judge all heads as they stand after so many steps."""
