@@ -12,7 +12,7 @@ from retrainlab.analysis import budget, regularisation, resampling
 from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
-from retrainlab.images import scanning, splitting
+from retrainlab.images import grouping, scanning
 from retrainlab.images.decoding import ImageFolder
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
@@ -25,7 +25,7 @@ def main() -> None:
     cache, photos = caching.open_cache(backbone), ImageFolder.of(folder, table)
     extracting.extract(backbone, cache, photos, table)
     features, known = cache.features(table, photos.levels)
-    labels, groups = known["label"].to_numpy(), splitting.groups(known).to_numpy()
+    labels, groups = known["label"].to_numpy(), grouping.groups(known).to_numpy()
 
     decays = [0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0]  # as 03_retrain
     stack = HeadSettings().vary(weight_decay=decays)
