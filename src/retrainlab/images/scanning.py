@@ -76,6 +76,32 @@ def given_label(path: str) -> str:
     return str(PurePosixPath(path).parent)
 
 
+def image_files(root: Path) -> list[Path]:
+    """List the files below a folder that `scan` would look at: images, and what claims to be one by its extension.
+
+    Raises:
+        RetrainLabError: something in the folder may not be read.
+    """
+    return [root / path for path, _ in sorted(_files(root)) if _claims(path) or _opens(root / path)]
+
+
+def _claims(path: str) -> bool:
+    """Tell whether a file means to be an image, by its name."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix in _UNREADABLE or suffix in Image.registered_extensions()
+
+
+def _opens(file: Path) -> bool:
+    """Tell whether a file is an image, by its first bytes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(file).close()
+    except Exception:  # Pillow's plugins raise nearly anything
+        return False
+    return True
+
+
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     seen = set()  # links to folders are followed, but never in a circle
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
@@ -134,8 +160,7 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
         row["sha256"] = hashlib.sha256(data).hexdigest()
         read_pixels(data, (64, 64))
     except Exception as error:
-        claims = suffix in _UNREADABLE or suffix in Image.registered_extensions()
-        if row["format"] is None and not claims:
+        if row["format"] is None and not _claims(path):
             return None  # a README or a list, not an image
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
     if row["label"] == ".":
