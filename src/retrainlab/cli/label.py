@@ -1,13 +1,25 @@
 """The command `retrainlab label`."""
 
-import json
+import hashlib
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import RetrainLabError
+from .arguments import place
+
+if TYPE_CHECKING:  # imported late: the other commands do not need it
+    from ..labeling.labelers import Labeler
+    from ..labeling.streaming import Answer
+    from .answer_files import Form
+
+_MANY = 100  # images; of more it is said how long they took
 
 
 @click.command()
@@ -21,16 +33,53 @@ from ..errors import RetrainLabError
 @click.option("--input_width", type=click.IntRange(1), help="Pixels.  [default: what the graph says, or 299]")
 @click.option("--input_mean", type=float, help="Taken from each pixel, 0 to 255.  [default: 0; 128 for `Mul`]")
 @click.option("--input_std", type=float, help="What the rest is divided by.  [default: 255; 128 for `Mul`]")
-@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many labels for each image.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+@click.option("--top", type=click.IntRange(1), help="How many labels for each image.  [default: 5; in CSV 1]")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines for machines: an object an image.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV: a row an image.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write into this file, .csv or .jsonl. What it has already is kept, and those images are passed over.",
+)
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
-def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: tuple, **flags: Any) -> None:
-    """Label image files: the most probable labels, best first.
+def label(
+    model: str,
+    graph: str,
+    top: int | None,
+    as_json: bool,
+    as_csv: bool,
+    output: Path | None,
+    images: tuple[Path, ...],
+    more: tuple[Path, ...],
+    **flags: Any,
+) -> None:
+    """Label image files, and all images below folders: the most probable labels, best first.
 
     With --model, what this project exported. With --graph, the frozen graph of anybody's retrain.py, with the flags of
     label_image.py; what they leave open is found in the graph, and said.
+
+    Each image is answered as soon as it is labelled. Thousands go into a file, such as --output new.csv: the same
+    command goes on where it was interrupted.
     """
-    from ..labeling import answering, label_image, labelers
+    from .answer_files import Form, kind_of
+
+    kind = kind_of(as_csv, as_json, output)
+    work = _Work(output)
+    try:
+        labeler = _labeler(model, graph, images + more, flags)
+        count = min(top or (1 if kind == "csv" else 5), len(labeler.labels))
+        form = Form(kind, count, _digest(model, graph, labeler, flags)) if kind else None
+        _label(labeler, images + more, count, form, work)
+    except KeyboardInterrupt:
+        click.echo(work.interrupted, err=True)
+        sys.exit(130)
+    if work.problems:
+        sys.exit(1)
+
+
+def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, Any]) -> "Labeler":
+    """Open what labels, saying what was assumed about it."""
+    from ..labeling import label_image, labelers
 
     given = [f"--{name}" for name, value in flags.items() if value is not None]
     if bool(model) == bool(graph):
@@ -41,32 +90,129 @@ def label(model: str, graph: str, top: int, as_json: bool, images: tuple, more: 
         raise RetrainLabError(
             f"{given[0]} goes with --graph. An export that --model names says itself what it expects."
         )
-    if not images + more:
-        raise RetrainLabError("There is no image to label. Name some files, or one with --image.")
+    if not images:
+        raise RetrainLabError("There is no image to label. Name some files or folders, or a file with --image.")
     labeler = labelers.load(model) if model else label_image.load(graph, **flags)
     if labeler.note:
         click.echo(labeler.note, err=True)
-    table, problems = answering.label(labeler, images + more, top)
-    answers = [
-        {
-            "path": path,
-            "labels": table.loc[table["path"] == path, ["label", "probability"]].to_dict("records"),
-            "problem": problems.get(path),
-        }
-        for path in dict.fromkeys(map(answering.shown, images + more))
-    ]
-    click.echo(json.dumps(answers, ensure_ascii=False, indent=1) if as_json else _lines(answers), nl=as_json)
-    for path, problem in problems.items():
-        click.echo(f"Error: {path}: {problem}.", err=True)
-    if problems:
-        sys.exit(1)
+    return labeler
 
 
-def _lines(answers: list[dict[str, Any]]) -> str:
+def _digest(model: str, graph: str, labeler: "Labeler", flags: dict[str, Any]) -> str:
+    """Tell classifiers, and the settings that they are used with, apart: 8 hexadecimal digits."""
+    from ..export import contracts
+
+    file = Path(model or graph).expanduser()
+    told: list[Any]
+    if graph:
+        told = [contracts.digest(file), labeler.labels, {name: flags[name] for name in flags if name != "labels"}]
+    elif file.is_dir():
+        told = [contracts.digest(file / contracts.FILE)]
+    else:
+        told = [contracts.digest(file.parent / contracts.FILE), file.name]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
+# --------------------------------------------------------------------------------------------- the work
+
+
+@dataclass
+class _Work:
+    """How far the work is, for people.
+
+    Attributes:
+        output: the file that is written, as it was named.
+        total: images asked for.
+        known: those that the file had already.
+        done: those that were answered now, also by a problem.
+        problems: those of them that could not be labelled.
+    """
+
+    output: Path | None
+    total: int = 0
+    known: int = 0
+    done: int = 0
+    problems: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def summary(self) -> str:
+        seconds = time.perf_counter() - self.started
+        failed = f", {self.problems:,} could not be labelled" * bool(self.problems)
+        return f"{_images(self.done)} in {seconds:.1f} s ({self.done / seconds:.0f} images/s){failed}."
+
+    @property
+    def found(self) -> str:
+        """What the file had already."""
+        if self.known == self.total:
+            return f"{_images(self.total)}: {self.output} has them all already."
+        return f"{_images(self.known)} {'is' if self.known == 1 else 'are'} in {self.output} already."
+
+    @property
+    def interrupted(self) -> str:
+        if not self.total:
+            return "Interrupted before the first image."
+        said = f"Interrupted: {self.known + self.done:,} of {_images(self.total)} are labelled"
+        return f"{said} and in {self.output}; the same command goes on with the others." if self.output else f"{said}."
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form | None", work: _Work) -> None:
+    """Label images, and write each answer as it comes; problems go to the standard error."""
+    from tqdm import tqdm
+
+    from ..labeling import streaming
+    from .answer_files import go_on
+
+    found = streaming.sources(images)
+    several, work.total = len(found) > 1, len(found)
+    if form and work.output:
+        known = go_on(place(work.output), form, found) & found.keys()
+        found = {path: source for path, source in found.items() if path not in known}
+        work.known = len(known)
+        if known:
+            click.echo(work.found, err=True)
+    # a bar and answers on the same terminal would mix
+    bar = sys.stderr.isatty() and (work.output is not None or not sys.stdout.isatty())
+    work.started, said = time.perf_counter(), set[str]()
+    with (
+        _writer(form, work.output, several) as write,
+        closing(streaming.answers(labeler, found, top)) as answers,
+        tqdm(answers, "label", len(found), unit=" images", leave=False, disable=not bar) as told,
+    ):
+        for answer in told:
+            write(answer)
+            work.done += 1
+            if answer.note and answer.note not in said:
+                said.add(answer.note)  # once for all images that it is true of
+                tqdm.write(f"{answer.path}, and others if they are alike: {answer.note}.", file=sys.stderr)
+            if answer.problem:
+                work.problems += 1
+                tqdm.write(f"Error: {answer.path}: {answer.problem}.", file=sys.stderr)
+    if work.done > _MANY or (work.done and work.output):
+        click.echo(work.summary, err=True)
+
+
+@contextmanager
+def _writer(form: "Form | None", output: Path | None, several: bool) -> "Iterator[Callable[[Answer], object]]":
+    """Give a function that writes an answer: for people or machines, on the standard output or into a file."""
+    from .answer_files import appending
+
+    if form is None:
+        yield lambda answer: click.echo(_lines(answer, several), nl=False)
+    elif output is None:
+        click.echo(form.header, nl=False)
+        yield lambda answer: click.echo(form.line(answer), nl=False)
+    else:
+        with appending(place(output), form) as lines:
+            yield lambda answer: lines.write(form.line(answer))
+
+
+def _lines(answer: "Answer", several: bool) -> str:
     """Write a line a label, below the name of its image if there are several; as label_image.py did."""
-    lines = []
-    for answer in answers:
-        if answer["problem"] is None and len(answers) > 1:
-            lines.append(answer["path"])
-        lines += [f"{row['label']} {row['probability']:.5f}" for row in answer["labels"]]
+    lines = [answer.path] if several and answer.problem is None else []
+    lines += [f"{label} {probability:.5f}" for label, probability in answer.labels]
     return "".join(f"{line}\n" for line in lines)

@@ -104,6 +104,15 @@ def scan(
     return Scan(table, [*layout.said, *_passed_over(found.leftovers)])
 
 
+def image_files(root: Path) -> list[Path]:
+    """List the files below a folder that `scan` would look at: images, and what claims to be one by its extension.
+
+    Raises:
+        RetrainLabError: something in the folder may not be read.
+    """
+    return [root / path for path in walk(root).files if claims(path) or recognised(root / path)]
+
+
 def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[str, dict]:
     """Take over the rows of files that have not changed; what could not be read may have been repaired."""
     now = {path: (stat.st_size, _modified(stat)) for path, stat in files.items()}

@@ -14,7 +14,7 @@ _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache,
 _LEFTOVERS = {"@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "$recycle.bin", "recycler"}
 _LEFTOVERS |= {"system volume information", "lost+found", "thumbs", "thumbnails", "__macosx", "__pycache__"}
 _HIDDEN_LEFTOVERS = (".trash", ".thumb", ".snapshot", ".ipynb_checkpoints")  # hidden, and full of images
-_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")  # ends of names
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Walk:
     @property
     def archives(self) -> list[str]:
         """The files that are archives by their names."""
-        return [path for path in self.files if path.lower().endswith(_ARCHIVES)]
+        return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
 
 def walk(root: Path) -> Walk:
@@ -83,7 +83,7 @@ def _check_folder(root: Path) -> None:
     elif tarfile.is_tarfile(root):
         folder = root.name.partition(".")[0]
         what, unpack = "a tar archive", f"mkdir '{folder}'; tar -xf '{root.name}' -C '{folder}'"
-    elif root.name.lower().endswith(_ARCHIVES):
+    elif root.name.lower().endswith(ARCHIVES):
         raise RetrainLabError(f"Image folder '{root}' is an archive by its name. Unpack it. {wanted}")
     else:
         raise RetrainLabError(f"Image folder '{root}' is a file. {wanted}")

@@ -1,93 +1,75 @@
 """What a classifier answers to images: their labels, shown beside them; and what its 8-bit export costs and wins."""
 
-import os
 import timeit
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
 from ..evaluation import intervals
 from ..evaluation.finding import Finding, finding
-from ..images.decoding import read_many, read_pixels
-from . import labelers
+from ..images.decoding import read_many
+from . import labelers, streaming
 from .labelers import Labeler
+from .streaming import Source
 
 _EXPORTS = ["model.tflite", "model_int8.tflite"]
 _MOST = 1000  # images that are labelled by both
+_PICTURES = 50  # of images that are shown beside their labels
 
 
 def label(
-    labeler: Labeler, images: Sequence[Path | str] | Mapping[str, bytes], top: int = 5
+    labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source], top: int = 5
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Label image files.
 
     Args:
-        images: paths, or the content of image files by name. A path that is given twice is labelled once.
+        images: paths of image files or of folders of them, or what to read by name; see `streaming.sources`.
         top: how many labels to give for each, most probable first.
 
     Returns:
-        (table, problems): table has the columns path, rank (from 1), label, probability (0 to 1); problems says in a
-        sentence, by path, why an image could not be read. The others are labelled all the same. Paths are as `shown`.
+        (table, said): table has the columns path, rank (from 1), label, probability (0 to 1); said tells in a sentence,
+        by path, why an image could not be read, or what to know of how it was. The others are labelled all the same.
+        Paths are as `streaming.shown`.
     """
-    sources = _sources(images)
+    found = streaming.sources(images)
     rows: list[tuple[str, int, str, float]] = []
-    problems: dict[str, str] = {}
-    for path, found in zip(sources, _answers(labeler, sources.values()), strict=True):
-        if isinstance(found, RetrainLabError):
-            problems[path] = str(found).rstrip(".")
-            continue
-        best = np.argsort(-found, kind="stable")[:top]
-        rows += [(path, rank, labeler.labels[at], float(found[at])) for rank, at in enumerate(best, start=1)]
-    return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), problems
+    said: dict[str, str] = {}
+    told = streaming.answers(labeler, found, top)
+    for answer in tqdm(told, "label", len(found), unit=" images", leave=False, delay=1, disable=None):
+        rows += [(answer.path, rank, *best) for rank, best in enumerate(answer.labels, start=1)]
+        if answer.problem or answer.note:
+            said[answer.path] = answer.problem or answer.note
+    return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), said
 
 
-def answer(labeler: Labeler, images: Sequence[Path | str] | Mapping[str, bytes], top: int = 5) -> Finding:
-    """Label images, and show each beside its most probable labels; `label` says what comes in.
+def answer(labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source], top: int = 5) -> Finding:
+    """Label images, and show each beside its most probable labels, if there are many the first; `label` says what
+    comes in.
 
     Returns:
-        A Finding whose sentence says, a line each, which images could not be labelled, and why. Its details are the
-        table of `label`.
+        A Finding whose sentence says, a line each, which images could not be labelled, and why, and what else `label`
+        says of them. Its details are its table.
     """
-    table, problems = label(labeler, images, top)
+    found = streaming.sources(images)
+    table, told = label(labeler, found, top)
+    labelled = table["path"].unique()
+    first = labelled[:_PICTURES]
 
     def draw() -> Any:
         from .. import plots
 
-        sources, labelled = _sources(images), table["path"].unique()
-        pictures = read_many([sources[path] for path in labelled], (160, 160))
-        return plots.label_bars(table, dict(zip(labelled, pictures, strict=True)))
+        pictures = read_many([found[path] for path in first], (160, 160), labeler.levels)
+        return plots.label_bars(table[table["path"].isin(first)], dict(zip(first, pictures, strict=True)))
 
-    said = "\n".join(f"{path}: {problem}." for path, problem in problems.items())
-    return Finding("What these images are", said, draw=draw if len(table) else None, details=table)
-
-
-def _sources(images: Sequence[Path | str] | Mapping[str, bytes]) -> dict[str, Any]:
-    """Lay out what there is to read, paths or content, by path as `shown`."""
-    pairs = images.items() if isinstance(images, Mapping) else zip(images, images, strict=True)
-    return {shown(path): source for path, source in pairs}
-
-
-def shown(path: Path | str) -> str:
-    r"""Return a path as text that can be printed and stored: bytes that are not UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _answers(labeler: Labeler, sources: Iterable[Path | str | bytes]) -> list[np.ndarray | RetrainLabError]:
-    """Label images by threads: the probabilities of each, float32 [labels], or why there are none."""
-
-    def one(source: Path | str | bytes) -> np.ndarray | RetrainLabError:
-        try:
-            return labeler.probabilities(read_pixels(source, labeler.image_size, labeler.levels))
-        except RetrainLabError as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(one, sources))
+    said = [f"{path}: {sentence}." for path, sentence in told.items()]
+    if len(first) < len(labelled):
+        said.insert(0, f"{len(labelled):,} images are labelled; these are the first {len(first)}.")
+    return Finding("What these images are", "\n".join(said), draw=draw if len(table) else None, details=table)
 
 
 # --------------------------------------------------------------------------------------------- 8 bits
@@ -127,8 +109,8 @@ def measure(model: Path, paths: Sequence[Path], own: Sequence[str]) -> tuple[dic
         correct is bool [n].
     """
     labeler = labelers.load(model)
-    answers = _answers(labeler, paths)
-    found = [None if isinstance(a, RetrainLabError) else labeler.labels[a.argmax()] for a in answers]
+    answers = streaming.probabilities(labeler, {str(path): path for path in paths})
+    found = [None if isinstance(a, RetrainLabError) else labeler.labels[a.argmax()] for a, _ in answers]
     correct = np.array([mine == label for mine, label in zip(found, own, strict=True)], bool)
     grey = np.full((*(labeler.image_size or (224, 224)), 3), 128, np.uint8)
     seconds = timeit.repeat(lambda: labeler.probabilities(grey), number=1, repeat=30)

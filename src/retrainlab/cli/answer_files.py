@@ -1,0 +1,186 @@
+"""Answers as lines for machines, CSV or JSON; and files of them, which a command that was interrupted goes on with."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import RetrainLabError, writing
+from ..files import replacing
+from ..labeling.streaming import Answer
+
+_SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json"}
+_KEYS = {"path", "labels", "problem", "model"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begins so
+
+
+@dataclass(frozen=True)
+class Form:
+    """How answers are written: a row, or a JSON object, an image.
+
+    JSON: {"path", "labels": [{"label", "probability"}, ...], "problem", "model"}. CSV: path, label, probability,
+    label_2, probability_2, ..., problem, model; cells are empty where there is nothing to say.
+
+    Attributes:
+        kind: "csv", or "json" for JSON lines.
+        count: labels an image.
+        model: what tells classifiers, and the settings that they are used with, apart.
+    """
+
+    kind: str
+    count: int
+    model: str
+
+    @property
+    def header(self) -> str:
+        """The line above all others; empty for JSON."""
+        return _row(self._columns) if self.kind == "csv" else ""
+
+    @property
+    def _columns(self) -> list[str]:
+        numbers = ["", *(f"_{rank}" for rank in range(2, self.count + 1))]
+        return ["path", *(name + n for n in numbers for name in ("label", "probability")), "problem", "model"]
+
+    def line(self, answer: Answer) -> str:
+        """Write an answer; probabilities are rounded to 6 decimals."""
+        labels = [{"label": label, "probability": round(chance, 6)} for label, chance in answer.labels]
+        return self.of({"path": answer.path, "labels": labels, "problem": answer.problem, "model": self.model})
+
+    def of(self, record: dict[str, Any]) -> str:
+        """Write what `records` reads."""
+        if self.kind == "json":
+            return json.dumps(record, ensure_ascii=False) + "\n"
+        path = f"./{record['path']}" if record["path"].startswith(_FORMULA) else record["path"]
+        cells = [cell for entry in record["labels"] for cell in (entry["label"], entry["probability"])]
+        cells += [""] * (2 * (self.count - len(record["labels"])))
+        return _row([path, *cells, record["problem"] or "", record["model"]])
+
+    def records(self, text: str) -> Iterator[dict[str, Any]]:
+        """Read what `header` and `line` wrote, as what a line of JSON holds; a row cut off at the end is left out.
+
+        Raises:
+            ValueError: it is something else. The message says in which line.
+        """
+        if self.kind == "csv":
+            yield from self._rows(text)
+            return
+        for number, line in enumerate(text.split("\n")[:-1], start=1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or record.keys() != _KEYS or not isinstance(record["labels"], list):
+                raise ValueError(f"line {number} is no answer of this command")
+            yield record
+
+    def _rows(self, text: str) -> Iterator[dict[str, Any]]:
+        rows = csv.reader(io.StringIO(text, newline=""))
+        if (columns := next(rows, self._columns)) != self._columns:
+            raise ValueError(f"its columns are {', '.join(columns)}; expected {', '.join(self._columns)}")
+        cells, line = next(rows, None), rows.line_num
+        while cells is not None:
+            following, last = next(rows, None), line
+            line = rows.line_num
+            if following is not None or len(cells) == len(self._columns):  # else it was cut off within quotes
+                yield self._record(cells, last)
+            cells = following
+
+    def _record(self, row: list[str], line: int) -> dict[str, Any]:
+        if len(row) != len(self._columns):
+            raise ValueError(f"line {line} has {len(row)} cells, not {len(self._columns)}")
+        path, *cells, problem, model = row
+        labels = [
+            {"label": label, "probability": float(chance)}
+            for label, chance in zip(cells[::2], cells[1::2], strict=True)
+            if chance
+        ]
+        return {"path": path.removeprefix("./"), "labels": labels, "problem": problem or None, "model": model}
+
+
+def kind_of(as_csv: bool, as_json: bool, output: Path | None) -> str:
+    """Tell how answers are to be written: "csv", "json", or "" for people.
+
+    Raises:
+        RetrainLabError: both are asked for, or a file's name says neither.
+    """
+    if as_csv and as_json:
+        raise RetrainLabError("Answers are either CSV or JSON lines: leave out --csv or --json.")
+    if as_csv or as_json or output is None:
+        return "csv" if as_csv else "json" if as_json else ""
+    if output.suffix.lower() not in _SUFFIXES:
+        raise RetrainLabError(
+            f"'{output}' does not say what to write. Expected a name that ends in .csv or .jsonl, or --csv or --json."
+        )
+    return _SUFFIXES[output.suffix.lower()]
+
+
+def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
+    """Prepare a file to be gone on with: what was cut off, and problems with what is asked for again, are taken out.
+
+    Returns:
+        The paths that it has answers to.
+
+    Raises:
+        RetrainLabError: it is something else, or of another model or another number of labels; it is left as it is.
+    """
+    if not file.is_file():
+        return set()
+    advice = "Name another --output, or move it away."
+    try:
+        records = list(_read(file.read_bytes(), form))
+    except (ValueError, csv.Error) as error:
+        raise RetrainLabError(f"'{file}' does not hold such answers: {error}. {advice}") from error
+    for record in records:
+        if record["model"] != form.model:
+            raise RetrainLabError(
+                f"'{file}' holds answers of another model, or of the same one with other settings "
+                f"({record['model']}, not {form.model}). {advice}"
+            )
+        if len(record["labels"]) not in (form.count, 0):
+            raise RetrainLabError(
+                f"'{file}' holds {len(record['labels'])} labels an image, not {form.count}. Repeat its --top. {advice}"
+            )
+    kept = [record for record in records if not (record["problem"] and record["path"] in asked)]
+    whole = (form.header + "".join(form.of(record) for record in kept)).encode()
+    if whole != file.read_bytes():
+        with writing(f"'{file}'", "It is left as it was."), replacing(file) as aside:
+            aside.write_bytes(whole)
+    return {record["path"] for record in kept}
+
+
+def _read(data: bytes, form: Form) -> Iterator[dict[str, Any]]:
+    """Read the whole lines of a file of answers; raises ValueError or csv.Error where it is none."""
+    begins = (form.header or '{"path": ').encode()
+    whole = data[: data.rfind(b"\n") + 1]
+    if not whole and not begins.startswith(data[: len(begins)]):
+        raise ValueError("its first line is no answer of this command")
+    try:
+        text = whole.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not text in UTF-8") from error
+    return form.records(text)
+
+
+@contextmanager
+def appending(file: Path, form: Form) -> Iterator[TextIO]:
+    """Open a file of answers to write lines to, each as it comes; a new one gets its header.
+
+    Raises:
+        RetrainLabError: a full disk, a folder that is not there, and the like.
+    """
+    kept = "What is labelled already is kept: put that right, and run the same again."
+    with writing(f"'{file}'", kept), file.open("a", encoding="utf-8", newline="", buffering=1) as lines:
+        if not os.fstat(lines.fileno()).st_size:
+            lines.write(form.header)
+        yield lines
+
+
+def _row(cells: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
