@@ -4,10 +4,12 @@ import unicodedata
 
 import pandas as pd
 import pytest
-from conftest import make_folder, make_image
+from conftest import make_folder, make_image, run_notebook
 
 from retrainlab.errors import RetrainLabError
-from retrainlab.images import overview, scanning
+from retrainlab.evaluation.scores import SPLITS
+from retrainlab.images import overview, relabeling, scanning
+from retrainlab.runs import run_folder
 
 
 def flat(root, *names):
@@ -339,3 +341,26 @@ def test_known_images_that_a_table_does_not_name_are_not_read_again(tmp_path, mo
     with monkeypatch.context() as closed:
         closed.setattr(scanning, "look", lambda *_: pytest.fail("an image was read again"))
         pd.testing.assert_frame_equal(scanning.scan(tmp_path, first).images, first)
+
+
+# --------------------------------------------------------------------------------------------- in runs
+
+
+def test_a_run_keeps_how_its_images_were_understood(tmp_path):
+    root = flat(tmp_path / "cows", *(f"cow{n // 4}_{n}.png" for n in range(40)))
+    text = "file,behaviour\n" + "".join(f"cow{n // 4}_{n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    file = table(text, tmp_path, "what.csv")
+    place = {"run": "cows", "reports_dir": str(tmp_path / "out"), "image_dir": str(root)}
+    said = run_notebook("01", **place, labels_csv=str(file), groups=r"cow\d+", testing_percentage=20.0)
+    assert f"Labels are those of what.csv ({tmp_path}): its columns 'file' names the images, 'behaviour' is the" in said
+    assert r"The pattern cow\d+ makes 10 groups of 40 images." in said
+    run = run_folder.Run(tmp_path / "out" / "cows")
+    info, images = run.info(), run.read_table("images")
+    assert info["dataset"]["said"][0] in said and info["parameters"]["groups"] == r"cow\d+"
+    assert info["parameters"]["labels_csv"] == str(file)
+    assert images.groupby("group")["split"].nunique().max() == 1 and set(images["split"]) == set(SPLITS)
+    relabeling.decide(run.folder, "cow0_0.png", images.set_index("path")["sha256"]["cow0_0.png"], "a", "b")
+    run_notebook("01", **place, labels_csv=str(file), groups=r"cow\d+", testing_percentage=20.0)
+    again = run.read_table("images").set_index("path")
+    assert again.loc["cow0_0.png", ["label", "given"]].tolist() == ["b", "a"]
+    assert (again["split"] == images.set_index("path")["split"]).all()
