@@ -183,8 +183,9 @@ def settle(model: Any, side: int) -> None:
     for norm in norms:
         norm.momentum = 0.0
     if norms:
-        noise = np.random.default_rng(0).random((4, side, side, 3), np.float32)
-        model(np.concatenate([pictures(side, 4).astype(np.float32) / 255.0, noise]), training=True)
+        count = 4 if side < 300 else 1  # EfficientNet B7 takes a gigabyte an image
+        noise = np.random.default_rng(0).random((count, side, side, 3), np.float32)
+        model(np.concatenate([pictures(side, count).astype(np.float32) / 255.0, noise]), training=True)
 
 
 def save_tf2(model: Any, side: int | None, folder: Path) -> None:
@@ -290,7 +291,8 @@ def main() -> None:
     for name in rows if chosen == ["all"] else chosen:
         done = subprocess.run([sys.executable, __file__, "--one", name], check=False, stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            print(f"{name}: FAILS. {done.stderr.strip().splitlines()[-1]}", flush=True)
+            said = done.stderr.strip().splitlines()[-1:]
+            print(f"{name}: FAILS. Its process ended with code {done.returncode}: {' '.join(said)}", flush=True)
 
 
 if __name__ == "__main__":
