@@ -2,8 +2,8 @@
 
 No network is needed: each architecture is built anew with random weights, its batch norms set to what they see, and
 saved as TF Hub's modules are, as TF2's reusable SavedModel and as TF1's module of two graphs. Each runs in a process of
-its own. The smallest of each family take about 15 minutes and 2 GB; names of rows choose others, `all` is hours, and
-the largest, of 3.7 GB, needs about 20 GB.
+its own. One of each family took half an hour on two busy cores; names of rows choose others, and `all` takes them all.
+A module of 2.2 GB takes 11 GiB to convert.
 """
 
 import math
@@ -183,7 +183,7 @@ def settle(model: Any, side: int) -> None:
     for norm in norms:
         norm.momentum = 0.0
     if norms:
-        count = 4 if side < 300 else 1  # EfficientNet B7 takes a gigabyte an image
+        count = 4 if side < 300 else 1  # what training sees of an image is large
         noise = np.random.default_rng(0).random((count, side, side, 3), np.float32)
         model(np.concatenate([pictures(side, count).astype(np.float32) / 255.0, noise]), training=True)
 
