@@ -2,8 +2,8 @@
 
 No network is needed: each architecture is built anew with random weights, its batch norms set to what they see, and
 saved as TF Hub's modules are, as TF2's reusable SavedModel and as TF1's module of two graphs. Each runs in a process of
-its own. The smallest of each family take about 15 minutes and 2 GB; names of rows choose others, `all` is hours, and
-the largest, of 3.7 GB, needs about 20 GB.
+its own. One of each family took half an hour on two busy cores; names of rows choose others, and `all` takes them all.
+A module of 2.2 GB takes 11 GiB to convert.
 """
 
 import math
@@ -183,8 +183,9 @@ def settle(model: Any, side: int) -> None:
     for norm in norms:
         norm.momentum = 0.0
     if norms:
-        noise = np.random.default_rng(0).random((4, side, side, 3), np.float32)
-        model(np.concatenate([pictures(side, 4).astype(np.float32) / 255.0, noise]), training=True)
+        count = 4 if side < 300 else 1  # what training sees of an image is large
+        noise = np.random.default_rng(0).random((count, side, side, 3), np.float32)
+        model(np.concatenate([pictures(side, count).astype(np.float32) / 255.0, noise]), training=True)
 
 
 def save_tf2(model: Any, side: int | None, folder: Path) -> None:
@@ -290,7 +291,8 @@ def main() -> None:
     for name in rows if chosen == ["all"] else chosen:
         done = subprocess.run([sys.executable, __file__, "--one", name], check=False, stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            print(f"{name}: FAILS. {done.stderr.strip().splitlines()[-1]}", flush=True)
+            said = done.stderr.strip().splitlines()[-1:]
+            print(f"{name}: FAILS. Its process ended with code {done.returncode}: {' '.join(said)}", flush=True)
 
 
 if __name__ == "__main__":
