@@ -84,7 +84,7 @@ def by_folders(root: Path, paths: Sequence[str]) -> Layout:
     place = _split_place(root, {parts for parts in folders.values() if parts})
     rows = {path: _row(parts, place) for path, parts in folders.items()}
     if place is None:
-        said = ["One folder a label."]
+        said = ["Understood as one folder a label."]
     else:
         names = defaultdict(set)
         for parts in folders.values():
