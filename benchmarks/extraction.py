@@ -15,7 +15,7 @@ from retrainlab.backbones import registry
 from retrainlab.backbones.runtimes import tensorflow
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
-from retrainlab.images.decoding import ImageFolder, read_pixels
+from retrainlab.pixels.decoding import ImageFolder, read_pixels
 
 BLOCK, BLOCKS = 100, 4
 

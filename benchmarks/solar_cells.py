@@ -13,7 +13,7 @@ from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.datasets import fetching
 from retrainlab.images import grouping, scanning
-from retrainlab.images.decoding import ImageFolder
+from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
 

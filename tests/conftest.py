@@ -122,7 +122,7 @@ def loaded(photos, backbone):
     """The Features of the three-label photos."""
     from retrainlab.bottlenecks import features
     from retrainlab.images import scanning
-    from retrainlab.images.decoding import ImageFolder
+    from retrainlab.pixels.decoding import ImageFolder
 
     return features.load(backbone, ImageFolder(photos), scanning.load(photos, 20, 20).images)
 

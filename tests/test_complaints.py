@@ -12,8 +12,8 @@ from retrainlab.bottlenecks import caching, extracting
 from retrainlab.cli import retrain
 from retrainlab.cli.flags import Flags
 from retrainlab.images import overview, scanning
-from retrainlab.images.decoding import ImageFolder, read_pixels
-from retrainlab.images.levels import OWN
+from retrainlab.pixels.decoding import ImageFolder, read_pixels
+from retrainlab.pixels.levels import OWN
 from retrainlab.training import heads, trainer
 
 

@@ -75,14 +75,14 @@ def test_what_is_read_is_what_the_code_imports(house):
     ],
 )
 def test_an_import_against_the_order_is_found_with_file_and_line(copy, code, module):
-    line = append(copy / "src/retrainlab/images/decoding.py", code)
+    line = append(copy / "src/retrainlab/images/overview.py", code)
     room = module.partition(".")[0]
-    expected = f"retrainlab/images/decoding.py:{line}: `images` imports {module}, but `{room}` comes after `images`"
+    expected = f"retrainlab/images/overview.py:{line}: `images` imports {module}, but `{room}` comes after `images`"
     assert any(said.startswith(expected) for said in plan.check(copy))
 
 
 def test_the_command_says_what_is_wrong_and_fails(copy):
-    append(copy / "src/retrainlab/evaluation/scores.py", "from ..images import decoding\n")
+    append(copy / "src/retrainlab/evaluation/scores.py", "from ..images import overview\n")
     command = [sys.executable, str(copy / "docs" / "house.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -99,7 +99,7 @@ def test_a_room_uses_no_more_than_its_docstring_allows(copy):
 def test_imports_of_the_room_itself_and_of_libraries_are_nobodys_business(copy):
     before = plan.check(copy)
     code = "import html\nfrom . import scanning\nfrom ..images import splitting\nfrom .. import __version__\n"
-    append(copy / "src/retrainlab/images/decoding.py", code)
+    append(copy / "src/retrainlab/images/overview.py", code)
     assert plan.check(copy) == before
 
 
@@ -120,7 +120,7 @@ def test_a_place_without_a_room_is_said(copy):
 
 
 def test_a_drawing_of_other_modules_is_found_and_one_of_other_lines_is_not(copy):
-    append(copy / "src/retrainlab/images/decoding.py", "# a remark\n" * 300)
+    append(copy / "src/retrainlab/images/overview.py", "# a remark\n" * 300)
     assert not any("house.svg" in said for said in plan.check(copy))
     (copy / "src/retrainlab/images/guessing.py").write_text('"""What an image may be."""\n')
     assert any("docs/house.svg shows other rooms, modules or imports" in said for said in plan.check(copy))

@@ -22,8 +22,8 @@ from .datasets import fetching
 from .evaluation import intervals
 from .evaluation.finding import Finding, finding
 from .images import overview, relabeling, scanning, splitting
-from .images.decoding import ImageFolder
-from .images.distortions import Distortion
+from .pixels.decoding import ImageFolder
+from .pixels.distortions import Distortion
 from .runs.run_folder import Run, open_run
 from .training.classifier import Classifier
 from .training.heads import Head, HeadSettings

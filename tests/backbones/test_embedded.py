@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrainlab.backbones import embedded, registry
-from retrainlab.images.decoding import read_pixels
+from retrainlab.pixels.decoding import read_pixels
 
 
 @pytest.mark.parametrize(("name", "size"), [("efficientnet_lite0", 224), ("efficientnet_lite2", 260)])

@@ -13,9 +13,9 @@ from retrainlab.bottlenecks import caching, extracting, features
 from retrainlab.bottlenecks.features import audit, principal_components
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
-from retrainlab.images.decoding import ImageFolder, read_pixels
-from retrainlab.images.distortions import Distortion, apply
-from retrainlab.images.levels import OWN, Levels
+from retrainlab.pixels.decoding import ImageFolder, read_pixels
+from retrainlab.pixels.distortions import Distortion, apply
+from retrainlab.pixels.levels import OWN, Levels
 
 
 @pytest.fixture

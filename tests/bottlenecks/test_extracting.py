@@ -7,7 +7,7 @@ from conftest import make_folder
 
 from retrainlab.bottlenecks import caching, extracting
 from retrainlab.images import scanning
-from retrainlab.images.decoding import ImageFolder
+from retrainlab.pixels.decoding import ImageFolder
 
 
 class Counting:

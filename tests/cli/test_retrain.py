@@ -14,8 +14,8 @@ from retrainlab.cli.flags import Flags
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts
-from retrainlab.images.levels import Levels
 from retrainlab.labeling import answering, labelers
+from retrainlab.pixels.levels import Levels
 
 # The table of the reference: retrain.py's defaults.
 DEFAULTS = {

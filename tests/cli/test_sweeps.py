@@ -13,9 +13,9 @@ from retrainlab.cli import grids, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.images import overview
-from retrainlab.images.distortions import Distortion
-from retrainlab.images.levels import OWN
 from retrainlab.pages import index_page, parameters, repeating
+from retrainlab.pixels.distortions import Distortion
+from retrainlab.pixels.levels import OWN
 from retrainlab.runs import listing, run_folder, summaries
 from retrainlab.training import heads, trainer
 

@@ -10,8 +10,8 @@ from conftest import make_image
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts, exporting, formats
-from retrainlab.images.decoding import read_pixels
 from retrainlab.labeling import answering, labelers
+from retrainlab.pixels.decoding import read_pixels
 from retrainlab.training import heads, trainer
 
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import make_image
 
 from retrainlab.export import exporting, formats, metadata
-from retrainlab.images.decoding import read_pixels
 from retrainlab.labeling import labelers
+from retrainlab.pixels.decoding import read_pixels
 from retrainlab.training.heads import Head, HeadSettings
 
 ODD = ["ant, bee; 'wasp'", "birds/größe\nzwei 狗"]

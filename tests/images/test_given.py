@@ -69,7 +69,9 @@ def test_splits_inside_the_labels(tmp_path):
 
 def test_a_label_that_is_called_test_stays_one(tmp_path):
     found = scanning.scan(make_folder(tmp_path, {"test": 3, "bus": 3, "train": 3}))
-    assert set(found.images["label"]) == {"test", "bus", "train"} and found.said == ["Understood as one folder a label."]
+    assert set(found.images["label"]) == {"test", "bus", "train"} and found.said == [
+        "Understood as one folder a label."
+    ]
 
 
 @pytest.mark.parametrize("inside", ["photos", "data/Images"])

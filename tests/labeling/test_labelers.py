@@ -14,8 +14,8 @@ from retrainlab.backbones import registry
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts, exporting
-from retrainlab.images.decoding import read_pixels
 from retrainlab.labeling import answering, label_image, labelers
+from retrainlab.pixels.decoding import read_pixels
 from retrainlab.training import heads
 
 

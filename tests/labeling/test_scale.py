@@ -11,9 +11,9 @@ from retrainlab.bottlenecks import features
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts, exporting
 from retrainlab.images import scanning
-from retrainlab.images.decoding import ImageFolder, read_pixels
-from retrainlab.images.levels import OWN, Levels
 from retrainlab.labeling import answering, label_image, labelers
+from retrainlab.pixels.decoding import ImageFolder, read_pixels
+from retrainlab.pixels.levels import OWN, Levels
 from retrainlab.training import heads, trainer
 
 

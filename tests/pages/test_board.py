@@ -14,8 +14,9 @@ from retrainlab import plots
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.export import exporting
-from retrainlab.images import decoding, overview
+from retrainlab.images import overview
 from retrainlab.pages import board
+from retrainlab.pixels import decoding
 from retrainlab.runs import summaries
 from retrainlab.training import heads, trainer
 

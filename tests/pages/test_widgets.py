@@ -8,9 +8,9 @@ import pytest
 from conftest import make_folder, make_image
 
 from retrainlab.images import relabeling
-from retrainlab.images.decoding import ImageFolder
 from retrainlab.labeling.labelers import Labeler
 from retrainlab.pages import widgets
+from retrainlab.pixels.decoding import ImageFolder
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from figures import fake_predictions, inside, titles
 
 from retrainlab import plots
-from retrainlab.images import decoding, distortions, overview, scanning
+from retrainlab.images import overview, scanning
+from retrainlab.pixels import decoding, distortions
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 40, 60, 3), dtype=np.uint8)
 

@@ -9,7 +9,7 @@ from ..evaluation import scores
 from ..evaluation.finding import Finding, finding
 from ..evaluation.intervals import paired_difference, points
 from ..images import relabeling
-from ..images.distortions import Distortion
+from ..pixels.distortions import Distortion
 from ..training.heads import Head
 from ..training.study import Study
 

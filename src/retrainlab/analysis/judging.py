@@ -10,7 +10,7 @@ from .. import plots
 from ..errors import RetrainLabError
 from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
-from ..images.decoding import ImageFolder
+from ..pixels.decoding import ImageFolder
 
 _MISTAKES, _SIDE = 12, 165  # how many are shown, and their size in pixels
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..images import grouping
-from ..images.decoding import ImageFolder
+from ..pixels.decoding import ImageFolder
 from ..training.heads import HeadSettings
 from . import budget, leaks, neighbours, resampling
 from .learning_curve import LearningCurve, measure

@@ -19,7 +19,7 @@ import pyarrow as pa
 from ..backbones.registry import Backbone
 from ..errors import writing
 from ..files import replacing
-from ..images.levels import Levels
+from ..pixels.levels import Levels
 
 
 @dataclass

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
-from ..images.decoding import ImageFolder, read_pixels
-from ..images.distortions import Distortion, apply
+from ..pixels.decoding import ImageFolder, read_pixels
+from ..pixels.distortions import Distortion, apply
 from .caching import Cache, digests
 
 _ROWS_A_PART = 2048

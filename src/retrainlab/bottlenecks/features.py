@@ -11,9 +11,9 @@ import pandas as pd
 
 from ..backbones.registry import Backbone
 from ..evaluation.finding import Finding
-from ..images.decoding import ImageFolder
-from ..images.distortions import Distortion, examples
-from ..images.levels import Levels
+from ..pixels.decoding import ImageFolder
+from ..pixels.distortions import Distortion, examples
+from ..pixels.levels import Levels
 from .caching import Cache, digests, open_cache
 from .extracting import Extraction, extract
 

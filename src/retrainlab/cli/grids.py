@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RetrainLabError
-from ..images.distortions import Distortion
+from ..pixels.distortions import Distortion
 from ..runs.results import shown
 from ..training.heads import HeadSettings
 

@@ -28,8 +28,8 @@ from ..evaluation import scores
 from ..export import exporting, formats
 from ..files import replacing
 from ..images import overview, scanning
-from ..images.decoding import ImageFolder
-from ..images.distortions import Distortion
+from ..pixels.decoding import ImageFolder
+from ..pixels.distortions import Distortion
 from ..runs import summaries
 from ..training import trainer
 from ..training.heads import Head, HeadSettings

@@ -18,7 +18,7 @@ from PIL import Image
 from ..backbones.backbone import Backbone
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
-from ..images.levels import Levels
+from ..pixels.levels import Levels
 from ..training.heads import Head
 from .formats import INPUT
 

@@ -12,7 +12,7 @@ from ..backbones.backbone import Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..files import replacing_folder
-from ..images.levels import OWN, Levels
+from ..pixels.levels import OWN, Levels
 from ..training.heads import Head, HeadSettings
 from . import contracts, formats, metadata
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..evaluation.finding import Finding
 from ..evaluation.scores import SPLITS
-from .levels import Levels
+from ..pixels.levels import Levels
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 

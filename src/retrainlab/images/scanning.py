@@ -17,10 +17,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
+from ..pixels.decoding import look
+from ..pixels.opening import claims, recognised, why_unreadable
 from . import given
-from .decoding import look
 from .layouts import OUTSIDE
-from .opening import claims, recognised, why_unreadable
 from .splitting import even_split, split
 from .walking import Walk, walk
 

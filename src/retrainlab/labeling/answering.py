@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from ..errors import RetrainLabError
 from ..evaluation import intervals
 from ..evaluation.finding import Finding, finding
-from ..images.decoding import read_many
+from ..pixels.decoding import read_many
 from . import labelers, streaming
 from .labelers import Labeler
 from .streaming import Source

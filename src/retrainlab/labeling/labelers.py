@@ -10,9 +10,9 @@ from ..backbones.runtimes import litert, tensorflow, without_wildcards
 from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
-from ..images.decoding import read_pixels
-from ..images.levels import OWN, Levels
-from ..images.opening import open_image
+from ..pixels.decoding import read_pixels
+from ..pixels.levels import OWN, Levels
+from ..pixels.opening import open_image
 from . import graphs
 
 _Size = tuple[int | None, int | None]

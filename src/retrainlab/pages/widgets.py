@@ -14,9 +14,9 @@ from PIL import Image
 
 from ..errors import RetrainLabError
 from ..images import relabeling
-from ..images.decoding import ImageFolder
 from ..labeling import answering
 from ..labeling.labelers import Labeler
+from ..pixels.decoding import ImageFolder
 
 
 def label_uploads(labeler: Labeler, top: int = 5) -> ipywidgets.Widget:

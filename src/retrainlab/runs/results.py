@@ -11,7 +11,7 @@ import pandas as pd
 from .. import project
 from ..errors import RetrainLabError
 from ..evaluation.calibration import cross_entropies
-from ..images.distortions import Distortion
+from ..pixels.distortions import Distortion
 from .listing import list_runs
 from .run_folder import Run
 

@@ -21,7 +21,7 @@ from .. import project
 from ..errors import RetrainLabError, writing
 from ..files import replacing
 from ..images import relabeling
-from ..images.levels import Levels
+from ..pixels.levels import Levels
 
 _OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")

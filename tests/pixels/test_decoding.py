@@ -5,7 +5,8 @@ import pytest
 from conftest import make_image
 from PIL import Image
 
-from retrainlab.images import decoding, scanning
+from retrainlab.images import scanning
+from retrainlab.pixels import decoding
 
 
 def save(image: Image.Image, path, **options):

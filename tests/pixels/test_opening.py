@@ -13,7 +13,7 @@ from PIL import Image
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
-from retrainlab.images.decoding import look, read_pixels
+from retrainlab.pixels.decoding import look, read_pixels
 
 RAMP = np.linspace(0, 4095, 96, dtype=np.uint16).reshape(8, 12)
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import overview, scanning
-from retrainlab.images.decoding import ImageFolder, look, read_pixels
-from retrainlab.images.levels import Levels, extremes
+from retrainlab.pixels.decoding import ImageFolder, look, read_pixels
+from retrainlab.pixels.levels import Levels, extremes
 
 
 def folder(root, **images) -> tuple[ImageFolder, pd.DataFrame]:

@@ -8,9 +8,9 @@ from retrainlab.bottlenecks import caching, extracting
 from retrainlab.bottlenecks.features import with_variants
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
-from retrainlab.images.decoding import ImageFolder, read_pixels
-from retrainlab.images.distortions import Distortion, apply
-from retrainlab.images.levels import OWN
+from retrainlab.pixels.decoding import ImageFolder, read_pixels
+from retrainlab.pixels.distortions import Distortion, apply
+from retrainlab.pixels.levels import OWN
 from retrainlab.training import heads, trainer
 
 SIZE = (20, 30)
