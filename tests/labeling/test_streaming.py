@@ -1,5 +1,6 @@
 import os
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 from conftest import make_image
@@ -44,20 +45,31 @@ def test_answers_come_in_the_order_of_the_images_however_long_each_takes(tmp_pat
     assert [answer.labels for answer in told[1:]] == [[("dark", float(np.float32(0.8)))]] * 3
 
 
+class Asked(Mapping):
+    """500 images, and how many of them were asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.count = data, 0
+
+    def __iter__(self):
+        return map(str, range(500))
+
+    def __len__(self):
+        return 500
+
+    def __getitem__(self, path):
+        self.count += 1
+        return self.data
+
+
 def test_only_some_images_are_begun_ahead(tmp_path):
-    data, asked = content(tmp_path, 0), 0
-
-    def sources():
-        nonlocal asked
-        for asked in range(1, 501):  # noqa: B007
-            yield data
-
-    answers = streaming.probabilities(labeler(), sources())
+    found = Asked(content(tmp_path, 0))
+    answers = streaming.answers(labeler(), found)
     for taken in range(1, 301):
         next(answers)
-        assert asked == taken + AHEAD - 1
+        assert found.count == taken + AHEAD - 1
     answers.close()
-    assert asked == 300 + AHEAD - 1
+    assert found.count == 300 + AHEAD - 1
 
 
 def test_closing_drops_what_is_begun(tmp_path):
