@@ -12,49 +12,12 @@ from conftest import make_folder, run_notebook
 from retrainlab import project
 from retrainlab.cli.main import main
 from retrainlab.evaluation import scores
-from retrainlab.export import exporting
 from retrainlab.runs import run_folder
 
 
 @pytest.fixture
 def call():
     return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module")
-def model(backbone, trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli") / "model"
-    exporting.export(folder, backbone, trained["head"])
-    return folder
-
-
-def test_label_prints_the_best_labels_first(call, model, photos):
-    image = next(photos.glob("green/*.jpg"))
-    done = call("label", "--model", model, image)
-    lines = [line.rsplit(" ", 1) for line in done.output.splitlines()]
-    assert done.exit_code == 0 and len(lines) == 3
-    assert lines[0][0] == "green"
-    chances = [float(number) for _, number in lines]
-    assert chances == sorted(chances, reverse=True) and sum(chances) == pytest.approx(1, abs=1e-4)
-
-
-def test_label_for_machines(call, model, photos, tmp_path):
-    image = next(photos.glob("blue/*.png"))
-    done = call("label", "--model", model, "--json", "--top", 2, image, tmp_path / "none.jpg")
-    answer = json.loads(done.stdout)
-    assert done.exit_code == 1 and "none.jpg: the file does not exist." in done.stderr
-    assert [entry["path"] for entry in answer] == [str(image), str(tmp_path / "none.jpg")]
-    assert answer[0]["labels"][0]["label"] == "blue" and len(answer[0]["labels"]) == 2
-    assert answer[1] == {"path": str(tmp_path / "none.jpg"), "labels": [], "problem": "the file does not exist"}
-
-
-def test_label_does_not_import_tensorflow(model, photos):
-    code = (
-        "import sys; from retrainlab.cli.main import main;"
-        f"main(['label', '--model', {str(model)!r}, {str(next(photos.glob('red/*')))!r}], standalone_mode=False);"
-        "assert 'tensorflow' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 import numpy as np
-from conftest import make_image
+from conftest import make_folder, make_image
 
 from retrainlab.labeling import answering
 from retrainlab.labeling.labelers import Labeler
@@ -36,3 +36,11 @@ def test_content_is_shown_as_well_as_files(tmp_path):
     make_image(0).save(tmp_path / "a.png")
     told = answering.answer(labeler(), {"photo.png": (tmp_path / "a.png").read_bytes()})
     assert not str(told) and told.plot().axes[0].get_title(loc="center") == "photo.png"
+
+
+def test_a_folder_is_labelled_and_the_first_images_are_shown(tmp_path):
+    make_folder(tmp_path, {"a": 30, "b": 31}, ("png",))
+    (tmp_path / "README").write_text("no image")
+    told = answering.answer(labeler(), [tmp_path], 1)
+    assert len(told.details) == 61 and str(told) == "61 images are labelled; these are the first 50."
+    assert len(told.plot().axes) == 2 * 50

@@ -381,8 +381,8 @@ def test_a_file_name_that_is_not_utf8(call, exported, image, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == str(tmp_path / r"caf\xe9.png") and lines[4] == str(image) and len(lines) == 8
     assert r"caf\xe9.png.none: the file does not exist." in done.stderr and done.exit_code == 1
-    answer = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
-    assert [len(entry["labels"]) for entry in answer] == [3, 0, 3]
+    answers = map(json.loads, CliRunner().invoke(main, [*arguments, "--json"]).stdout.splitlines())
+    assert [len(answer["labels"]) for answer in answers] == [3, 0, 3]
 
 
 def test_contract_tells_ranges_apart():

@@ -81,7 +81,9 @@ class Form:
     def _rows(self, text: str) -> Iterator[dict[str, Any]]:
         rows = csv.reader(io.StringIO(text, newline=""))
         if (columns := next(rows, self._columns)) != self._columns:
-            raise ValueError(f"its columns are {', '.join(columns)}; expected {', '.join(self._columns)}")
+            raise ValueError(
+                f"its columns are {', '.join(columns)}; with this --top expected {', '.join(self._columns)}"
+            )
         cells, line = next(rows, None), rows.line_num
         while cells is not None:
             following, last = next(rows, None), line
@@ -130,7 +132,7 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
     """
     if not file.is_file():
         return set()
-    advice = "Name another --output, or move it away."
+    advice = "Name another --output, or move this one away."
     try:
         records = list(_read(file.read_bytes(), form))
     except (ValueError, csv.Error) as error:
@@ -143,7 +145,8 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
             )
         if len(record["labels"]) not in (form.count, 0):
             raise RetrainLabError(
-                f"'{file}' holds {len(record['labels'])} labels an image, not {form.count}. Repeat its --top. {advice}"
+                f"'{file}' holds {len(record['labels'])} labels an image, not {form.count}. Repeat that --top, or "
+                "name another --output."
             )
     kept = [record for record in records if not (record["problem"] and record["path"] in asked)]
     whole = (form.header + "".join(form.of(record) for record in kept)).encode()

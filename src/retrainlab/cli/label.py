@@ -61,11 +61,11 @@ def label(
     Each image is answered as soon as it is labelled. Thousands go into a file, such as --output new.csv: the same
     command goes on where it was interrupted.
     """
-    from .answer_files import Form, kind_of
-
-    kind = kind_of(as_csv, as_json, output)
     work = _Work(output)
     try:
+        from .answer_files import Form, kind_of
+
+        kind = kind_of(as_csv, as_json, output)
         labeler = _labeler(model, graph, images + more, flags)
         count = min(top or (1 if kind == "csv" else 5), len(labeler.labels))
         form = Form(kind, count, _digest(model, graph, labeler, flags)) if kind else None
