@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import RetrainLabError
-from . import embedded, fetching, modules
+from . import addresses, embedded, modules
 from .backbone import Kind
 
 _CHINA = "https://hub.tensorflow.google.cn/"
@@ -51,8 +51,8 @@ def fetch(handle: str) -> Path:
         asked = f"https://gcs.tensorflow.google.cn/tfhub-modules/{address.removeprefix(_CHINA)}.tar.gz"
     if not (module / "saved_model.pb").exists():
         try:
-            fetching.fetch(asked, module)
-        except fetching.NotFetched as error:
+            addresses.fetch(asked, module)
+        except addresses.NotFetched as error:
             raise RetrainLabError(
                 f"The module {handle} could not be fetched: {error}. Check the address and the network; "
                 "or fetch and unpack it elsewhere and give the folder of its SavedModel as tfhub_module; or use an "

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from module_server import Server, archive
 
-from retrainlab.backbones import fetching, hub, registry
+from retrainlab.backbones import addresses, hub, registry
 from retrainlab.errors import RetrainLabError
 
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Sign in &amp;\n  continue</title></head><body>...</body></html>"
@@ -112,7 +112,7 @@ def test_redirects_in_a_circle(server, tmp_path):
 
 def test_no_redirect_out_of_an_encrypted_connection():
     request = urllib.request.Request("https://example.org/net/1")
-    follow = fetching._Redirects().redirect_request
+    follow = addresses._Redirects().redirect_request
     with pytest.raises(URLError, match=r"the server redirects to http://example[.]org/net, which is not encrypted"):
         follow(request, None, 302, "Found", Message(), "http://example.org/net")
     assert follow(request, None, 302, "Found", Message(), "https://example.org/net").full_url.startswith("https:")
