@@ -28,7 +28,13 @@ def told(found, column):
 
 @pytest.mark.parametrize(
     ("train", "val", "test"),
-    [("train", "val", "test"), ("Training", "VALID", "Testing"), ("train_set", "dev", "test_set")],
+    [
+        ("train", "val", "test"),
+        ("Training", "VALID", "Testing"),
+        ("train_set", "dev", "test_set"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("train2017", "validate2017", "test2017"),
+    ],
 )
 def test_split_folders_give_the_split_and_no_labels(tmp_path, train, val, test):
     folders = {train: 6, val: 3, test: 2}
@@ -97,7 +103,11 @@ def test_split_folders_with_a_folder_around_them(tmp_path):
             r"folders of splits \(test, train\) and others .*\(extra\)",
         ),
         (["train/a", "train/b", "a", "b"], r"folders of splits \(train\) and others"),
-        (["train", "test"], r"holds images straight in test, train, so their labels are unknown"),
+        (["train/a", "train/b", "eval/a", "eval/b"], r"folders of splits \(train\) and others beside them \(eval\)"),
+        (["val/a", "val/b", "test/a", "test/b"], r"has no folder for training beside test, val"),
+        (["site/train/a", "site/train/b", "other/train/a"], r"folders of splits \(other/train, site/train\)"),
+        (["a/train", "a/test", "b"], r"folders of splits \(test, train\) and others beside them \(b\)"),
+        (["train", "test"], r"holds images straight in test, train, so what to learn from is unknown"),
     ],
 )
 def test_mixed_layouts_are_refused(tmp_path, labels, said):
@@ -105,8 +115,23 @@ def test_mixed_layouts_are_refused(tmp_path, labels, said):
         scanning.scan(make_folder(tmp_path, dict.fromkeys(labels, 2)))
 
 
+def test_split_folders_twice_inside_one_another(tmp_path):
+    """As Intel's images are given on Kaggle."""
+    found = scanning.load(
+        make_folder(tmp_path, {f"seg_{s}/seg_{s}/{label}": 3 for s in ("train", "test") for label in "ab"})
+    )
+    assert set(found.images["label"]) == {"a", "b"} and (found.images["split"] == "test").sum() == 6
+
+
+def test_a_label_without_a_folder_for_training_is_left_out(tmp_path):
+    found = scanning.load(make_folder(tmp_path, {"train/a": 9, "train/b": 9, "test/images": 4}), 20, 20)
+    assert told(found, "problem")["test/images/image 000.jpg"] == "no folder for training has its label"
+    assert found.said[1] == "Only the folder for training has labels, so validation and test are drawn from it."
+    assert set(found.images["split"].dropna()) == {"train", "validation", "test"}
+
+
 def test_an_image_straight_in_a_split_folder_is_left_out(tmp_path):
-    make_folder(tmp_path, {"train/a": 2, "train/b": 2, "test/a": 2})
+    make_folder(tmp_path, {"train/a": 2, "train/b": 2, "test/a": 2, "test/b": 2})
     make_image(7).save(tmp_path / "test" / "loose.png")
     assert told(scanning.scan(tmp_path), "problem")["test/loose.png"].startswith("it lies in 'test', but in no label")
 
@@ -167,7 +192,7 @@ def test_a_flat_folder_with_a_table(tmp_path, text, where):
     file = table(text, root if where == "beside" else tmp_path)
     found = scanning.scan(root)
     assert told(found, "label") == {"0a.jpg": "pug", "0b.jpg": "pug", "0c.jpg": "corgi", "0d.jpg": "corgi"}
-    assert found.said[0].startswith(f"Labels are those of labels.csv ({file.parent}): its columns '")
+    assert found.said[0].startswith(f"Labels are those of labels.csv ({file.parent}): its column '")
 
 
 def test_labels_that_are_numbers_stay_as_they_are_written(tmp_path):
@@ -182,8 +207,8 @@ def test_rows_without_images_and_images_without_rows_are_said(tmp_path):
         "0a.jpg": None, "0b.jpg": None, "0c.jpg": "labels.csv has no row for it",
         "0d.jpg": "labels.csv, line 5, gives it no label",
     }  # fmt: skip
-    assert found.said[1] == "1 rows of labels.csv fit no image, or several: line 4: '9x'."
-    assert found.said[2].startswith("1 images have no row in labels.csv and are left out")
+    assert found.said[1] == "Rows of labels.csv that fit no image, or several: 1 (line 4: '9x')."
+    assert found.said[2] == "Images without a row in labels.csv, left out: 1 (the first is 0c.jpg)."
 
 
 def test_an_image_under_two_labels_is_left_out_with_both_lines(tmp_path):
@@ -225,14 +250,99 @@ def test_a_table_that_labels_both_split_folders_takes_their_splits(tmp_path):
         scanning.load(root)
 
 
-def test_label_folders_win_over_a_table_that_nobody_named(tmp_path):
+def lines(pairs):
+    return "".join(f"{label}/image 00{n}.png,{new}\n" for label, new in pairs for n in (0, 1))
+
+
+def test_label_folders_and_a_table_must_agree_or_one_be_chosen(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
-    lines = [f"{label}/image 00{n}.png,{new}" for label, new in (("a", "x"), ("b", "y")) for n in (0, 1)]
-    file = table("path,label\n" + "\n".join(lines), tmp_path)
-    found = scanning.scan(tmp_path)
-    assert set(found.images["label"]) == {"a", "b"}
-    assert found.said[1] == f"{file} names these images too, and is not used; labels_csv would use it."
+    file = table("path,label\n" + lines([("a", "x"), ("b", "y")]), tmp_path)
+    with pytest.raises(
+        RetrainLabError, match=r"Labels are given twice.*line 2 of .*labels.csv says 'x' of a/image 000"
+    ):
+        scanning.scan(tmp_path)
     assert set(scanning.scan(tmp_path, labels_csv=file).images["label"]) == {"x", "y"}
+    table("path,label\n" + lines([("a", "a"), ("b", "b")]), tmp_path)
+    assert set(scanning.scan(tmp_path).images["label"]) == {"a", "b"}
+
+
+def test_a_table_may_add_groups_and_splits_to_the_labels_of_folders(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    table("path,patient,split\n" + lines([("a", "p1,train"), ("b", "p2,test")]), tmp_path)
+    found = scanning.load(tmp_path)
+    assert list(told(found, "group").values()) == ["p1", "p1", "p2", "p2"]
+    assert list(told(found, "split").values()) == ["train", "train", "test", "test"]
+    assert list(told(found, "label").values()) == ["a", "a", "b", "b"]
+    assert "More is said in labels.csv" in found.said[1]
+
+
+def test_parts_of_one_data_set_are_no_labels(tmp_path):
+    """As HAM10000 is given: two folders of images, and a table above both."""
+    root = flat(tmp_path, *(f"part_{n % 2}/{n}.jpg" for n in range(8)))
+    file = table("image_id,dx\n" + "".join(f"{n},{'ab'[n // 4]}\n" for n in range(8)), root, "metadata.csv")
+    with pytest.raises(RetrainLabError, match=r"Labels are given twice"):
+        scanning.scan(root)
+    assert list(told(scanning.scan(root, labels_csv=file), "label").values()).count("a") == 4
+
+
+def test_images_beside_a_table_and_others_without_are_no_labels(tmp_path):
+    root = flat(tmp_path, *(f"images/{n}.jpg" for n in range(4)), *(f"unlabeled/u{n}.jpg" for n in range(9)))
+    table("id,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(4)), root)
+    with pytest.raises(RetrainLabError, match=r"Labels are given twice.*'a' of images/0.jpg"):
+        scanning.scan(root)
+
+
+def test_images_and_masks_of_the_same_names_are_no_labels(tmp_path):
+    root = flat(tmp_path, *(f"{folder}/{n}.jpg" for folder in ("images", "masks") for n in range(4)))
+    table("id,label\n" + "".join(f"{n}.jpg,{'ab'[n % 2]}\n" for n in range(4)), root)
+    with pytest.raises(RetrainLabError, match=r"line 2 of .*labels.csv fits images/0.jpg and masks/0.jpg"):
+        scanning.scan(root)
+
+
+@pytest.mark.parametrize("head", ["id,filename,label", "no,image,label", "Unnamed: 0,path,label"])
+def test_numbers_of_rows_are_no_names_of_images(tmp_path, head):
+    root = flat(tmp_path, *(f"{n}.jpg" for n in range(10)))
+    table(head + "\n" + "".join(f"{n},{9 - n}.jpg,{'ab'[n % 2]}\n" for n in range(10)), root)
+    assert told(scanning.scan(root), "label") == {f"{n}.jpg": "ba"[n % 2] for n in range(10)}
+
+
+def test_two_columns_that_name_different_images_are_refused(tmp_path):
+    root = flat(tmp_path, *(f"{n}.jpg" for n in range(10)))
+    file = table("id,image,label\n" + "".join(f"{n},{9 - n},{'ab'[n % 2]}\n" for n in range(10)), root)
+    with pytest.raises(RetrainLabError, match=r"The columns id and image of .* both name images, and not the same"):
+        scanning.scan(root, labels_csv=file)
+
+
+def test_what_is_to_be_submitted_is_no_table_of_labels(tmp_path):
+    root = flat(tmp_path, *(f"train/{n}.jpg" for n in range(4)), *(f"test/t{n}.jpg" for n in range(9)))
+    table("id,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(4)), root, "train.csv")
+    table("id,label\n" + "".join(f"t{n},0\n" for n in range(9)), root, "sample_submission.csv")
+    assert set(scanning.scan(root).images["label"].dropna()) == {"a", "b"}
+    table("id,label\n" + "".join(f"t{n},{'ab'[n % 2]}\n" for n in range(9)), root, "test.csv")
+    with pytest.raises(RetrainLabError, match=r"Several tables give labels"):
+        scanning.scan(root)
+
+
+def test_columns_that_are_not_used_are_said(tmp_path):
+    table("id,label,animal,fold\n0a,x,p1,1\n0b,y,p2,2\n0c,x,p1,1\n0d,y,p1,2\n", flat(tmp_path, *FOUR))
+    assert scanning.scan(tmp_path).said[0].endswith("'label' is the label. Not used: animal, fold.")
+
+
+def test_a_table_that_is_not_understood_is_named_with_its_reason(tmp_path):
+    root = flat(tmp_path, *(f"images/{n}.jpg" for n in range(4)))
+    table("id,x,y\n0,a,b\n1,a,c\n", root)
+    with pytest.raises(
+        RetrainLabError, match=r"give no labels, and no table does. Which column of .*labels.csv is the"
+    ):
+        scanning.scan(root)
+
+
+def test_a_row_that_fits_two_images_is_said_of_both(tmp_path):
+    root = flat(tmp_path, "train/1.jpg", "train/2.jpg", "test/1.jpg", "train/3.jpg")
+    table("id,label\n1,a\n2,b\n3,a\n", root)
+    assert (
+        told(scanning.scan(root), "problem")["test/1.jpg"] == "line 2 of labels.csv fits it, but other images as well"
+    )
 
 
 def test_two_tables_are_not_chosen_between(tmp_path):
@@ -354,7 +464,7 @@ def test_a_run_keeps_how_its_images_were_understood(tmp_path):
     file = table(text, tmp_path, "what.csv")
     place = {"run": "cows", "reports_dir": str(tmp_path / "out"), "image_dir": str(root)}
     said = run_notebook("01", **place, labels_csv=str(file), groups=r"cow\d+", testing_percentage=20.0)
-    assert f"Labels are those of what.csv ({tmp_path}): its columns 'file' names the images, 'behaviour' is the" in said
+    assert f"Labels are those of what.csv ({tmp_path}): its column 'file' names the images, 'behaviour' is the" in said
     assert r"The pattern cow\d+ makes 10 groups of 40 images." in said
     run = run_folder.Run(tmp_path / "out" / "cows")
     info, images = run.info(), run.read_table("images")

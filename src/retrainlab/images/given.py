@@ -6,9 +6,11 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ..errors import RetrainLabError
-from . import label_tables, layouts
+from . import label_tables, layouts, table_layouts
 from .grouping import group_by_pattern
+from .label_tables import LabelTable
 from .layouts import Layout, one_form, split_name
+from .matching import Names
 
 SPLITS = "splits.csv"
 
@@ -16,8 +18,8 @@ SPLITS = "splits.csv"
 def understand(root: Path, paths: Sequence[str], labels_csv: Path | None = None, pattern: str = "") -> Layout:
     """Tell label, split and group of each image, and say how they were understood.
 
-    A table of labels counts if it is named, or if the folders give no labels and there is exactly one that names most
-    of the images; else folders count. `splits.csv` (path,split) beside the images gives splits in either case.
+    A table of labels counts if it is named, or if the folders give no labels and there is exactly one; else folders
+    count, and a table must agree with them, but may say more. `splits.csv` (path,split) gives splits in either case.
 
     Args:
         root: the image folder.
@@ -28,22 +30,41 @@ def understand(root: Path, paths: Sequence[str], labels_csv: Path | None = None,
     Raises:
         RetrainLabError: layouts that are mixed, tables that cannot be read or contradict the folders or one another.
     """
-    names = label_tables.Names(paths)
-    tables = [label_tables.read(labels_csv, names)] if labels_csv else label_tables.find(root, paths, names)
-    if labels_csv or (tables and layouts.is_flat(paths)):
-        if len(tables) > 1:
-            listed = ", ".join(str(table.file) for table in tables)
+    names = Names(paths)
+    if labels_csv:
+        tables, problems = [label_tables.read(labels_csv, names)], list[str]()
+    else:
+        tables, problems = table_layouts.find(root, paths, names)
+    labelled = [table for table in tables if table.labelled]
+    if labelled and (labels_csv or layouts.is_flat(paths)):
+        if len(labelled) > 1:
+            listed = ", ".join(str(table.file) for table in labelled)
             raise RetrainLabError(
                 f"Several tables give labels to the images of '{root}': {listed}. Name one: labels_csv."
             )
-        layout = label_tables.by_table(tables[0], paths, names)
+        layout = table_layouts.by_table(labelled[0], paths, names)
         layout = _with_splits(layout, _split_folders(layout.rows), f"the folders of '{root}'")
+    elif problems and layouts.is_flat(paths):
+        raise RetrainLabError(f"The folders of '{root}' give no labels, and no table does. {problems[0]}")
     else:
         layout = layouts.by_folders(root, paths)
         for table in tables:
-            layout.said.append(f"{table.file} names these images too, and is not used; labels_csv would use it.")
+            layout = _agreeing(layout, table, paths, names)
     layout = _with_splits(layout, _read_splits(root, paths), str(root / SPLITS))
     return _with_groups(layout, pattern) if pattern else layout
+
+
+def _agreeing(layout: Layout, table: LabelTable, paths: Sequence[str], names: Names) -> Layout:
+    """Add to the labels of folders what a table says of splits and groups; its labels must be the folders'."""
+    if table.labelled and (where := table_layouts.contradiction(table, layout, names)):
+        raise RetrainLabError(
+            f"Labels are given twice, by folders and by a table, and not the same: {where}. To take the table's, name "
+            "it by labels_csv; to take the folders', move it elsewhere."
+        )
+    more = table_layouts.by_table(table, paths, names)
+    rows = layout.rows.assign(group=layout.rows["group"].where(layout.rows["group"].notna(), more.rows["group"]))
+    splits = more.rows["split"].dropna()
+    return _with_splits(Layout(rows, [*layout.said, more.said[0]]), splits, str(table.file))
 
 
 def _split_folders(rows: pd.DataFrame) -> pd.Series:

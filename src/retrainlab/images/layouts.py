@@ -17,11 +17,11 @@ from ..errors import RetrainLabError
 
 COLUMNS = ["label", "split", "group", "problem"]  # what a layout says of an image; each may be None
 OUTSIDE = "it lies outside any label folder; move it into the folder of its label"
-_SET = r"([ _-]?(set|data|images?))?"
+_BEFORE, _AFTER = r"([a-z0-9]+[ _-])?", r"([ _-]?(set|data|images?|\d+))?"  # seg_train, val2017, test_set
 _SPLITS = {
-    "train": re.compile(rf"train(ing)?{_SET}", re.I),
-    "validation": re.compile(rf"(val(id(ation)?)?|dev){_SET}", re.I),
-    "test": re.compile(rf"test(ing)?{_SET}", re.I),
+    "train": re.compile(rf"{_BEFORE}train(ing)?{_AFTER}", re.I),
+    "validation": re.compile(rf"{_BEFORE}(val(id(at(ion|e))?)?|dev){_AFTER}", re.I),
+    "test": re.compile(rf"{_BEFORE}test(ing)?{_AFTER}", re.I),
 }
 
 
@@ -83,22 +83,33 @@ def by_folders(root: Path, paths: Sequence[str]) -> Layout:
         where = ""
     place = _split_place(root, {parts for parts in folders.values() if parts})
     rows = {path: _row(parts, place) for path, parts in folders.items()}
+    layout = Layout(pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS), [])
     if place is None:
-        said = ["Understood as one folder a label."]
-    else:
-        names = defaultdict(set)
-        for parts in folders.values():
-            if len(parts) > 1:
-                names[split_name(parts[place])].add(parts[place])
-        found = ", ".join(f"{' and '.join(sorted(names[split]))} ({split})" for split in _SPLITS if names[split])
-        inner = "inside those of the labels" if place else "with one folder a label inside"
-        said = [f"Folders give the split: {found}, {inner}."]
-        if not names["test"]:
-            said.append(
-                "No folder is for testing, so there are no test images: how good it is on new ones is not told."
-            )
-    said[0] += where
-    return Layout(pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS), said)
+        layout.said.append(f"Understood as one folder a label.{where}")
+        return layout
+    names = defaultdict(set)
+    for parts in folders.values():
+        names[split_name(parts[place]) if len(parts) > 1 else None].add(parts[place] if parts else "")
+    found = ", ".join(f"{' and '.join(sorted(names[split]))} ({split})" for split in _SPLITS if names[split])
+    inner = "inside those of the labels" if place else "with one folder a label inside"
+    layout.said.append(f"Folders give the split: {found}, {inner}.{where}")
+    return _learnable(layout)
+
+
+def _learnable(layout: Layout) -> Layout:
+    """Leave out labels that are in no folder for training; where only that one has labels, it gives no split."""
+    rows, said = layout.rows, layout.said
+    given = rows[rows["problem"].isna()]
+    train = set(given["label"][given["split"] == "train"])
+    lost = given.index[~given["label"].isin(train)]
+    rows.loc[lost, "problem"] = "no folder for training has its label"
+    left = set(given["split"].drop(lost))
+    if left == {"train"}:
+        rows["split"] = None
+        said.append("Only the folder for training has labels, so validation and test are drawn from it.")
+    elif "test" not in left:
+        said.append("No folder is for testing, so there are no test images: how good it is on new ones is not told.")
+    return layout
 
 
 def _row(parts: tuple[str, ...], place: int | None) -> tuple[str | None, str | None, None, str | None]:
@@ -110,6 +121,8 @@ def _row(parts: tuple[str, ...], place: int | None) -> tuple[str | None, str | N
     if len(parts) == 1:
         return None, None, None, f"it lies in '{parts[0]}', but in no label folder there; move it into one"
     rest = parts[1:] if place == 0 else parts[:-1]
+    if len(rest) > 1 and split_name(rest[0]) == split_name(parts[place]):  # seg_train/seg_train/ant, as some archives
+        rest = rest[1:]
     return one_form("/".join(rest)), split_name(parts[place]), None, None
 
 
@@ -120,18 +133,32 @@ def _split_place(root: Path, folders: set[tuple[str, ...]]) -> int | None:
     inner = {top: {parts[1:] for parts in folders if parts[0] == top and len(parts) > 1} for top in tops}
     deep = {name for top, name in splits.items() if inner[top]}
     labels_of_train = {parts[0] for top in tops if splits.get(top) == "train" for parts in inner[top]}
-    if "train" in deep and (len(set(splits.values())) > 1 or labels_of_train & tops):
-        if others := sorted(tops - set(splits)):
-            raise RetrainLabError(
-                f"Image folder '{root}' has folders of splits ({', '.join(sorted(splits))}) and others beside them "
-                f"({', '.join(others[:3])}), so what the labels are cannot be told. Expected either; move the others "
-                "elsewhere, or name a table of labels by labels_csv."
-            )
+    others = {parts[0] for top in tops - set(splits) for parts in inner[top]} | tops
+    if "train" in deep and (len(set(splits.values())) > 1 or labels_of_train & others):
+        if beside := sorted(tops - set(splits)):
+            raise _mixed(root, sorted(splits), beside)
         return 0
-    if len(tops) > 1 and set(splits) == tops and "train" in splits.values():
+    if len(tops) > 1 and set(splits) == tops:
+        what = "holds images straight in" if "train" in splits.values() else "has no folder for training beside"
         raise RetrainLabError(
-            f"Image folder '{root}' holds images straight in {', '.join(sorted(tops))}, so their labels are unknown. "
-            "Expected one folder a label in each, or a table of labels (labels_csv); if these are labels, rename them."
+            f"Image folder '{root}' {what} {', '.join(sorted(tops))}, so what to learn from is unknown. Expected train "
+            "and test folders with one folder a label in each, or a table of labels (labels_csv); if these are labels, "
+            "rename them."
         )
     last = {split_name(parts[-1]) if len(parts) > 1 else None for parts in folders}
-    return -1 if None not in last and len(last) > 1 and "train" in last else None
+    if len(last - {None}) > 1 and "train" in last:
+        if None in last:
+            flat = sorted("/".join(parts) for parts in folders if len(parts) < 2 or not split_name(parts[-1]))
+            raise _mixed(root, sorted({parts[-1] for parts in folders if split_name(parts[-1])}), flat)
+        return -1
+    if among := sorted({"/".join(parts[:2]) for parts in folders if len(parts) > 2 and split_name(parts[1])}):
+        raise _mixed(root, among, sorted(tops))
+    return None
+
+
+def _mixed(root: Path, splits: Sequence[str], beside: Sequence[str]) -> RetrainLabError:
+    return RetrainLabError(
+        f"Image folder '{root}' has folders of splits ({', '.join(splits[:3])}) and others beside them "
+        f"({', '.join(beside[:3])}), so what the labels are cannot be told. Expected train, validation and test "
+        "folders with one folder a label in each; move the others elsewhere, or name a table of labels by labels_csv."
+    )
