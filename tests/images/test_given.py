@@ -144,7 +144,32 @@ def test_leftovers_of_other_systems_are_passed_over_and_said_once(tmp_path):
     found = scanning.scan(tmp_path)
     assert set(found.images["label"]) == {"red", "blue"} and len(found.images) == 6
     (said,) = [said for said in found.said if said.startswith("Passed over")]
-    assert "#recycle, $RECYCLE.BIN, .Trash-1000, ..." in said
+    assert said == (
+        "Passed over, as left there by other systems or programs: #recycle, $RECYCLE.BIN, .Trash-1000 and 5 more. "
+        "Rename what is yours."
+    )
+
+
+def test_a_label_that_was_passed_over_is_named_where_it_is_missed(tmp_path):
+    with pytest.raises(
+        RetrainLabError, match=r"one label only, 'fingers'. Passed over, .*: thumbs. Rename what is yours"
+    ):
+        scanning.scan(make_folder(tmp_path, {"fingers": 2, "thumbs": 2}))
+
+
+def test_archives_beside_the_labels_are_said(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "more.zip").write_bytes(b"PK")
+    assert "Not looked into: more.zip. Unpack what holds images of yours." in scanning.scan(tmp_path).said
+
+
+def test_a_group_that_folders_put_into_several_splits_is_said(tmp_path):
+    root = flat(
+        tmp_path, *(f"{split}/{label}/cow1_{n}.png" for split in ("train", "test") for label in "ab" for n in "12")
+    )
+    images = scanning.load(root, groups=r"cow\d").images
+    (said,) = [note for note in overview.notes(images) if "groups" in note]
+    assert said.startswith("1 of 1 groups lie in several splits ('cow1' is one), by what folders or tables say")
 
 
 def test_a_label_in_two_spellings_of_unicode_is_one(tmp_path):

@@ -81,3 +81,12 @@ def test_a_contract_with_levels_of_another_shape_is_said(exported, tmp_path, lev
 def test_a_saved_model_alone_carries_the_scale_too(backbone, trained, tmp_path):
     exporting.write_saved_model(tmp_path / "model", backbone, trained["head"], levels=Levels(None, (-1, 1)))
     assert labelers.load(tmp_path / "model").levels == Levels(None, (-1, 1))
+
+
+def test_an_image_brighter_than_all_that_was_learnt_is_said(tmp_path):
+    dark, bright = (Image.fromarray(np.full((8, 8), value, np.uint16)) for value in (3000, 30000))
+    dark.save(tmp_path / "dark.png"), bright.save(tmp_path / "bright.png")
+    labeler = labelers.Labeler(["a"], (8, 8), lambda pixels: np.float32([1]), levels=Levels((0, 4095)))
+    assert labeler.read(tmp_path / "dark.png")[1] == ""
+    pixels, said = labeler.read(tmp_path / "bright.png")
+    assert said == "its values reach 30,000, and all from 4,095 up is white to the model" and (pixels == 255).all()

@@ -70,7 +70,25 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     if levels := str(Levels.of(images)):
         deep = images["problem"].isna() & images["dtype"].notna()
         said.append(f"{deep.sum():,} images are not of 8 bits: {levels}.")
-    return said + _of_copies(_copies(images))
+    windows = images["problem"].isna() & (images["format"] == "DICOM") & images["dtype"].isna()
+    if windows.any():
+        said.append(
+            f"{windows.sum():,} DICOM images are seen through the window that each declares, or are of 8 bits: their "
+            "brightness cannot be compared."
+        )
+    return said + _of_groups(images) + _of_copies(_copies(images))
+
+
+def _of_groups(images: pd.DataFrame) -> list[str]:
+    """Say so where what a person says of splits parts what a person says belongs together."""
+    splits = images[images["problem"].isna()].groupby("group")["split"].nunique()
+    parted = splits.index[splits > 1]
+    if parted.empty:
+        return []
+    return [
+        f"{len(parted):,} of {len(splits):,} groups lie in several splits ('{parted[0]}' is one), by what folders or "
+        "tables say: the test accuracy may be too good."
+    ]
 
 
 def _twins(labels: Sequence[str]) -> list[str]:
@@ -111,7 +129,9 @@ def _of_copies(same: pd.DataFrame) -> list[str]:
     if same.empty:
         return []
     kinds = same.groupby("sha256")[["split", "label"]].nunique().max()
-    together = "splits.csv puts some into different splits" if kinds["split"] > 1 else "copies share a split"
+    together = (
+        "some are in different splits, by what folders or tables say" if kinds["split"] > 1 else "copies share a split"
+    )
     said = [f"{len(same)} files are byte-identical copies of one another; {together}."]
     if kinds["label"] > 1:
         said.append("Some copies carry different labels; at least one of each such pair is labelled wrongly.")

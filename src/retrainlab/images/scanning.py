@@ -101,7 +101,7 @@ def scan(
     for column in (*_TOLD, "given", "sha256", "format", "dtype"):  # None, not NaN, also where all are missing
         table[column] = table[column].astype(object).where(table[column].notna(), None)
     _check(root, table, found)
-    return Scan(table, [*layout.said, *_passed_over(found.leftovers)])
+    return Scan(table, [*layout.said, *_passed_over(found)])
 
 
 def image_files(root: Path) -> list[Path]:
@@ -124,12 +124,18 @@ def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[s
     }
 
 
-def _passed_over(leftovers: list[str]) -> list[str]:
-    if not leftovers:
-        return []
-    shown = ", ".join(leftovers[:3]) + (", ..." if len(leftovers) > 3 else "")
-    what = "a folder that other systems or programs left" if len(leftovers) == 1 else "folders that others left"
-    return [f"Passed over: {shown}, {what} there. If images in it are yours, rename it."]
+def _passed_over(found: Walk) -> list[str]:
+    """Say in sentences what was not looked into, though images may be in it."""
+    said = []
+    if left := found.leftovers:
+        said.append(f"Passed over, as left there by other systems or programs: {_some(left)}. Rename what is yours.")
+    if found.archives:
+        said.append(f"Not looked into: {_some(found.archives)}. Unpack what holds images of yours.")
+    return said
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def _modified(stat: os.stat_result) -> int:
@@ -168,7 +174,7 @@ def _empty(root: Path, found: Walk) -> str:
     if archives := found.archives:
         return f"Image folder '{root}' holds no images, but the archive {archives[0]}. Unpack it there. {wanted}"
     if found.leftovers:
-        return f"Image folder '{root}' holds no images. {_passed_over(found.leftovers)[0]} {wanted}"
+        return f"Image folder '{root}' holds no images. {_passed_over(found)[0]} {wanted}"
     return f"Image folder '{root}' holds no images. {wanted}"
 
 
@@ -193,4 +199,5 @@ def _check(root: Path, table: pd.DataFrame, found: Walk) -> None:
             f"The first: {path}: {problem}. {wanted}."
         )
     if len(labels := good["label"].unique()) == 1:
-        raise RetrainLabError(f"Image folder '{root}' has images of one label only, '{labels[0]}'. {wanted}.")
+        said = " ".join([f"Image folder '{root}' has images of one label only, '{labels[0]}'.", *_passed_over(found)])
+        raise RetrainLabError(f"{said} {wanted}.")

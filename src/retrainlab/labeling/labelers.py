@@ -11,8 +11,8 @@ from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
 from ..pixels.decoding import read_pixels
-from ..pixels.levels import OWN, Levels
-from ..pixels.opening import open_image
+from ..pixels.levels import OWN, Levels, extremes
+from ..pixels.opening import Opened, open_image
 from . import graphs
 
 _Size = tuple[int | None, int | None]
@@ -52,10 +52,17 @@ class Labeler:
             RetrainLabError: it cannot be read as an image.
         """
         image = open_image(source, self.image_size, name)
-        said = ""
-        if image.dtype is not None and self.levels.known(image.dtype) is None:
-            said = f"it holds {image.dtype} values, and the model knows no scale for those: it is scaled by its own"
-        return image.pixels(self.image_size, self.levels), said
+        return image.pixels(self.image_size, self.levels), self._of_scale(image)
+
+    def _of_scale(self, image: Opened) -> str:
+        if image.dtype is None:
+            return ""
+        if (known := self.levels.known(image.dtype)) is None:
+            return f"it holds {image.dtype} values, and the model knows no scale for those: it is scaled by its own"
+        _, high = extremes(np.asarray(image.content), image.declared)
+        if high > known[1]:
+            return f"its values reach {high:,g}, and all from {known[1]:,g} up is white to the model"
+        return ""
 
 
 def load(model: Path | str) -> Labeler:

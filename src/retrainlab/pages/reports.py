@@ -93,4 +93,5 @@ def _take_back(run: Run, before: dict[str, Any], given: dict[str, Any], say: Cal
     own = before.get("parameters", {})
     run.replace(parameters=own)
     if any(own.get(name) != value for name, value in given.items() if name not in parameters.PLACE):
-        say(f"Run '{run.name}' is what it was, and keeps none of the parameters that were given now.")
+        stays = "is what it was, and " if own else ""
+        say(f"Run '{run.name}' {stays}keeps none of the parameters that were given now.")
