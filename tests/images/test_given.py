@@ -291,6 +291,14 @@ def test_label_folders_and_a_table_must_agree_or_one_be_chosen(tmp_path):
     assert set(scanning.scan(tmp_path).images["label"]) == {"a", "b"}
 
 
+def test_what_else_a_table_says_of_images_does_not_matter_to_label_folders(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    file = table("path,camera\n" + lines([("a", "x"), ("b", "x")]), tmp_path)
+    found = scanning.scan(tmp_path)
+    assert set(found.images["label"]) == {"a", "b"}
+    assert found.said[1] == f"{file} names these images, too, and is not used."
+
+
 def test_a_table_may_add_groups_and_splits_to_the_labels_of_folders(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
     table("path,patient,split\n" + lines([("a", "p1,train"), ("b", "p2,test")]), tmp_path)

@@ -56,6 +56,8 @@ def understand(root: Path, paths: Sequence[str], labels_csv: Path | None = None,
 
 def _agreeing(layout: Layout, table: LabelTable, paths: Sequence[str], names: Names) -> Layout:
     """Add to the labels of folders what a table says of splits and groups; its labels must be the folders'."""
+    if table.labelled and not table.by_name:
+        return Layout(layout.rows, [*layout.said, f"{table.file} names these images, too, and is not used."])
     if table.labelled and (where := table_layouts.contradiction(table, layout, names)):
         raise RetrainLabError(
             f"Labels are given twice, by folders and by a table, and not the same: {where}. To take the table's, name "

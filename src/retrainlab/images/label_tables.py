@@ -49,6 +49,11 @@ class LabelTable:
         """Whether it gives labels; else it only says what belongs together, or how to split."""
         return "label" in self.columns or bool(self.spread)
 
+    @property
+    def by_name(self) -> bool:
+        """Whether its label is called so; else it may be anything that is said of images, and no other column is left."""
+        return _plain(self.columns.get("label", "")) in _KINDS["label"]
+
 
 def read(file: Path, names: Names) -> LabelTable:
     """Read a table of labels: UTF-8 or UTF-16, separated by commas, semicolons, tabs or bars, with a line of headings.
@@ -115,7 +120,7 @@ def _columns(file: Path, table: pd.DataFrame, names: Names) -> dict[str, str]:
     path = _path_column(file, table, names)
     columns, rest = {"path": path}, [name for name in table if name != path]
     for kind, known in _KINDS.items():
-        fitting = [name for name in rest if name.lower().replace("_", "").replace(" ", "") in known]
+        fitting = [name for name in rest if _plain(name) in known]
         if kind == "split" and not any(name.lower() == "split" for name in fitting):  # `set` may be of anything else
             fitting = [name for name in fitting if all(split_name(cell) for cell in set(table[name]) - {""})]
         exact = [name for name in fitting if name.lower() == kind]
@@ -131,6 +136,10 @@ def _columns(file: Path, table: pd.DataFrame, names: Names) -> dict[str, str]:
     if "label" not in columns and len(others) == 1:
         columns["label"] = others[0]
     return columns
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace(" ", "")
 
 
 def _path_column(file: Path, table: pd.DataFrame, names: Names) -> str:
