@@ -51,7 +51,7 @@ class LabelTable:
 
     @property
     def by_name(self) -> bool:
-        """Whether its label is called so; else it may be anything that is said of images, and no other column is left."""
+        """Whether its label is called so; else it may be anything that is said of images: no other column is left."""
         return _plain(self.columns.get("label", "")) in _KINDS["label"]
 
 
