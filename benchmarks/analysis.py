@@ -48,9 +48,10 @@ def generate(images: int) -> tuple[np.ndarray, pd.DataFrame]:
     features = np.maximum(random.standard_normal((images, DIM), np.float32) + centres[classes], 0)
     paths = [f"breed {number:03}/{row:05}.jpg" for row, number in enumerate(classes)]
     split = random.choice(["train", "validation", "test"], images, p=[0.6, 0.15, 0.25])
-    table = pd.DataFrame({"path": paths, "label": [path[:9] for path in paths], "split": split,
+    labels = [path[:9] for path in paths]
+    table = pd.DataFrame({"path": paths, "label": labels, "given": labels, "split": split, "group": None,
                           "sha256": [hashlib.sha256(path.encode()).hexdigest() for path in paths],
-                          "problem": None})  # fmt: skip
+                          "dtype": None, "low": np.nan, "high": np.nan, "problem": None})  # fmt: skip
     return features, table
 
 
@@ -69,7 +70,7 @@ def main() -> None:
         run = run_folder.open_run(root / "reports", "large")
         run.write_table("images", table)
         run.write_table("predictions", predicted)
-        run.record(settings=asdict(settings), dataset={"image_dir": str(root)},
+        run.record(settings=asdict(settings), dataset={"image_dir": str(root), "said": []},
                    backbone={"handle": backbone.handle, "image_size": 0})  # fmt: skip
         run.write_metrics({"labels": head.labels, "backbone": "generated", "steps": settings.how_many_training_steps}
                           | scores.summarise(predicted, head.labels))  # fmt: skip

@@ -4,6 +4,7 @@ Both take the same image files to the same bottlenecks (efficientnet_lite0), sid
 take turns; the ratio of the total times is printed.
 """
 
+import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -24,14 +25,16 @@ def main() -> None:
     tf = tensorflow()
     folder = fetching.locate("elpv")
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))[: BLOCK * (BLOCKS + 1)]
-    table = pd.DataFrame({"path": paths, "sha256": paths, "problem": None})
+    digests = [hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in paths]
+    table = pd.DataFrame({"path": paths, "sha256": digests, "dtype": None, "problem": None})
     with tempfile.TemporaryDirectory() as cache_dir:
         backbone = registry.resolve("efficientnet_lite0", cache_dir)
         module = tf.saved_model.load(str(backbone.module))
         cache = caching.open_cache(backbone)
 
         def ours(rows: pd.DataFrame) -> None:
-            extracting.extract(backbone, cache, ImageFolder(folder), rows)
+            done = extracting.extract(backbone, cache, ImageFolder(folder), rows)
+            assert done.computed == len(rows), done
 
         def theirs(rows: pd.DataFrame) -> None:
             for path in rows["path"]:
