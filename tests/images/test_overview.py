@@ -2,6 +2,7 @@
 
 import shutil
 
+import pandas as pd
 import pytest
 from conftest import make_folder
 
@@ -91,3 +92,11 @@ def test_what_any_classifier_must_beat(many):
         "1,490 images, 10 files left out, 2 copies.",
         "Always answering 'b' would be right for 67.1% of the images: beat that.",
     ]
+
+
+def test_a_damaged_file_is_named_before_many_that_have_no_label():
+    paths = [f"test/{number}.jpg" for number in range(9)] + ["train/z.jpg", "train/a.jpg"]
+    problem = ["labels.csv has no row for it"] * 9 + ["the file is empty", None]
+    images = pd.DataFrame({"path": paths, "label": "a", "split": "train", "sha256": paths, "problem": problem})
+    images = images.reindex(columns=scanning.COLUMNS)
+    assert overview.notes(images, named=1)[0].startswith("10 of 11 files are left out. train/z.jpg: the file is empty.")

@@ -27,7 +27,7 @@ def usable(images: pd.DataFrame, *notes: str) -> Finding:
 
 def left_out(images: pd.DataFrame, most: int = 50) -> Finding:
     """List the files that take no part in anything, and why."""
-    bad = images.loc[images["problem"].notna(), ["path", "problem"]]
+    bad = _bad(images)[["path", "problem"]]
     said = f"{len(bad)} of {len(images)} files are left out." if len(bad) else "Every image file can be used."
     return Finding("What is left out", said, table=_listed(bad, most))
 
@@ -53,7 +53,7 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
 
     `named`: how many of the files that are left out to name, each with its problem.
     """
-    counts, bad, said = counts_by_label(images), images[images["problem"].notna()], []
+    counts, bad, said = counts_by_label(images), _bad(images), []
     if len(bad):
         why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
         more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
@@ -89,6 +89,12 @@ def _of_groups(images: pd.DataFrame) -> list[str]:
         f"{len(parted):,} of {len(splits):,} groups lie in several splits ('{parted[0]}' is one), by what folders or "
         "tables say: the test accuracy may be too good."
     ]
+
+
+def _bad(images: pd.DataFrame) -> pd.DataFrame:
+    """The files that are left out, those of the rarest problem first: one damaged file is lost among many unlabelled."""
+    bad = images[images["problem"].notna()]
+    return bad.iloc[bad.groupby("problem")["problem"].transform("size").argsort(kind="stable")]
 
 
 def _twins(labels: Sequence[str]) -> list[str]:
