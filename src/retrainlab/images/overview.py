@@ -92,7 +92,7 @@ def _of_groups(images: pd.DataFrame) -> list[str]:
 
 
 def _bad(images: pd.DataFrame) -> pd.DataFrame:
-    """The files that are left out, those of the rarest problem first: one damaged file is lost among many unlabelled."""
+    """The files that are left out, of the rarest problem first: one damaged file is lost among many unlabelled."""
     bad = images[images["problem"].notna()]
     return bad.iloc[bad.groupby("problem")["problem"].transform("size").argsort(kind="stable")]
 
