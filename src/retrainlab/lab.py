@@ -109,8 +109,8 @@ class Lab:
             return self
         learnt = self.run.other(run).learnt()
         (images, moved), (given, _) = (splitting.keep_training(each, learnt) for each in (self.images, self.given))
-        said = f"{moved:,} images stay in training, since the head of '{run}' has learnt from them."
-        return replace(self, images=images, given=given, said=[*self.said, said], start_from=run)
+        said = [f"{moved:,} images stay in training, since the head of '{run}' has learnt from them."] * bool(moved)
+        return replace(self, images=images, given=given, said=[*self.said, *said], start_from=run)
 
     @classmethod
     def reopen(cls, run: str, reports_dir: str | Path = "reports") -> "Lab":
