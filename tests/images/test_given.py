@@ -115,6 +115,12 @@ def test_mixed_layouts_are_refused(tmp_path, labels, said):
         scanning.scan(make_folder(tmp_path, dict.fromkeys(labels, 2)))
 
 
+def test_labels_that_are_named_like_one_split_stay_labels(tmp_path):
+    assert set(scanning.scan(make_folder(tmp_path, {"blood_test": 3, "urine_test": 3})).images["label"]) == {
+        "blood_test", "urine_test",
+    }  # fmt: skip
+
+
 def test_split_folders_twice_inside_one_another(tmp_path):
     """As Intel's images are given on Kaggle."""
     found = scanning.load(

@@ -1,7 +1,7 @@
 """What a person says of images, before anything is drawn: labels, splits and groups, by folders, tables and names."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -73,7 +73,7 @@ def _split_folders(rows: pd.DataFrame) -> pd.Series:
     """Tell the splits of folders around images that have labels by a table; none unless these lie in two splits."""
     usable = list(rows.index[rows["problem"].isna()])
     depth = layouts.around(usable)
-    tops = {path: PurePosixPath(path).parent.parts[depth : depth + 1] for path in usable}
+    tops = {path: parts[depth : depth + 1] for path, parts in layouts.folders_of(usable).items()}
     found = pd.Series({path: split_name(top[0]) if top else None for path, top in tops.items()}, dtype=object)
     return found if found.notna().all() and len(set(found)) > 1 else found.iloc[:0]
 

@@ -7,9 +7,9 @@ train, validation and test folders inside those of the labels. Folders around al
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -48,9 +48,16 @@ def one_form(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def folders_of(paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Tell the folders that each image lies in, the outer ones first, by path."""
+    names = {path: path.rpartition("/")[0] for path in paths}
+    parts = {name: tuple(name.split("/")) if name else () for name in set(names.values())}
+    return {path: parts[name] for path, name in names.items()}
+
+
 def around(paths: Sequence[str]) -> int:
     """Count the folders that lie around all folders of images: `photos` of photos/ant/1.jpg and photos/bee/1.jpg."""
-    folders = {folder for path in paths if (folder := PurePosixPath(path).parent.parts)}
+    folders = set(folders_of(paths).values()) - {()}
     depth = 0
     while folders and len({parts[depth] for parts in folders}) == 1 and min(map(len, folders)) > depth + 1:
         depth += 1
@@ -60,8 +67,14 @@ def around(paths: Sequence[str]) -> int:
 def is_flat(paths: Sequence[str]) -> bool:
     """Tell whether folders give no labels: all images lie in one folder, or straight in train and test folders."""
     depth = around(paths)
-    folders = {PurePosixPath(path).parent.parts[depth:] for path in paths} - {()}
-    return len(folders) < 2 or all(len(parts) == 1 and split_name(parts[0]) for parts in folders)
+    folders = {parts[depth:] for parts in set(folders_of(paths).values())} - {()}
+    return len(folders) < 2 or (max(map(len, folders)) == 1 and _are_splits({parts[0] for parts in folders}))
+
+
+def _are_splits(names: Collection[str]) -> bool:
+    """Tell whether names are those of splits, and of several: one alone may as well be what a label is called."""
+    found = {split_name(name) for name in names}
+    return len(found) > 1 and None not in found
 
 
 def by_folders(root: Path, paths: Sequence[str]) -> Layout:
@@ -75,12 +88,13 @@ def by_folders(root: Path, paths: Sequence[str]) -> Layout:
         RetrainLabError: split folders and label folders lie side by side, or split folders hold no label folders.
     """
     depth = around(paths)
-    folders = {path: PurePosixPath(path).parent.parts[depth:] for path in paths}
-    if depth:
-        inside = "/".join(PurePosixPath(max(paths, key=lambda path: path.count("/"))).parts[:depth])
-        where = f" All are in '{inside}', which is no part of the labels."
-    else:
-        where = ""
+    whole = folders_of(paths)
+    folders = {path: parts[depth:] for path, parts in whole.items()}
+    where = (
+        f" All are in '{'/'.join(max(whole.values(), key=len)[:depth])}', which is no part of the labels."
+        if depth
+        else ""
+    )
     place = _split_place(root, {parts for parts in folders.values() if parts})
     rows = {path: _row(parts, place) for path, parts in folders.items()}
     layout = Layout(pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS), [])
@@ -138,7 +152,7 @@ def _split_place(root: Path, folders: set[tuple[str, ...]]) -> int | None:
         if beside := sorted(tops - set(splits)):
             raise _mixed(root, sorted(splits), beside)
         return 0
-    if len(tops) > 1 and set(splits) == tops:
+    if _are_splits(tops):
         what = "holds images straight in" if "train" in splits.values() else "has no folder for training beside"
         raise RetrainLabError(
             f"Image folder '{root}' {what} {', '.join(sorted(tops))}, so what to learn from is unknown. Expected train "

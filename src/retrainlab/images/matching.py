@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from .layouts import one_form
@@ -11,12 +12,20 @@ class Names:
     """The images of a folder by what a table may call them: a path, or the end of one, with or without extension."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._ends = defaultdict(list)
-        self._whole = {one_form(PurePosixPath(path).name).lower() for path in paths}
-        for path in paths:
+        self._paths = paths
+
+    @cached_property
+    def _ends(self) -> dict[str, list[str]]:  # late: most folders have no table beside them
+        ends = defaultdict(list)
+        for path in self._paths:
             name = one_form(PurePosixPath(path).name).lower()
             for end in {name, PurePosixPath(name).stem}:
-                self._ends[end].append(path)
+                ends[end].append(path)
+        return ends
+
+    @cached_property
+    def _whole(self) -> set[str]:
+        return {one_form(PurePosixPath(path).name).lower() for path in self._paths}
 
     def is_whole(self, text: str) -> bool:
         """Tell whether a cell ends in the name of an image with its extension: then it is no mere number."""

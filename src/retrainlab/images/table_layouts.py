@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
 from ..errors import RetrainLabError
 from . import label_tables
 from .label_tables import LabelTable
-from .layouts import COLUMNS, Layout, one_form, split_name
+from .layouts import COLUMNS, Layout, folders_of, one_form, split_name
 from .matching import Names
 
 _ABOVE = ("labels", "train", "train_labels", "annotations", "metadata")  # names of tables that may lie above the images
@@ -28,8 +28,8 @@ def find(root: Path, paths: Sequence[str], names: Names) -> tuple[list[LabelTabl
         (tables, problems): a sentence for each table beside the images that cannot be understood.
     """
     root = root.resolve()
-    inner = {parent for path in paths for parent in PurePosixPath(path).parents}
-    folders = [root / folder for folder in sorted(inner, key=lambda folder: (len(folder.parts), folder))][:_FOLDERS]
+    inner = {parts[:depth] for parts in set(folders_of(paths).values()) for depth in range(len(parts) + 1)} | {()}
+    folders = [root.joinpath(*parts) for parts in sorted(inner, key=lambda parts: (len(parts), parts))[:_FOLDERS]]
     above = (*_ABOVE, root.name.lower(), f"{root.name}_labels".lower())
     files = {file: True for folder in folders for file in _tables(folder)}
     files |= {file: False for file in _tables(root.parent) if file.stem.lower() in above}
