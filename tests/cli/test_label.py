@@ -14,14 +14,17 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder, make_image
 
+from retrainlab.cli import answer_files
 from retrainlab.cli.main import main
+from retrainlab.errors import RetrainLabError
 from retrainlab.export import exporting
-from retrainlab.labeling import answering, labelers
+from retrainlab.labeling import answering, labelers, streaming
 
 DAMAGED = "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
 COMMAND = [sys.executable, "-c", "from retrainlab.cli.main import main; main()", "label"]
@@ -308,3 +311,18 @@ def test_a_terminal_sees_a_bar_and_no_log_does(model, photos, tmp_path):
     seen = os.read(terminal, 65536).decode()
     assert "| 0/90 [" not in seen and seen.startswith("path,label,probability,problem,model\r\n")
     os.close(terminal)
+
+
+def test_only_a_file_is_written_to_and_a_link_to_one_stays_a_link(tmp_path):
+    form = answer_files.Form("csv", 1, "12345678")
+    (tmp_path / "pipe").mkdir()
+    for place in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(RetrainLabError, match=r"is no file\. Leave --output out"):
+            answer_files.go_on(place, form, [])
+    odd = streaming.Answer("a\rb.png", [("ant", 0.5)])
+    (tmp_path / "real.csv").write_text(form.header + form.line(odd) + "torn,an")
+    (tmp_path / "real.csv").chmod(0o600)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert answer_files.go_on(tmp_path / "link.csv", form, []) == {"a\rb.png"}
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "real.csv").read_bytes().decode() == form.header + form.line(odd)

@@ -50,7 +50,9 @@ def test_split_folders_give_the_split_and_no_labels(tmp_path, train, val, test):
 
 def test_where_only_train_and_test_exist_validation_is_taken_from_train(tmp_path):
     make_folder(tmp_path, {"train/a": 40, "train/b": 40, "test/a": 5, "test/b": 5})
-    images = scanning.load(tmp_path, 25, 20).images
+    found = scanning.load(tmp_path, 25, 20)
+    assert found.said[1] == "No folder is for validation, so that is drawn from training."
+    images = found.images
     counts = overview.counts_by_label(images)
     assert counts["test"].to_dict() == {"a": 5, "b": 5}
     assert counts["validation"].min() > 3 and counts["train"].sum() + counts["validation"].sum() == 80

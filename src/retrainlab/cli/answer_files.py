@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,8 +131,11 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
     Raises:
         RetrainLabError: it is something else, or of another model or another number of labels; it is left as it is.
     """
+    if file.exists() and (not file.is_file() or file.is_relative_to("/dev") or file.is_relative_to("/proc")):
+        raise RetrainLabError(f"'{file}' is no file. Leave --output out to write to the standard output.")
     if not file.is_file():
         return set()
+    file = file.resolve()  # a link stays one
     advice = "Name another --output, or move this one away."
     try:
         records = list(_read(file.read_bytes(), form))
@@ -153,6 +157,7 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
     if whole != file.read_bytes():
         with writing(f"'{file}'", "It is left as it was."), replacing(file) as aside:
             aside.write_bytes(whole)
+            shutil.copymode(file, aside)
     return {record["path"] for record in kept}
 
 
@@ -185,5 +190,5 @@ def appending(file: Path, form: Form) -> Iterator[TextIO]:
 
 def _row(cells: list[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that a cell that holds either sign is quoted
+    return text.getvalue().removesuffix("\r\n") + "\n"

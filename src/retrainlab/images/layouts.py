@@ -123,6 +123,8 @@ def _learnable(layout: Layout) -> Layout:
         said.append("Only the folder for training has labels, so validation and test are drawn from it.")
     elif "test" not in left:
         said.append("No folder is for testing, so there are no test images: how good it is on new ones is not told.")
+    elif "validation" not in left:
+        said.append("No folder is for validation, so that is drawn from training.")
     return layout
 
 
