@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..backbones import registry
+from ..backbones import freezing, registry
 from ..backbones.registry import Backbone
 from ..backbones.runtimes import quiet, tensorflow
 from ..bottlenecks.features import Features
@@ -57,7 +57,7 @@ def retrain(flags: Flags) -> dict[str, Any]:
     distortion = Distortion(flags.flip_left_right, flags.random_crop, flags.random_scale, flags.random_brightness)
     table = _images(flags)
     backbone = registry.resolve(flags.tfhub_module, flags.bottleneck_dir, flags.image_size)
-    backbone_graph = formats.freeze(backbone)
+    backbone_graph = freezing.freeze(backbone)
     formats.check_name(backbone_graph, flags.final_tensor_name)
     features = _features(flags, backbone, table, distortion)
     logs_dir = _set_aside(Path(flags.summaries_dir).expanduser())

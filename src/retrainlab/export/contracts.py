@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from ..backbones.backbone import Backbone
+from ..backbones.freezing import INPUT
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..pixels.levels import Levels
 from ..training.heads import Head
-from .formats import INPUT
 
 FILE = "contract.json"
 _IMAGES = 3

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ..backbones import freezing
 from ..backbones.backbone import Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
@@ -51,7 +52,7 @@ def export(
     module = load_module(backbone.module)
     with _described(folder, backbone, head, final_tensor_name, levels) as aside:
         formats.save(aside, backbone, head, module)
-        graph = formats.with_head(formats.freeze(backbone, module), head, final_tensor_name)
+        graph = formats.with_head(freezing.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
         lite = {"model.tflite": formats.lite(backbone, head, module)}
         if representative is not None:

@@ -14,27 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..backbones.backbone import NETWORK, Backbone
-from ..backbones.modules import load_module
+from ..backbones.freezing import INPUT, OUTPUT
 from ..backbones.runtimes import quiet, tensorflow
 from ..errors import RetrainLabError
 from ..training.heads import Head
 
-INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
-_FEATURES = "bottleneck"  # node of the frozen backbone that a head goes on
 _SCOPE = "final_retrain_ops"  # of the head's nodes
 _RANGES = 200  # images that suffice to find the ranges of activations in 8 bits
-
-
-def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
-    """Freeze a backbone into a GraphDef, from `Placeholder` to its bottlenecks; see `with_head`."""
-    tf = tensorflow()
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    features, _ = module or load_module(backbone.module)
-    spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, INPUT)
-    function = tf.function(lambda images: tf.identity(features(images), _FEATURES), input_signature=[spec])
-    with quiet():
-        return convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
 
 
 def check_name(backbone_graph: Any, final_tensor_name: str) -> None:
@@ -62,7 +48,7 @@ def with_head(backbone_graph: Any, head: Head, final_tensor_name: str = "final_r
     tf = tensorflow()
     graph = tf.Graph()
     with graph.as_default():
-        (x,) = tf.import_graph_def(backbone_graph, name="", return_elements=[f"{_FEATURES}:0"])
+        (x,) = tf.import_graph_def(backbone_graph, name="", return_elements=[f"{OUTPUT}:0"])
         tf.nn.softmax(_logits(x, _arrays(head)), name=final_tensor_name)
     return graph.as_graph_def()
 

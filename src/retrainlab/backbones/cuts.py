@@ -1,0 +1,116 @@
+"""Cuts of a network: the places where a single tensor carries all that the rest needs.
+
+They are found from a frozen graph alone, so that modules of TF1 and TF2, Keras models and embedded networks are treated
+alike. Below a cut lies the trunk, above it the top.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from .freezing import INPUT, OUTPUT
+from .runtimes import tensorflow
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place to cut a network at.
+
+    Attributes:
+        name: what the graph calls the operation whose output it is.
+        shape: (height, width, channels) of that.
+        above: share of the network's multiplications that lies above it, 0 to 1.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    above: float
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an image has there."""
+        return math.prod(self.shape)
+
+
+def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
+    """Find the cuts of a frozen graph, lowest first: operations with an output of rank 4 that no edge jumps over.
+
+    One walk in topological order, with the furthest consumer of all that was seen so far: where that is the next
+    operation, nothing jumps over. Of neighbours in a chain without a branch, those stand for the others that have fewer
+    numbers, as the narrow ends of an inverted bottleneck do.
+
+    Args:
+        graph: GraphDef from `freezing.INPUT` to `freezing.OUTPUT`.
+        image_size: (height, width).
+    """
+    tf = tensorflow()
+    with tf.Graph().as_default() as built:
+        images = tf.compat.v1.placeholder(tf.float32, [1, *image_size, 3])
+        tf.graph_util.import_graph_def(graph, {f"{INPUT}:0": images}, name="")
+    order = _order(built.get_operation_by_name(OUTPUT), images.op)
+    work = [_multiplications(operation) for operation in order]
+    whole, below, chains, broken = sum(work), 0, [], True
+    for operation, alone, multiplied in zip(order, _alone(order), work, strict=True):
+        below += multiplied
+        if not alone:
+            broken = True
+        elif below and below < whole and _carries(operation):
+            cut = Cut(operation.name, tuple(operation.outputs[0].shape[1:]), 1 - below / whole)
+            if broken or chains[-1][-1].shape[:2] != cut.shape[:2]:
+                chains.append([])
+            elif chains[-1][-1].above == cut.above:  # the same numbers, each by itself made into another
+                chains[-1].pop()
+            chains[-1].append(cut)
+            broken = False
+    return [cut for chain in chains for cut in _narrow(chain)]
+
+
+def _order(output: Any, images: Any) -> list[Any]:
+    """List the operations that lead from the images to the output, in topological order."""
+    operations = output.graph.get_operations()  # which is one: an operation is made after what it takes
+    reached, needed = {images}, {output}
+    for operation in operations:
+        if any(each.op in reached for each in operation.inputs):
+            reached.add(operation)
+    for operation in reversed(operations):
+        if operation in needed:
+            needed.update(each.op for each in operation.inputs)
+    return [operation for operation in operations if operation in reached and operation in needed]
+
+
+def _alone(order: Sequence[Any]) -> list[bool]:
+    """Tell of each operation whether no edge jumps over it, from one before it to one after it."""
+    place = {operation: number for number, operation in enumerate(order)}
+    alone, furthest = [], 0
+    for number, operation in enumerate(order):
+        alone.append(furthest <= number)
+        consumers = (place[each] for output in operation.outputs for each in output.consumers() if each in place)
+        furthest = max(furthest, *consumers, number)
+    return alone
+
+
+def _carries(operation: Any) -> bool:
+    """Tell whether an operation has one output, numbers over height, width and channels."""
+    if len(operation.outputs) != 1 or operation.outputs[0].dtype.name != "float32":
+        return False
+    shape = operation.outputs[0].shape
+    return shape.rank == 4 and None not in shape[1:].as_list()
+
+
+def _multiplications(operation: Any) -> int:
+    """Count what an operation multiplies for one image; only products with a kernel count."""
+    if operation.type not in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
+        return 0
+    given, kernel = (each.shape.as_list() for each in operation.inputs[:2])
+    positions = math.prod(operation.outputs[0].shape.as_list()[1:3]) if len(given) == 4 else 1
+    return positions * math.prod(kernel)
+
+
+def _narrow(chain: Sequence[Cut]) -> list[Cut]:
+    """Keep the cuts of a chain with fewer numbers than their neighbours; where several have equally few, all."""
+    levels = [list(group) for _, group in groupby(chain, key=lambda cut: cut.numbers)]
+    sizes = [level[0].numbers for level in levels]
+    low = [size == min(sizes[max(place - 1, 0) : place + 2]) for place, size in enumerate(sizes)]
+    return [cut for level, kept in zip(levels, low, strict=True) if kept for cut in level]
