@@ -6,7 +6,7 @@ the Lab keeps and exports. Nobody else writes the sequence find, scan, split, de
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import pandas as pd
 
 from . import project
 from .backbones import registry
-from .backbones.registry import Backbone
+from .backbones.backbone import Backbone, BackboneSettings
 from .bottlenecks.features import Features, principal_components
 from .bottlenecks.features import load as load_features
 from .datasets import fetching
@@ -150,14 +150,14 @@ class Lab:
         self.run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
         self.run.record(parameters=self.parameters | {"start_from": self.start_from})
 
-    def backbone(self, tfhub_module: str, image_size: int, bottleneck_dir: str | Path) -> Backbone:
+    def backbone(self, wanted: BackboneSettings, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
-        return registry.resolve(project.module(tfhub_module), project.place(bottleneck_dir), image_size)
+        handle, *rest = astuple(wanted)
+        return registry.resolve(project.module(handle), project.place(bottleneck_dir), *rest)
 
     def features(
         self,
-        tfhub_module: str,
-        image_size: int = 0,
+        wanted: BackboneSettings,
         bottleneck_dir: str | Path = "~/.cache/retrainlab",
         distortion: Distortion | None = None,
         variants: int = 8,
@@ -167,13 +167,14 @@ class Lab:
         Raises:
             RetrainLabError: the backbone, the cache or the distortion is not what it must be.
         """
-        backbone = self.backbone(tfhub_module, image_size, bottleneck_dir)
-        return load_features(backbone, self.photos, self.images, distortion, variants, image_size)
+        backbone = self.backbone(wanted, bottleneck_dir)
+        return load_features(backbone, self.photos, self.images, distortion, variants)
 
     def features_again(self, bottleneck_dir: str | Path) -> Features:
         """The features that a trained run's head was trained on, but for distortions."""
         used = self.run.info()["backbone"]
-        return self.features(used["handle"], used["image_size"], bottleneck_dir)
+        wanted = BackboneSettings(**{field.name: used[field.name] for field in fields(BackboneSettings)})
+        return self.features(wanted, bottleneck_dir)
 
     def questions(self, features: Features, budget_minutes: float, seed: int = 0) -> "Overfitting":
         """Ask whether a reopened run knows its images or remembers them, with so many minutes on two cores, about."""
@@ -295,5 +296,4 @@ class Lab:
 
 
 def _backbone(features: Features) -> dict[str, Any]:
-    backbone = features.backbone
-    return {"handle": backbone.handle, "digest": backbone.digest, "image_size": features.image_size}
+    return asdict(features.backbone.settings) | {"digest": features.backbone.digest}

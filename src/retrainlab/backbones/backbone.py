@@ -18,11 +18,27 @@ NETWORK = "backbone.tflite"
 
 
 @dataclass(frozen=True)
+class BackboneSettings:
+    """What a backbone is asked for by.
+
+    Attributes:
+        handle: an embedded name, a SavedModel's path, or a TF Hub URL or Kaggle handle.
+        image_size: pixels a side, 0 for what the module asks for.
+        depth, average_views: what is read from it; see `derived.reading`.
+    """
+
+    handle: str
+    image_size: int = 0
+    depth: str = "last"
+    average_views: bool = False
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A pretrained network, ready to compute bottlenecks on the CPU.
 
     Attributes:
-        handle: as it was asked for.
+        settings: as it was asked for.
         digest: identifies the network's content, 64 hex digits.
         image_size: (height, width) of the pixels that it takes.
         dim: length of a bottleneck.
@@ -30,12 +46,17 @@ class Backbone:
         folder: `bottleneck_dir/<digest>`, where the converted network and the bottlenecks lie.
     """
 
-    handle: str
+    settings: BackboneSettings
     digest: str
     image_size: tuple[int, int]
     dim: int
     module: Path
     folder: Path
+
+    @property
+    def handle(self) -> str:
+        """What it was asked for by."""
+        return self.settings.handle
 
     @cached_property
     def network(self) -> Callable[[np.ndarray], np.ndarray]:

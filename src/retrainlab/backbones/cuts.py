@@ -4,13 +4,19 @@ They are found from a frozen graph alone, so that modules of TF1 and TF2, Keras 
 alike. Below a cut lies the trunk, above it the top.
 """
 
+import difflib
+import json
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from .freezing import INPUT, OUTPUT
+from ..errors import RetrainLabError, writing
+from ..files import replacing
+from .backbone import Backbone
+from .freezing import INPUT, OUTPUT, freeze
 from .runtimes import tensorflow
 
 
@@ -51,7 +57,8 @@ def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
         tf.graph_util.import_graph_def(graph, {f"{INPUT}:0": images}, name="")
     order = _order(built.get_operation_by_name(OUTPUT), images.op)
     work = [_multiplications(operation) for operation in order]
-    whole, below, chains, broken = sum(work), 0, [], True
+    whole, below, broken = sum(work), 0, True
+    chains: list[list[Cut]] = []
     for operation, alone, multiplied in zip(order, _alone(order), work, strict=True):
         below += multiplied
         if not alone:
@@ -114,3 +121,49 @@ def _narrow(chain: Sequence[Cut]) -> list[Cut]:
     sizes = [level[0].numbers for level in levels]
     low = [size == min(sizes[max(place - 1, 0) : place + 2]) for place, size in enumerate(sizes)]
     return [cut for level, kept in zip(levels, low, strict=True) if kept for cut in level]
+
+
+def of(backbone: Backbone) -> list[Cut]:
+    """Find the cuts of a backbone, lowest first; `cuts.json` beside its bottlenecks keeps them."""
+    file = backbone.folder / "cuts.json"
+    try:
+        return [Cut(each["name"], tuple(each["shape"]), each["above"]) for each in json.loads(file.read_text())]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = find(freeze(backbone), backbone.image_size)
+    with (
+        writing(f"The bottleneck folder '{file.parent}'", "Set bottleneck_dir to one that can."),
+        replacing(file) as aside,
+    ):
+        aside.write_text(json.dumps([asdict(cut) for cut in found], indent=1) + "\n")
+    return found
+
+
+def named(cuts: Sequence[Cut], name: str, parameter: str, others: str = "") -> Cut:
+    """Find a cut by its name, or by what only its name ends with, such as `mixed7`.
+
+    Args:
+        parameter, others: what the name was given as, and what else may be given for it, for what an error says.
+
+    Raises:
+        RetrainLabError: there is none, or several; the message names the nearest.
+    """
+    name = name.strip()
+    found = [cut for cut in cuts if cut.name == name] or [cut for cut in cuts if f"/{cut.name}".endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    if not cuts:
+        raise RetrainLabError(
+            f"{parameter} is '{name}', but this network has no cut below its last layer: nowhere does a single tensor "
+            f"of height, width and channels carry everything. Expected {others.removesuffix(' or') or 'none'}."
+        )
+    names = [short(cut.name) for cut in cuts]
+    near = difflib.get_close_matches(name, names, 1, 0)[0]
+    raise RetrainLabError(
+        f"{parameter} is '{name}'. Expected {others} a cut of this network; the nearest is '{near}'. "
+        f"There are: {', '.join(names)}."
+    )
+
+
+def short(name: str) -> str:
+    """Leave out what calls of functions put before a name."""
+    return re.sub(r"^((Func|StatefulPartitionedCall|PartitionedCall)/)+", "", name)

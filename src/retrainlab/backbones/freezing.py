@@ -11,7 +11,7 @@ OUTPUT = "bottleneck"  # node of the frozen backbone that a head goes on
 
 
 def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
-    """Freeze a backbone into a GraphDef, from `INPUT` to `OUTPUT`: variables become constants, functions are inlined."""
+    """Freeze a backbone into a GraphDef, from `INPUT` to `OUTPUT`, with constants for variables and no functions."""
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -23,7 +23,6 @@ class Features:
     """The bottlenecks of an images table; distorted variants of its training images, where a distortion is on."""
 
     backbone: Backbone
-    image_size: int  # pixels a side that the backbone was asked for, 0 for its own
     cache: Cache
     photos: ImageFolder  # where the table's images are, and on which scale they are read
     matrix: np.ndarray  # float32 [n, dim]
@@ -42,7 +41,7 @@ class Features:
 
     def of(self, images: pd.DataFrame) -> "Features":
         """The features of another images table of the same folder, read on the same scale."""
-        return load(self.backbone, self.photos, images, self.distortion, self.variants, self.image_size, self.cache)
+        return load(self.backbone, self.photos, images, self.distortion, self.variants, self.cache)
 
     def distorted(self, distortion: Distortion) -> "Features":
         """The same images, learnt from with another distortion; its variants are computed where they are missing."""
@@ -89,14 +88,12 @@ def load(
     images: pd.DataFrame,
     distortion: Distortion | None = None,
     variants: int = 8,
-    image_size: int = 0,
     cache: Cache | None = None,
 ) -> Features:
     """Compute the bottlenecks that the cache lacks, and load those of all usable images.
 
     Args:
         distortion: of the training images, None for none; then `variants` of each are computed, 1 to 255.
-        image_size: what the backbone was resolved with.
         cache: the backbone's, where it is open already.
 
     Raises:
@@ -105,7 +102,7 @@ def load(
     cache = cache or open_cache(backbone)
     done = extract(backbone, cache, photos, images)
     rows = cache.features(images, photos.levels)
-    plain = Features(backbone, image_size, cache, photos, *rows, Distortion(), variants, ())
+    plain = Features(backbone, cache, photos, *rows, Distortion(), variants, ())
     learnt = plain.distorted(distortion or Distortion())
     return replace(learnt, extractions=(done, *learnt.extractions))
 

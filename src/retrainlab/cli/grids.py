@@ -8,13 +8,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..backbones.backbone import BackboneSettings
 from ..errors import RetrainLabError
 from ..pixels.distortions import Distortion
 from ..runs.results import shown
 from ..training.heads import HeadSettings
 
 DISTORTION = [field.name for field in fields(Distortion)]
-FEATURES = ["tfhub_module", "image_size", *DISTORTION, "distortion_variants"]  # what bottlenecks are made with
+_READ = ["tfhub_module", "image_size", "depth", "average_views"]  # in the order of BackboneSettings
+FEATURES = [*_READ, *DISTORTION, "distortion_variants"]  # what bottlenecks are made with
 HEAD = [field.name for field in fields(HeadSettings)]
 STACK = [name for name in HEAD if name not in ("learning_rate", "weight_decay", "label_smoothing")]  # alike in a stack
 SWEPT = frozenset(HEAD + FEATURES)  # what may be varied: all else decides about images, places and names
@@ -30,6 +32,10 @@ class Point:
     said: str
     parameters: dict[str, Any]
     candidates: list[HeadSettings]
+
+    @property
+    def backbone(self) -> BackboneSettings:
+        return BackboneSettings(*(self.parameters[name] for name in _READ))
 
     @property
     def distortion(self) -> Distortion:

@@ -90,7 +90,7 @@ def _images(flags: Flags) -> pd.DataFrame:
 def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion: Distortion) -> Features:
     """Load the bottlenecks, and draw the validation and test images that the flags ask for."""
     photos = ImageFolder.of(Path(flags.image_dir).expanduser(), table)
-    features = load_features(backbone, photos, table, distortion, flags.distortion_variants, flags.image_size)
+    features = load_features(backbone, photos, table, distortion, flags.distortion_variants)
     for done in features.extractions:
         log.info(done)
     _name(features.extractions[0].problems)

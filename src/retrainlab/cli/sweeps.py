@@ -88,7 +88,7 @@ def sweep(
     lab = Lab.open(run, **{name: values[name] for name in _IMAGES}).starting_from(values["start_from"])
     by_features = grids.grouped(points, grids.FEATURES)
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
-        lab.start(lab.backbone(**_places(first)))
+        lab.start(lab.backbone(first.backbone, values["bottleneck_dir"]))
     lab.begin()
     tried = {name: list(several) for name, several in grid.items()}
     lab.run.record(sweep={"grid": tried, "runs": [], "chosen": None})
@@ -159,14 +159,10 @@ def _is_light(folder: Path, sweep: str) -> bool:
 # --------------------------------------------------------------------------------------------- training
 
 
-def _places(point: Point) -> dict[str, Any]:
-    return {name: point.parameters[name] for name in ("tfhub_module", "image_size", "bottleneck_dir")}
-
-
 def _features(point: Point, lab: Lab, say: Callable[[str], None]) -> Features:
     """Compute and load the bottlenecks of a combination, without those of the test images."""
-    count = point.parameters["distortion_variants"]
-    features = lab.features(**_places(point), distortion=point.distortion, variants=count)
+    place, count = point.parameters["bottleneck_dir"], point.parameters["distortion_variants"]
+    features = lab.features(point.backbone, place, point.distortion, count)
     for done in features.extractions:
         say(f"{features.backbone.handle}: {done}")
     return features.rows(lambda table: table["split"] != "test")

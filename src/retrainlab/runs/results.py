@@ -15,7 +15,14 @@ from ..pixels.distortions import Distortion
 from .listing import list_runs
 from .run_folder import Run
 
-_DATA = ("image_size", "start_from", "distortion_variants", *(field.name for field in fields(Distortion)))
+_DATA = (
+    "image_size",
+    "depth",
+    "average_views",
+    "start_from",
+    "distortion_variants",
+    *(field.name for field in fields(Distortion)),
+)
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,13 @@ class Classifier:
     @property
     def learnt_from(self) -> dict[str, Any]:
         """What it was made with besides the settings of its head, by the names that parameters have in notebooks."""
+        read = self.features.backbone.settings
         return asdict(self.features.distortion) | {
             "distortion_variants": self.features.variants,
             "weight_decay": [settings.weight_decay for settings in self.candidates],
-            "image_size": self.features.image_size,
+            "image_size": read.image_size,
+            "depth": read.depth,
+            "average_views": read.average_views,
         }
 
     @classmethod
