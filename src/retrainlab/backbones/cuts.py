@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+import pandas as pd
+
 from ..errors import RetrainLabError, writing
 from ..files import replacing
 from .backbone import Backbone
@@ -136,6 +138,21 @@ def of(backbone: Backbone) -> list[Cut]:
     ):
         aside.write_text(json.dumps([asdict(cut) for cut in found], indent=1) + "\n")
     return found
+
+
+def table(backbone: Backbone) -> pd.DataFrame:
+    """Show the cuts of a backbone: one row each, lowest first; `activations` is what float16 takes on disk an image."""
+    rows = [
+        {
+            "cut": short(cut.name),
+            "height x width x channels": " x ".join(map(str, cut.shape)),
+            "arithmetic below": f"{1 - cut.above:.0%}",
+            "arithmetic above": f"{cut.above:.0%}",
+            "activations": f"{2 * cut.numbers / 1000:,.0f} kB",
+        }
+        for cut in of(backbone)
+    ]
+    return pd.DataFrame(rows).set_index("cut") if rows else pd.DataFrame()
 
 
 def named(cuts: Sequence[Cut], name: str, parameter: str, others: str = "") -> Cut:

@@ -24,7 +24,7 @@ from .runtimes import quiet, tensorflow
 NETWORKS = {"efficientnet_lite0": (1.0, 224), "efficientnet_lite1": (1.1, 240), "efficientnet_lite2": (1.2, 260)}
 # EfficientNet-B0's groups of blocks: how many blocks, by what they expand channels, the stride of the first.
 _GROUPS = [(1, 1, 1), (2, 6, 2), (2, 6, 2), (3, 6, 2), (3, 6, 1), (4, 6, 2), (1, 6, 1)]
-_RECIPE = "1"  # raise it when `build` changes what a network computes: cached bottlenecks then no longer match
+_RECIPE = "2"  # raise it when `build` changes what a network computes, or the names of its blocks
 # which batch norm of its block follows a convolution
 _NORMS = {"_conv_stem": 0, "_expand_conv": 0, "_depthwise_conv": 1, "_project_conv": 2, "_conv_head": 1}
 _BATCH_NORM_EPSILON = 1e-3
@@ -87,7 +87,7 @@ def build(name: str, place: Path) -> Path:
                 inner = convolve(x, f"{block}_expand_conv") if expansion > 1 else x
                 inner = convolve(inner, f"{block}_depthwise_conv", 1 if repeat else first_stride)
                 inner = convolve(inner, f"{block}_project_conv")
-                x = inner + x if repeat else inner
+                x = tf.identity(inner + x if repeat else inner, name=f"block_{number}")
                 number += 1
         return tf.reduce_mean(convolve(x, "_conv_head"), [1, 2])
 
