@@ -65,7 +65,7 @@ def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
         below += multiplied
         if not alone:
             broken = True
-        elif below and below < whole and _carries(operation):
+        elif below and _carries(operation):
             cut = Cut(operation.name, tuple(operation.outputs[0].shape[1:]), 1 - below / whole)
             if broken or chains[-1][-1].shape[:2] != cut.shape[:2]:
                 chains.append([])
@@ -101,8 +101,8 @@ def _alone(order: Sequence[Any]) -> list[bool]:
 
 
 def _carries(operation: Any) -> bool:
-    """Tell whether an operation has one output, numbers over height, width and channels."""
-    if len(operation.outputs) != 1 or operation.outputs[0].dtype.name != "float32":
+    """Tell whether an operation has one output, numbers over height, width and channels, and does more than pad."""
+    if operation.type == "Pad" or len(operation.outputs) != 1 or operation.outputs[0].dtype.name != "float32":
         return False
     shape = operation.outputs[0].shape
     return shape.rank == 4 and None not in shape[1:].as_list()
