@@ -16,10 +16,9 @@ import pandas as pd
 from . import project
 from .backbones import registry
 from .backbones.backbone import Backbone, BackboneSettings
-from .bottlenecks.features import Features, principal_components
+from .bottlenecks.features import Features
 from .bottlenecks.features import load as load_features
 from .datasets import fetching
-from .evaluation import intervals
 from .evaluation.finding import Finding, finding
 from .images import overview, relabeling, scanning, splitting
 from .pixels.decoding import ImageFolder
@@ -214,14 +213,19 @@ class Lab:
 
         return load_head(self.run.other(self.start_from).model, backbone)
 
-    def train_chosen(self, study: Study, eval_step_interval: int) -> Classifier:
-        """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation."""
+    def train_chosen(self, study: Study, eval_step_interval: int, refit: bool = False) -> Classifier:
+        """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation.
+
+        Args:
+            refit: export a head that has learnt from training and validation images together, with the same settings.
+        """
         from .runs.summaries import TrainingLogs
 
         steps = study.settings.how_many_training_steps
         with self.run.stage("retrain"), TrainingLogs(self.run.new_logs(), steps) as logs:
             head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
-        return Classifier.of(study.features, head, history, study.stack)
+            refitted = study.refit() if refit else None
+        return Classifier.of(study.features, head, history, study.stack, refitted)
 
     def write_results(self, classifier: Classifier, **more: Any) -> None:
         """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
@@ -243,6 +247,7 @@ class Lab:
             "backbone": features.backbone.handle,
             "steps": head.settings.how_many_training_steps,
             "temperature": head.temperature,
+            "refit": classifier.refit,
             "seconds": info["seconds"],
         }
         self.run.write_metrics(trained | classifier.metrics | more)
@@ -255,8 +260,7 @@ class Lab:
         """
         from .export import exporting
 
-        features = classifier.features
-        learnt = features.table[features.table["split"] == "train"]
+        features, learnt = classifier.features, classifier.learnt
         before = self.run.other(self.start_from).learnt() if self.start_from else set()
         pixels = None
         if int8:
@@ -271,28 +275,17 @@ class Lab:
     def log_tensorboard(
         self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0
     ) -> None:
-        """Write for TensorBoard what came of a training: settings, graph, projector, curves of `rows`, figures."""
-        from .runs.summaries import ResultLogs
+        """Write for TensorBoard what came of a training; see `result_logs.write`."""
+        from .runs import result_logs
 
-        features, head, metrics = classifier.features, classifier.head, classifier.metrics
-        some = overview.sample(classifier.predicted["label"], 2000, seed)
-        points, _ = principal_components(features.matrix[some], 100)
-        shown = classifier.predicted.iloc[some]
-        with ResultLogs(self.run.logs / "results", head.settings.how_many_training_steps) as logs:
-            logs.settings(self.run.name, self.hyperparameters(classifier), metrics)
-            test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
-            logs.text("result", f"Test accuracy {test}; train minus validation accuracy {gap}.")
-            logs.graph(self.run.model / "output_graph.pb")
-            logs.projector(points, shown, features.photos.read_many(shown["path"]))
-            logs.pr_curves(rows, head.labels)
-            logs.findings(figures, "see 03_retrain")
+        result_logs.write(self.run, classifier, rows, figures, self.hyperparameters(classifier), seed)
 
     def hyperparameters(self, classifier: Classifier) -> dict[str, Any]:
         """Everything that was set for a training, by name, for TensorBoard's HParams page."""
-        features = classifier.features
-        tried = {"tfhub_module": features.backbone.handle, "images": self.image_dir.name}
-        tried |= {name: value for name, value in self.parameters.items() if name.endswith("_percentage")}
-        return tried | asdict(features.distortion) | asdict(classifier.head.settings)
+        from .runs import result_logs
+
+        shares = {name: value for name, value in self.parameters.items() if name.endswith("_percentage")}
+        return {"images": self.image_dir.name} | shares | result_logs.settings(classifier)
 
 
 def _backbone(features: Features) -> dict[str, Any]:

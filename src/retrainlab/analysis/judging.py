@@ -33,6 +33,23 @@ def accuracies(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> Finding:
     return Finding("How good it is", table=table, draw=lambda: plots.accuracies(metrics, card.get("published")))
 
 
+def whose_figures(metrics: Mapping[str, Any], learnt: int) -> Finding:
+    """Which head the figures of a run belong to, where the exported one is another than validation chose.
+
+    Args:
+        metrics: as `Lab.write_results` writes them.
+        learnt: how many images the exported head has learnt from.
+    """
+    said = ""
+    if metrics.get("refit"):
+        said = (
+            f"The layer that is exported has learnt from all {learnt:,} images of training and validation, with the "
+            "settings that validation chose, and the test figures are its own. The train and validation figures are "
+            "those of the layer before, which had not learnt from the validation images."
+        )
+    return Finding("Whose figures these are", said)
+
+
 def published(card: Mapping[str, Any]) -> Finding:
     """What others published for a public dataset, its licence and whom to cite; nothing for folders of one's own."""
     said = []

@@ -124,12 +124,12 @@ def cross_validate(
 ) -> CrossValidation:
     """Train one head a re-split, all with the same settings, and judge every image by heads that have not seen it.
 
-    Features are scaled once a stack, over the images that any of its members trains on. A head passes over the
-    images of a batch that are not its own, so that it sees a share of train_batch_size.
+    Each head scales features by its own training images. It passes over the images of a batch that are not its own, so
+    that it sees a share of train_batch_size.
 
     Args:
         features: float32 [n, dim].
-        labels: [n].
+        labels: [n], or [members, n] to give each head labels of its own.
         splits: [members, n], as of `repeated_folds`.
         eval_step_interval: as of `trainer.train`; None for ten evaluations at steps that grow by a constant factor.
     """
@@ -159,14 +159,15 @@ def cross_validate(
 def shuffled(
     features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings, seed: int = 0
 ) -> CrossValidation:
-    """Cross-validate with the labels shuffled among the train and validation images.
+    """Cross-validate with the labels shuffled among the train and validation images, anew for each re-split.
 
     Nothing can be learnt then: train accuracy is what so many features can memorise with these settings (Zhang et al.
     2017, arxiv.org/abs/1611.03530), and validation accuracy is what guessing gives.
     """
     used = np.flatnonzero(((splits == "train") | (splits == "validation")).any(axis=0))
-    mixed = np.array(labels, dtype=object)
-    mixed[used] = mixed[np.random.default_rng(seed).permutation(used)]
+    mixed = np.tile(np.array(labels, dtype=object), (len(splits), 1))
+    for member, own in enumerate(mixed):
+        own[used] = own[np.random.default_rng([seed, member]).permutation(used)]
     return cross_validate(features, mixed, splits, settings)
 
 
@@ -213,7 +214,9 @@ def train_in_parts(
     steps: int | Sequence[int],
 ) -> Iterator[tuple[np.ndarray, list[Head], pd.DataFrame, dict[int, np.ndarray]]]:
     """Train a large stack in parts that fit into memory: their numbers, heads, history, and step -> hits [n, part]."""
-    weights = features.shape[1] * (stack[0].hidden_units or len(set(np.asarray(labels, dtype=object))))
+    weights = features.shape[1] * (
+        stack[0].hidden_units or len(np.unique(np.asarray(labels, dtype=object).astype(str)))
+    )
     parts = -(-len(stack) // max(2, _WEIGHTS_AT_ONCE // weights))
     for numbers in np.array_split(np.arange(len(stack)), parts):
         hits: dict[int, np.ndarray] = {}
@@ -222,7 +225,8 @@ def train_in_parts(
             hits[snapshot.step] = snapshot.hits
 
         mine = [stack[number] for number in numbers]
-        trained, history = trainer.train(features, labels, splits[numbers], mine, steps, keep)
+        own = labels[numbers] if np.ndim(labels) == 2 else labels
+        trained, history = trainer.train(features, own, splits[numbers], mine, steps, keep)
         yield numbers, trained, history.assign(member=history["member"] + numbers[0]), hits
 
 

@@ -51,6 +51,11 @@ class Features:
         done = extract(self.backbone, self.cache, self.photos, train, distortion, self.variants)
         return replace(self, distortion=distortion, extractions=(done,))
 
+    def with_validation(self) -> "Features":
+        """The same images, with those of validation in training; their variants are computed where they are missing."""
+        split = self.table["split"].replace({"validation": "train"})
+        return replace(self, table=self.table.assign(split=split)).distorted(self.distortion)
+
     def rows(self, keep: Callable[[pd.DataFrame], Any]) -> "Features":
         """Keep the rows for which `keep(table)`, bool [n], is true."""
         kept = np.asarray(keep(self.table), bool)

@@ -16,19 +16,34 @@ class Classifier:
 
     Attributes:
         features: of the images that it was trained and measured on.
-        head: calibrated: its logits are divided by the temperature that fits validation best.
+        head: what is exported, calibrated: its logits are divided by the temperature that fits validation best.
+        chosen: the head that validation chose and calibrated; `head` is another one where it was refitted, that is,
+            trained once more on the images of training and validation together.
         history: step, split, accuracy, cross_entropy.
         candidates: the settings among which validation chose.
-        predicted: the predictions table of all images, as of `scores.predictions`.
+        predicted: the predictions table of all images, as of `scores.predictions`: what `head` says of test images,
+            and `chosen` of those of training and validation, which `head` may have learnt from.
         metrics: as of `scores.summarise`.
     """
 
     features: Features
     head: Head
+    chosen: Head
     history: pd.DataFrame
     candidates: list[HeadSettings]
     predicted: pd.DataFrame
     metrics: dict[str, Any]
+
+    @property
+    def refit(self) -> bool:
+        """Whether what is exported has learnt from the validation images as well."""
+        return self.head is not self.chosen
+
+    @property
+    def learnt(self) -> pd.DataFrame:
+        """The rows of the images table that the exported head has learnt from."""
+        table = self.features.table
+        return table[table["split"].isin(["train", "validation"] if self.refit else ["train"])]
 
     @property
     def learnt_from(self) -> dict[str, Any]:
@@ -40,15 +55,33 @@ class Classifier:
             "image_size": read.image_size,
             "depth": read.depth,
             "average_views": read.average_views,
+            "refit": self.refit,
         }
 
     @classmethod
-    def of(cls, features: Features, head: Head, history: pd.DataFrame, candidates: list[HeadSettings]) -> "Classifier":
-        """Calibrate a head on the validation images, and let it predict all images."""
+    def of(
+        cls,
+        features: Features,
+        head: Head,
+        history: pd.DataFrame,
+        candidates: list[HeadSettings],
+        refitted: Head | None = None,
+    ) -> "Classifier":
+        """Calibrate a head on the validation images, and let it predict all images.
+
+        Args:
+            refitted: the head to export in its place, trained with the same settings; it takes over the temperature,
+                for there is nothing left to calibrate it on.
+        """
         table = features.table
         held = (table["split"] == "validation").to_numpy()
         classes = pd.Index(head.labels).get_indexer(table["label"])
         logits = head.logits(features.matrix)
-        head = head.calibrated(calibration.temperature(logits[held], classes[held]))
-        predicted = scores.predictions(table, head.logits(features.matrix), head.labels)
-        return cls(features, head, history, candidates, predicted, scores.summarise(predicted, head.labels))
+        chosen = head.calibrated(calibration.temperature(logits[held], classes[held]))
+        logits, exported = chosen.logits(features.matrix), chosen
+        if refitted is not None:
+            exported, test = refitted.calibrated(chosen.temperature), (table["split"] == "test").to_numpy()
+            logits[test] = exported.logits(features.matrix[test])
+        predicted = scores.predictions(table, logits, head.labels)
+        metrics = scores.summarise(predicted, head.labels)
+        return cls(features, exported, chosen, history, candidates, predicted, metrics)

@@ -1,10 +1,9 @@
-"""What a stack of heads learns from, and the network that it is while it learns: one head beside the other.
+"""The network that a stack of heads is while it learns: one head beside the other.
 
 TensorFlow is imported when a network is made.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,49 +11,9 @@ import numpy as np
 from ..backbones.runtimes import tensorflow
 from ..errors import RetrainLabError
 from .heads import Head, HeadSettings
+from .problem import Problem
 
 _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon: Kingma & Ba 2015, arxiv.org/abs/1412.6980
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a stack learns from and is judged by."""
-
-    scaled: np.ndarray  # float32 [n, dim]
-    classes: np.ndarray  # int [n], indices into `names`
-    names: list[str]  # the labels, in class order
-    splits: np.ndarray  # [stack, n], names of splits
-    own: np.ndarray  # bool [stack, n], what each head learns from
-    pool: np.ndarray  # the rows that some head learns from
-    chances: np.ndarray  # of each row of the pool to be drawn, float64, summing to 1
-    mean: np.ndarray  # float32 [dim], what the features were scaled by, like `deviation`
-    deviation: np.ndarray
-
-
-def pose(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> Problem:
-    """Lay out what a stack learns; the arguments are those of `trainer.train`.
-
-    Raises:
-        RetrainLabError: a head has no training image.
-    """
-    names, classes = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
-    splits = np.broadcast_to(np.asarray(split, dtype=object), (len(stack), len(features)))
-    own = splits == ("distorted" if (splits == "distorted").any() else "train")
-    if not own.any(axis=1).all():
-        raise RetrainLabError("There is no training image. Expected at least one; lower the other splits' percentages.")
-    pool = np.flatnonzero(own.any(axis=0))
-    mean, deviation = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
-    if stack[0].standardize:
-        learnt = features[pool]
-        mean, deviation = learnt.mean(axis=0), learnt.std(axis=0)
-        del learnt  # as large as the features
-        deviation = np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)  # constant ones are left alone
-    scaled = (features - mean).astype(np.float32, copy=False)
-    scaled /= deviation
-    counts = np.bincount(classes[pool])
-    balanced = 1.0 / counts[classes[pool]] / (counts > 0).sum()
-    chances = balanced if stack[0].class_weight == "balanced" else np.full(len(pool), 1.0 / len(pool))
-    return Problem(scaled, classes, names.tolist(), splits, own, pool, chances, mean, deviation)
 
 
 class Network:
@@ -65,7 +24,9 @@ class Network:
         dim, labels = data.scaled.shape[1], len(data.names)
         self.stack, self.data, self.size, self.labels = stack, data, len(stack), labels
         self.hidden, self.dropout, self.optimizer = stack[0].hidden_units, stack[0].dropout, stack[0].optimizer
-        self._matrix, self._targets = tf.constant(data.scaled), tf.constant(data.classes, "int32")
+        self._matrix, self._targets = tf.constant(data.scaled), tf.constant(data.classes.T, "int32")
+        own = data.scaling.own
+        self._own = own and [tf.constant(np.repeat(values, self.hidden or labels, axis=1)) for values in own]
         seeds = [np.random.default_rng([settings.seed, 1]) for settings in stack]
         rates = np.array([settings.learning_rate for settings in stack], np.float32)
         decays = np.array([settings.weight_decay for settings in stack], np.float32)
@@ -104,21 +65,22 @@ class Network:
                 f"The head to start from has {kernel.shape[1] if start.hidden else 0} hidden units. Expected "
                 f"{self.hidden}: set hidden_units to the same."
             )
-        # a trained head takes plain features, a training one takes them scaled
-        kernel, bias = kernel * self.data.deviation[:, None], bias + self.data.mean @ kernel
+        scaled = [self.data.scaling.scaled(kernel, bias, member) for member in range(self.size)]
         *inner, last, biases = (variable.numpy() for variable in self.variables)
-        if self.hidden:
-            inner = [np.tile(kernel, self.size), np.tile(bias, self.size)]
-            kernel, bias = start.kernel, start.bias
-            last[:, :, mine] = kernel[:, theirs]
-        else:
-            last.reshape(-1, self.size, self.labels)[:, :, mine] = kernel[:, None, theirs]
-        biases.reshape(self.size, self.labels)[:, mine] = bias[theirs]
+        for member, (kernel, bias) in enumerate(scaled):
+            if self.hidden:
+                columns = slice(member * self.hidden, (member + 1) * self.hidden)
+                inner[0][:, columns], inner[1][columns] = kernel, bias
+                kernel, bias = start.kernel, start.bias
+                last[member][:, mine] = kernel[:, theirs]
+            else:
+                last.reshape(-1, self.size, self.labels)[:, member, mine] = kernel[:, theirs]
+            biases.reshape(self.size, self.labels)[member, mine] = bias[theirs]
         for variable, values in zip(self.variables, [*inner, last, biases], strict=True):
             variable.assign(values)
 
-    def logits(self, x: Any, step: Any) -> Any:
-        """x: [batch, dim] -> [batch, stack, labels]; `step` seeds dropout, None leaves it out."""
+    def logits(self, x: Any, step: Any, weights: Any = None) -> Any:
+        """x: [batch, dim] -> [batch, stack, labels]; `step` seeds dropout, None leaves it out; see `on_shared`."""
         tf = tensorflow()
 
         def drop(values: Any) -> Any:
@@ -127,14 +89,30 @@ class Network:
             seed = tf.stack([tf.constant(self.stack[0].seed), step])
             return tf.nn.experimental.stateless_dropout(values, self.dropout, seed)
 
+        kernel, bias, *later = weights or self.on_shared()
         if not self.hidden:
-            kernel, bias = self.variables
             return tf.reshape(drop(x) @ kernel + bias, [-1, self.size, self.labels])
-        kernel, bias, last, last_bias = self.variables
+        last, last_bias = later
         inner = tf.reshape(tf.nn.relu(x @ kernel + bias), [-1, self.size, self.hidden])
         return tf.einsum("bsh,shl->bsl", drop(inner), last) + tf.reshape(last_bias, [self.size, self.labels])
 
-    def update(self, tape: Any, logits: Any, errors: Any, step: Any) -> None:
+    def on_shared(self) -> list[Any]:
+        """Give the variables as tensors, the first layer's turned from each head's own features to the shared ones."""
+        kernel, bias, *later = [variable.read_value() for variable in self.variables]
+        if self._own is not None:
+            shift, factor = self._own
+            kernel *= factor
+            bias -= tensorflow().reduce_sum(shift * kernel, 0)
+        return [kernel, bias, *later]
+
+    def _on_own(self, gradients: list[Any]) -> list[Any]:
+        """Turn the loss's gradients by what `on_shared` gave into those by the variables."""
+        if self._own is None:
+            return gradients
+        (shift, factor), (kernel, bias, *later) = self._own, gradients
+        return [(kernel - shift * bias) * factor, bias, *later]
+
+    def update(self, tape: Any, weights: Any, logits: Any, errors: Any, step: Any) -> None:
         """Take one step; `errors` is the loss's gradient by the `logits` [batch, stack, labels], `step` counts from 1.
 
         The penalty's gradient, weight_decay x weights, is added here. Biases have none.
@@ -142,7 +120,7 @@ class Network:
         tf = tensorflow()
         if self.optimizer == "sgd":
             errors *= self._member_rates  # here, where they are fewest numbers
-        gradients = tape.gradient(logits, self.variables, output_gradients=errors)
+        gradients = self._on_own(tape.gradient(logits, weights, output_gradients=errors))
         if self.optimizer == "sgd":
             for variable, rate, decay, change in zip(self.variables, self._rates, self._decays, gradients, strict=True):
                 if decay is None:
@@ -165,8 +143,8 @@ class Network:
         """Take one head out of the stack and fold the scaling of the features into its first layer."""
         values, names, settings = [variable.numpy() for variable in self.variables], self.data.names, self.stack[member]
         width = self.hidden or self.labels
-        kernel = values[0][:, member * width : (member + 1) * width] / self.data.deviation[:, None]
-        bias = values[1][member * width : (member + 1) * width] - self.data.mean @ kernel
+        columns = slice(member * width, (member + 1) * width)
+        kernel, bias = self.data.scaling.plain(values[0][:, columns], values[1][columns], member)
         if not self.hidden:
             return Head(names, settings, kernel, bias)
         last_bias = values[3][member * self.labels : (member + 1) * self.labels]
@@ -177,23 +155,32 @@ class Network:
         tf, data, stack = tensorflow(), self.data, self.stack
         # A head's loss is the mean over its own images of a batch: weight 0 for others', scaled up for the rest. The
         # heads share no weights, so the gradients of all of them come out of one pass.
-        shares = data.own[:, data.pool] @ data.chances
-        weights = tf.constant((data.own / shares[:, None]).T, tf.float32)  # [n, stack]
+        counts = tf.constant(data.weights.T)  # [n, stack]
         smoothing = tf.constant([settings.label_smoothing for settings in stack], tf.float32)[None, :, None]
 
         @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)])
         def advance(batches: Any, step: Any) -> None:
             for number in tf.range(tf.shape(batches)[0]):
                 rows = batches[number]
+                weights = self.on_shared()
                 with tf.GradientTape() as tape:
-                    logits = self.logits(tf.gather(self._matrix, rows), step + number)  # [batch, stack, labels]
-                truth = tf.one_hot(tf.gather(self._targets, rows), self.labels)[:, None, :]
+                    tape.watch(weights)
+                    logits = self.logits(
+                        tf.gather(self._matrix, rows), step + number, weights
+                    )  # [batch, stack, labels]
+                truth = tf.one_hot(self._truth(rows), self.labels)  # [batch, stack or 1, labels]
                 truth = truth * (1 - smoothing) + smoothing / self.labels
                 # the gradient of softmax cross-entropy by the logits, written out: half the work of deriving it
-                errors = (tf.nn.softmax(logits) - truth) * tf.gather(weights, rows)[:, :, None]
-                self.update(tape, logits, errors / stack[0].train_batch_size, step + number + 1)
+                errors = (tf.nn.softmax(logits) - truth) * tf.gather(counts, rows)[:, :, None]
+                self.update(tape, weights, logits, errors / stack[0].train_batch_size, step + number + 1)
 
         return advance
+
+    def _truth(self, rows: Any) -> Any:
+        """Look up the classes of rows: int32 [rows, stack], or [rows, 1] where the heads share their labels."""
+        tf = tensorflow()
+        found = tf.gather(self._targets, rows)
+        return found if len(found.shape) == 2 else found[:, None]
 
     def judging(self) -> Any:
         """Compile what judges rows, int32 [n]: hits, losses [n, stack], logits of the first head [n, labels]."""
@@ -202,7 +189,7 @@ class Network:
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
         def judge(rows: Any) -> Any:
             logits = self.logits(tf.gather(self._matrix, rows), None)
-            truth = tf.broadcast_to(tf.gather(self._targets, rows)[:, None], tf.shape(logits)[:2])
+            truth = tf.broadcast_to(self._truth(rows), tf.shape(logits)[:2])
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
             return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
 

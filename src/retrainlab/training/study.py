@@ -35,8 +35,22 @@ class Study:
         table = trainer.table(self.stack, self.history)
         draw = partial(plots.choices, table, "weight_decay", self.chosen)
         said = f"weight_decay {self.settings.weight_decay:g} was chosen among {len(self.stack)}."
+        if len(self.stack) > 1 and self.settings.weight_decay == max(one.weight_decay for one in self.stack):
+            said += " It is the largest that was tried; an even larger one may do better."
         shown = table.style.format(precision=3).hide()
         return Finding("Which weight decay is right", said, table=shown, draw=draw if len(self.stack) > 1 else None)
+
+    def refit(self) -> Head | None:
+        """Train a head with the chosen settings on the images of training and validation together.
+
+        None without validation images: there is nothing more to learn from.
+        """
+        if not (self.features.table["split"] == "validation").any():
+            return None
+        matrix, table = self.features.with_validation().learning
+        steps = self.settings.how_many_training_steps
+        (head,), _ = trainer.train(matrix, table["label"], table["split"], [self.settings], steps, start=self.start)
+        return head
 
     def train(
         self,

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
 from .heads import Head, HeadSettings
-from .network import Network, pose
+from .network import Network
+from .problem import pose
 
 _NUMBERS_AT_ONCE = 2**24  # of logits or features, when evaluating: 64 MiB, however large the stack is
 _DIVERGED = 1e9  # nats: no training that goes well has such a cross-entropy on any image
@@ -58,7 +59,7 @@ def train(
     not depend on the stack. Test images are never looked at.
 
     Args:
-        features, labels: float32 [n, dim], and [n].
+        features, labels: float32 [n, dim], and [n], or [len(stack), n] to give each head labels of its own.
         split: [n], or [len(stack), n] to give each head a split of its own: train, validation or test. Heads with
             their own split share batches; a head passes over the images that are not its own. Where there are rows of
             the split `distorted`, heads learn from those instead of the train rows, which are then only measured.
