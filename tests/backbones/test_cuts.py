@@ -72,7 +72,7 @@ def test_every_depth_is_read_beside_the_last_layer(blocks, pixels, tmp_path):
     import tensorflow as tf
 
     deep = derived.reading(blocks, "all")
-    assert deep.dim == 12 + 2 * (6 + 8 + 8)
+    assert deep.dim == 12 + 2 * (6 + 8)  # of `narrow` and `block`, which have one shape, the last
     found = deep.bottlenecks(pixels)
     assert found[:, :12] == pytest.approx(blocks.bottlenecks(pixels), abs=1e-5)
     kernel = tf.saved_model.load(str(blocks.module)).kernels["stem"]
@@ -89,10 +89,10 @@ def test_views_are_averaged(blocks, pixels):
 
 
 def test_some_cuts_by_name_and_what_is_read_opens_again(blocks, pixels):
-    deep = derived.reading(blocks, "stem block")
+    deep = derived.reading(blocks, "stem narrow")
     assert deep.dim == 12 + 2 * (6 + 8)
     assert deep.digest != derived.reading(blocks, "all").digest != blocks.digest
-    assert derived.reading(blocks, "stem block") == deep
+    assert derived.reading(blocks, "stem narrow") == deep
     assert derived.reading(blocks, "last") == blocks
 
 
