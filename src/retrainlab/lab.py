@@ -181,7 +181,7 @@ class Lab:
 
         predictions = self._predictions()
         given = (self.settings, self.metrics, self.run.info(), predictions, self.photos, budget_minutes, seed)
-        return Overfitting(features.matrix, features.table, *given)
+        return Overfitting(features.matrix, features.table, *given, source=features)
 
     @finding("The interval of this run's cross-entropy")
     def _predictions(self) -> Finding:

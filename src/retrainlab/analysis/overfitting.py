@@ -1,6 +1,8 @@
 """Does a trained run know its images, or does it remember them? A Finding answers each question; see `trainings`."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
 from . import advice as advising
 from . import gap as gaps
-from . import judging, leaks, learning_curve, power_law, regularisation, suspects
+from . import judging, leaks, learning_curve, levers, power_law, regularisation, suspects
 from . import verdict as judgement
 from .trainings import Trainings
 
@@ -76,6 +78,22 @@ class Overfitting(Trainings):
         plan = self.plan
         tried = (self.splits[: plan.folds], self.settings, plan.weight_decays, plan.learning_rates)
         return regularisation.settings_path(self.features, self.labels, *tried, self.groups)
+
+    @_asked("What reading more of the network would win")
+    def other_readings(self) -> Finding:
+        """What is not read yet of the network, measured where the minutes allow computing it."""
+        if self.source is None:
+            return _answer()
+        kept, read = self.source.rows(lambda table: table["split"] != "test"), self.source.backbone.settings
+        wanted = levers.worth_reading(read.depth, read.average_views)
+        of_images = len(self.labels), self.source.milliseconds, os.cpu_count() or 1
+        now = levers.in_time(list(wanted), *of_images, self.budget_minutes)
+        others = {name: kept.reading(**wanted[name]).matrix for name in now}
+        found = levers.compare(self.features, others, self.labels, self.splits, self.settings, self.groups)
+        said = [
+            f"{name}: not tried, since it takes over a tenth of budget_minutes." for name in wanted if name not in now
+        ]
+        return replace(found, sentence="\n".join([*filter(None, [found.sentence]), *said]))
 
     @_asked("What more images would bring")
     def more_images(self) -> Finding:
@@ -193,6 +211,7 @@ class Overfitting(Trainings):
         asked = (
             self.early_stopping,
             self.more_images,
+            self.other_readings,
             self.labels_in_doubt,
             self.out_of_fold_accuracy,
             self.out_of_fold_reliability,

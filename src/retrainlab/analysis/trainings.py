@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..images import grouping
@@ -31,6 +32,7 @@ class Trainings:
         photos: the folder that the paths count from.
         budget_minutes: what all may take on two cores, about.
         seed: the same seed gives the same numbers.
+        source: where `matrix` comes from, to read more of the same images; None where that cannot be asked.
     """
 
     matrix: np.ndarray
@@ -42,6 +44,7 @@ class Trainings:
     photos: ImageFolder = field(default_factory=lambda: ImageFolder(Path()))
     budget_minutes: float = 12.0
     seed: int = 0
+    source: Features | None = None
 
     @property
     def notes(self) -> str:

@@ -1,7 +1,7 @@
 """The features that heads learn from: bottlenecks, aligned with the rows of the images table that they belong to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..backbones import registry
 from ..backbones.registry import Backbone
+from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..pixels.decoding import ImageFolder
 from ..pixels.distortions import Distortion, examples
@@ -55,6 +57,19 @@ class Features:
         """The same images, with those of validation in training; their variants are computed where they are missing."""
         split = self.table["split"].replace({"validation": "train"})
         return replace(self, table=self.table.assign(split=split)).distorted(self.distortion)
+
+    def reading(self, **read: Any) -> "Features":
+        """The same images, with more or less of the network read, as of `derived.reading`; computed where missing.
+
+        Raises:
+            RetrainLabError: not all of them can be read any more.
+        """
+        asked = asdict(self.backbone.settings) | read
+        backbone = registry.resolve(bottleneck_dir=self.backbone.folder.parent, **asked)
+        found = load(backbone, self.photos, self.table)
+        if len(found.table) < len(self.table):
+            raise RetrainLabError(f"Of {len(self.table):,} images, {len(found.table):,} can be read. {found}")
+        return found
 
     def rows(self, keep: Callable[[pd.DataFrame], Any]) -> "Features":
         """Keep the rows for which `keep(table)`, bool [n], is true."""
