@@ -58,8 +58,9 @@ def main() -> None:
             right.append(scores.correct(head.logits(matrix[test]), pd.Series(labels[test]), head.labels).mean())
             decays.append(settings.weight_decay)
         low, high = resampling.corrected_interval(right, 0.25)
-        said = f"{np.mean(right):.2%} [{low:.1%}, {high:.1%}] over {len(right)} splits, {min(right):.1%} to {max(right):.1%}"
-        print(f"{name}, {matrix.shape[1]:,} numbers: {said}; median weight decay {np.median(decays):g}", flush=True)
+        mean, span = f"{np.mean(right):.2%} [{low:.1%}, {high:.1%}]", f"{min(right):.1%} to {max(right):.1%}"
+        said = f"{name}, {matrix.shape[1]:,} numbers: {mean} over {len(right)} splits, {span}"
+        print(f"{said}; median weight decay {np.median(decays):g}", flush=True)
     for method, figure in fetching.card(lab.image_dir)["published"].items():
         print(f"published: {method} {figure:.2%}")
 

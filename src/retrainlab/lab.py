@@ -25,8 +25,10 @@ from .pixels.decoding import ImageFolder
 from .pixels.distortions import Distortion
 from .runs.run_folder import Run, open_run
 from .training.classifier import Classifier
+from .training.finetuning import TuningSettings
 from .training.heads import Head, HeadSettings
 from .training.study import Study, study
+from .training.tuned import fine_tuned
 
 if TYPE_CHECKING:
     from .analysis.overfitting import Overfitting
@@ -151,6 +153,8 @@ class Lab:
 
     def backbone(self, wanted: BackboneSettings, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
+        if self.start_from:
+            wanted = replace(wanted, tuned=self.run.other(self.start_from).info()["backbone"].get("tuned", ""))
         handle, *rest = astuple(wanted)
         return registry.resolve(project.module(handle), project.place(bottleneck_dir), *rest)
 
@@ -170,10 +174,10 @@ class Lab:
         return load_features(backbone, self.photos, self.images, distortion, variants)
 
     def features_again(self, bottleneck_dir: str | Path) -> Features:
-        """The features that a trained run's head was trained on, but for distortions."""
+        """The features that a trained run's layer was trained on, but for distortions and before any fine-tuning."""
         used = self.run.info()["backbone"]
         wanted = BackboneSettings(**{field.name: used[field.name] for field in fields(BackboneSettings)})
-        return self.features(wanted, bottleneck_dir)
+        return self.features(replace(wanted, tuned=""), bottleneck_dir)
 
     def questions(self, features: Features, budget_minutes: float, seed: int = 0) -> "Overfitting":
         """Ask whether a reopened run knows its images or remembers them, with so many minutes on two cores, about."""
@@ -190,7 +194,7 @@ class Lab:
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
         done, seconds = str(features.extractions[0]), {"bottlenecks": features.seconds}
-        self.run.record(backbone=_backbone(features), extraction=done, seconds=seconds)
+        self.run.record(backbone=features.backbone.record, extraction=done, seconds=seconds)
 
     def choose_weight_decay(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
         """Begin a training: choose a weight decay on validation; see `study.study`.
@@ -224,8 +228,19 @@ class Lab:
         steps = study.settings.how_many_training_steps
         with self.run.stage("retrain"), TrainingLogs(self.run.new_logs(), steps) as logs:
             head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
-            refitted = study.refit() if refit else None
-        return Classifier.of(study.features, head, history, study.stack, refitted)
+            both = study.refit() if refit else None
+        return Classifier.of(study.features, head, history, study.stack, both and (study.features, both))
+
+    def fine_tune(self, layer: Classifier, fine_tune_from: str, settings: TuningSettings) -> Classifier:
+        """Fine-tune the network of a classifier above a cut, as of `tuned.fine_tuned`; where that is "", do nothing."""
+        if not fine_tune_from:
+            return layer
+        from .runs.result_logs import write_history
+
+        with self.run.stage("fine_tune"):
+            made = fine_tuned(layer, fine_tune_from, settings, self.run.folder / ".fine_tuning")
+        write_history(self.run.logs / "fine_tuning", made.history)
+        return made
 
     def write_results(self, classifier: Classifier, **more: Any) -> None:
         """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
@@ -238,7 +253,7 @@ class Lab:
         made["learnt_from"] = classifier.learnt_from | {"start_from": self.start_from}
         parameters = made["settings"] | made["learnt_from"] | {"tfhub_module": features.backbone.handle}
         trained_with = info["versions"] | {"commit": info["commit"]}
-        backbone = _backbone(features) | {"milliseconds": features.milliseconds}
+        backbone = features.backbone.record | {"milliseconds": features.milliseconds}
         self.run.record(backbone=backbone, parameters=parameters, trained_with=trained_with, **made)
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)
@@ -278,15 +293,5 @@ class Lab:
         """Write for TensorBoard what came of a training; see `result_logs.write`."""
         from .runs import result_logs
 
-        result_logs.write(self.run, classifier, rows, figures, self.hyperparameters(classifier), seed)
-
-    def hyperparameters(self, classifier: Classifier) -> dict[str, Any]:
-        """Everything that was set for a training, by name, for TensorBoard's HParams page."""
-        from .runs import result_logs
-
-        shares = {name: value for name, value in self.parameters.items() if name.endswith("_percentage")}
-        return {"images": self.image_dir.name} | shares | result_logs.settings(classifier)
-
-
-def _backbone(features: Features) -> dict[str, Any]:
-    return asdict(features.backbone.settings) | {"digest": features.backbone.digest}
+        tried = result_logs.settings(classifier, self.image_dir.name, self.parameters)
+        result_logs.write(self.run, classifier, rows, figures, tried, seed)

@@ -50,6 +50,20 @@ def whose_figures(metrics: Mapping[str, Any], learnt: int) -> Finding:
     return Finding("Whose figures these are", said)
 
 
+def fine_tuning(history: pd.DataFrame, tuning: Mapping[str, Any], said: str) -> Finding:
+    """How fine-tuning went, by epoch; nothing where the network is as it came.
+
+    Args:
+        history: of the classifier; tuning and said: likewise.
+    """
+    if not tuning["fine_tune_from"]:
+        return Finding("How fine-tuning went")
+    table = history.pivot_table(["accuracy", "cross_entropy"], "step", "split")
+    table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
+    shown = table.rename_axis("epoch").style.format(precision=3)
+    return Finding("How fine-tuning went", said, table=shown, draw=lambda: plots.curves(history, "cross_entropy"))
+
+
 def published(card: Mapping[str, Any]) -> Finding:
     """What others published for a public dataset, its licence and whom to cite; nothing for folders of one's own."""
     said = []

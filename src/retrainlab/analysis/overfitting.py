@@ -49,7 +49,8 @@ class Overfitting(Trainings):
             said.append(self.resplits[2])
             what = "The gap over re-splits"
             many = rows[f"{len(self.splits)} re-splits"] = gaps.of_resplits(self.crossed, self.groups)
-            numbers["gap"] = many["gap"]
+            if not self.info.get("learnt_from", {}).get("fine_tune_from"):  # re-splits know the network as it was
+                numbers["gap"] = many["gap"]
             numbers["learnt"] = gaps.learnt(self.crossed, self.labels, self.groups)
             what = "What can be memorised"
             mixed = gaps.of_resplits(self.shuffled, self.groups)

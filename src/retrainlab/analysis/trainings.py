@@ -49,6 +49,11 @@ class Trainings:
     @property
     def notes(self) -> str:
         """What is left out, and what the layers that are trained here lack."""
+        if cut := self.info.get("learnt_from", {}).get("fine_tune_from"):
+            return (
+                f"{self.plan.sentence}\nThe network of this run was fine-tuned above '{cut}'. The layers below stand "
+                "on the network as it was; the run's own gap, on which the verdict rests, is the fine-tuned one's."
+            )
         extras = ("flip_left_right", "random_crop", "random_scale", "random_brightness", "start_from")
         if not any(self.info.get("learnt_from", {}).get(name) for name in extras):
             return self.plan.sentence

@@ -6,9 +6,10 @@ To add a kind, say for `.keras` files, write a module with a `KIND` beside this 
 
 import timeit
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,14 @@ class BackboneSettings:
         handle: an embedded name, a SavedModel's path, or a TF Hub URL or Kaggle handle.
         image_size: pixels a side, 0 for what the module asks for.
         depth, average_views: what is read from it; see `derived.reading`.
+        tuned: digest of the network that fine-tuning made of it, empty for the network as it is.
     """
 
     handle: str
     image_size: int = 0
     depth: str = "last"
     average_views: bool = False
+    tuned: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Backbone:
     def handle(self) -> str:
         """What it was asked for by."""
         return self.settings.handle
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a run keeps of it, to find it again."""
+        return asdict(self.settings) | {"digest": self.digest}
 
     @cached_property
     def network(self) -> Callable[[np.ndarray], np.ndarray]:

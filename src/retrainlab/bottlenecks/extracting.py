@@ -20,7 +20,7 @@ from ..pixels.decoding import ImageFolder, read_pixels
 from ..pixels.distortions import Distortion, apply
 from .caching import Cache, digests
 
-_ROWS_A_PART = 2048
+_ROWS_A_PART, _BYTES_A_PART = 2048, 2**26
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
 _IMAGES_AHEAD = 32  # of what is written, for each thread
 _Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
@@ -170,6 +170,7 @@ def _compute(
             running[job] = key
             job.add_done_callback(ended.put)
 
+    most = max(1, min(_ROWS_A_PART, _BYTES_A_PART // (cache.dim * np.dtype(cache.dtype).itemsize)))
     count = threads or os.cpu_count() or 1
     pool = ThreadPoolExecutor(count)
     try:
@@ -181,12 +182,12 @@ def _compute(
                 submit(1)
                 bar.update()
                 try:
-                    kept[key] = job.result()
+                    kept[key] = job.result().astype(cache.dtype, copy=False)
                 except _Gone:
                     raise
                 except RetrainLabError as error:
                     problems[missing[key].path] = str(error)
-                if len(kept) >= _ROWS_A_PART or time.perf_counter() - written > _SECONDS_A_PART:
+                if len(kept) >= most or time.perf_counter() - written > _SECONDS_A_PART:
                     write()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

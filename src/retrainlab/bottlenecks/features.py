@@ -58,15 +58,22 @@ class Features:
         split = self.table["split"].replace({"validation": "train"})
         return replace(self, table=self.table.assign(split=split)).distorted(self.distortion)
 
+    @cached_property
+    def plain(self) -> Backbone:
+        """The backbone, read at its last layer and from one view."""
+        return self._resolved(depth="last", average_views=False)
+
+    def _resolved(self, **read: Any) -> Backbone:
+        asked = asdict(self.backbone.settings) | read
+        return registry.resolve(bottleneck_dir=self.backbone.folder.parent, **asked)
+
     def reading(self, **read: Any) -> "Features":
         """The same images, with more or less of the network read, as of `derived.reading`; computed where missing.
 
         Raises:
             RetrainLabError: not all of them can be read any more.
         """
-        asked = asdict(self.backbone.settings) | read
-        backbone = registry.resolve(bottleneck_dir=self.backbone.folder.parent, **asked)
-        found = load(backbone, self.photos, self.table)
+        found = load(self._resolved(**read), self.photos, self.table, self.distortion, self.variants)
         if len(found.table) < len(self.table):
             raise RetrainLabError(f"Of {len(self.table):,} images, {len(found.table):,} can be read. {found}")
         return found

@@ -20,6 +20,7 @@ from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
 from ..pages.repeating import in_force
+from ..runs import result_logs
 from ..runs.run_folder import Run, named, open_run
 from ..runs.summaries import ResultLogs
 from ..training import trainer
@@ -263,7 +264,8 @@ def _write(point: Point, trained: _Trained, features: Features, lab: Lab, values
     light.write_results(classifier)
     light.run.replace(parameters=parameters)
     with ResultLogs(light.run.logs / "results", trained.head.settings.how_many_training_steps) as logs:
-        logs.settings(point.name, light.hyperparameters(classifier), classifier.metrics)
+        tried = result_logs.settings(classifier, light.image_dir.name, light.parameters)
+        logs.settings(point.name, tried, classifier.metrics)
     figure = classifier.metrics["validation"]
     low, high = figure["interval"] or (None, None)
     last = trained.history.query("split == 'validation'")["cross_entropy"].tail(1)

@@ -68,6 +68,17 @@ class Distortion:
         return Drawn((height, width), int(top), int(left), flip, random.uniform(1 - range_, 1 + range_))
 
 
+class _Mirror(Distortion):
+    """Not one of chance: the mirror image, the other view of an image beside itself."""
+
+    def draw(self, size: tuple[int, int], sha256: str, number: int) -> Drawn:
+        """Mirror it, whatever its content."""
+        return Drawn(size, 0, 0, flip=True, brightness=1.0)
+
+
+MIRROR = _Mirror()
+
+
 def apply(pixels: np.ndarray, drawn: Drawn, size: tuple[int, int]) -> np.ndarray:
     """Make a variant: uint8 [height, width, 3] of `size` from an image that was resized to `drawn.resized`."""
     cut = pixels[drawn.top : drawn.top + size[0], drawn.left : drawn.left + size[1]]

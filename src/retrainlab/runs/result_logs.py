@@ -1,11 +1,14 @@
 """What TensorBoard shows of a trained classifier: settings beside results, the graph, a map of the images, curves."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..backbones.runtimes import tensorflow
 from ..bottlenecks.features import principal_components
 from ..evaluation import intervals
 from ..evaluation.finding import Finding
@@ -47,8 +50,29 @@ def write(
         logs.findings(figures, "see 03_retrain")
 
 
-def settings(classifier: Classifier) -> dict[str, Any]:
-    """Everything that was set for a training, by name, for TensorBoard's HParams page."""
+def write_history(folder: Path, history: pd.DataFrame) -> None:
+    """Write curves of accuracy and cross-entropy to a folder for each split, in place of earlier ones.
+
+    Args:
+        history: step, split, accuracy, cross_entropy.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    tf = tensorflow()
+    for split, rows in history.groupby("split"):
+        with tf.summary.create_file_writer(str(folder / str(split))).as_default():
+            for row in rows.itertuples():
+                tf.summary.scalar("accuracy", row.accuracy, step=int(row.step))
+                tf.summary.scalar("cross_entropy", row.cross_entropy, step=int(row.step))
+
+
+def settings(classifier: Classifier, images: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that was set for a training, by name, for TensorBoard's HParams page.
+
+    Args:
+        images: what their folder is called.
+        parameters: what they were found and divided by, as of `Lab`.
+    """
     features, read = classifier.features, asdict(classifier.features.backbone.settings)
-    tried = {"tfhub_module": read.pop("handle")} | read | asdict(features.distortion)
-    return tried | asdict(classifier.head.settings) | {"refit": classifier.refit}
+    tried = {"images": images} | {name: parameters[name] for name in parameters if name.endswith("_percentage")}
+    tried |= {"tfhub_module": read.pop("handle")} | read | asdict(features.distortion)
+    return tried | asdict(classifier.head.settings) | {"refit": classifier.refit} | classifier.tuning

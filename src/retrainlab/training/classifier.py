@@ -1,6 +1,6 @@
 """A trained head made honest: calibrated on validation, with what it says of every image."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -24,6 +24,8 @@ class Classifier:
         predicted: the predictions table of all images, as of `scores.predictions`: what `head` says of test images,
             and `chosen` of those of training and validation, which `head` may have learnt from.
         metrics: as of `scores.summarise`.
+        tuning: how the network was fine-tuned, by the names that parameters have in notebooks; empty where it was not.
+        said: how that went.
     """
 
     features: Features
@@ -33,6 +35,8 @@ class Classifier:
     candidates: list[HeadSettings]
     predicted: pd.DataFrame
     metrics: dict[str, Any]
+    tuning: dict[str, Any] = field(default_factory=lambda: {"fine_tune_from": ""})
+    said: str = ""
 
     @property
     def refit(self) -> bool:
@@ -56,6 +60,7 @@ class Classifier:
             "depth": read.depth,
             "average_views": read.average_views,
             "refit": self.refit,
+            **self.tuning,
         }
 
     @classmethod
@@ -65,13 +70,13 @@ class Classifier:
         head: Head,
         history: pd.DataFrame,
         candidates: list[HeadSettings],
-        refitted: Head | None = None,
+        refitted: tuple[Features, Head] | None = None,
     ) -> "Classifier":
         """Calibrate a head on the validation images, and let it predict all images.
 
         Args:
-            refitted: the head to export in its place, trained with the same settings; it takes over the temperature,
-                for there is nothing left to calibrate it on.
+            refitted: the head to export in its place, trained with the same settings, and the features that it stands
+                on; it takes over the temperature, for there is nothing left to calibrate it on.
         """
         table = features.table
         held = (table["split"] == "validation").to_numpy()
@@ -80,7 +85,8 @@ class Classifier:
         chosen = head.calibrated(calibration.temperature(logits[held], classes[held]))
         logits, exported = chosen.logits(features.matrix), chosen
         if refitted is not None:
-            exported, test = refitted.calibrated(chosen.temperature), (table["split"] == "test").to_numpy()
+            (features, head), test = refitted, (table["split"] == "test").to_numpy()
+            exported = head.calibrated(chosen.temperature)
             logits[test] = exported.logits(features.matrix[test])
         predicted = scores.predictions(table, logits, head.labels)
         metrics = scores.summarise(predicted, head.labels)

@@ -1,0 +1,99 @@
+"""The part of a network above a cut, with the layer on it, while both learn: its step, its weights, its state.
+
+TensorFlow is imported when a top is made.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backbones import cutting
+from ..backbones.cuts import Cut
+from ..backbones.freezing import OUTPUT
+from ..backbones.runtimes import tensorflow
+from .heads import Head
+
+if TYPE_CHECKING:
+    from .finetuning import TuningSettings
+
+_ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon
+
+
+class Top:
+    """The variables above a cut, their forward pass, and AdamW on them."""
+
+    def __init__(self, graph: Any, cut: Cut, head: Head, settings: "TuningSettings") -> None:
+        tf = tensorflow()
+        self.labels, self._start, self._settings = head.labels, head, settings
+        values = cutting.kernels(graph)
+        self._names, layer = list(values), (head.kernel, head.bias)
+        self._variables = [tf.Variable(value, dtype=tf.float32) for value in (*values.values(), *layer)]
+        self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self._variables] for _ in range(2)]
+        shapes = [tf.TensorSpec([None, *cut.shape]), *(tf.TensorSpec(value.shape) for value in values.values())]
+
+        def bottleneck(x: Any, *weights: Any) -> Any:
+            given = {f"{cut.name}:0": x} | {f"{n}:0": w for n, w in zip(self._names, weights, strict=True)}
+            return tf.graph_util.import_graph_def(graph, given, [f"{OUTPUT}:0"])[0]
+
+        # a function of its own: a tape does not see what is imported, but knows the gradient of a call
+        self._bottleneck = tf.function(bottleneck, input_signature=shapes, autograph=False)
+        batch = tf.TensorSpec([None, *cut.shape])
+        numbers = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([]), tf.TensorSpec([], tf.int32)]
+        self._step = tf.function(self._learn, input_signature=[batch, *numbers], autograph=False)
+        self._judge = tf.function(lambda x: self._logits(x, None), input_signature=[batch], autograph=False)
+
+    def step(self, x: np.ndarray, classes: np.ndarray, number: int, an_epoch: int) -> float:
+        """Take step `number`, from 1, on a batch; an epoch has so many. Returns the loss, in nats."""
+        last = self._settings.epochs * an_epoch
+        warm = min(1.0, number / an_epoch)
+        along = max(0.0, (number - an_epoch) / max(1, last - an_epoch))
+        rate = self._settings.learning_rate * warm * (1 + np.cos(np.pi * along)) / 2
+        return float(self._step(x, classes.astype(np.int32), np.float32(rate), np.int32(number)))
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """x: float32 [n, height, width, channels] -> float32 [n, labels]."""
+        return self._judge(x).numpy()
+
+    def _logits(self, x: Any, step: Any) -> Any:
+        tf = tensorflow()
+        *weights, kernel, bias = self._variables
+        found = self._bottleneck(x, *(variable.read_value() for variable in weights))
+        if step is not None and self._settings.dropout:
+            seed = tf.stack([tf.constant(self._settings.seed), step])
+            found = tf.nn.experimental.stateless_dropout(found, self._settings.dropout, seed)
+        return found @ kernel + bias
+
+    def _learn(self, x: Any, classes: Any, rate: Any, step: Any) -> Any:
+        tf, smooth, labels = tensorflow(), self._settings.label_smoothing, len(self.labels)
+        truth = tf.one_hot(classes, labels) * (1 - smooth) + smooth / labels
+        with tf.GradientTape() as tape:
+            losses = tf.nn.softmax_cross_entropy_with_logits(truth, self._logits(x, step))
+            loss = tf.reduce_mean(losses)
+        fade, fade2, epsilon = _ADAM
+        time = tf.cast(step, tf.float32)
+        unbiased = tf.sqrt(1 - fade2**time) / (1 - fade**time)
+        gradients = tape.gradient(loss, self._variables)
+        for variable, gradient, mean, square in zip(self._variables, gradients, *self._moments, strict=True):
+            mean.assign(fade * mean + (1 - fade) * gradient)
+            square.assign(fade2 * square + (1 - fade2) * gradient**2)
+            decayed = variable * (1 - rate * self._settings.weight_decay) if len(variable.shape) > 1 else variable
+            variable.assign(decayed - rate * unbiased * mean / (tf.sqrt(square) + epsilon))
+        return loss
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights of the top by the names of their constants, without the layer's."""
+        return {name: variable.numpy() for name, variable in zip(self._names, self._variables, strict=False)}
+
+    def head(self) -> Head:
+        """The layer on the top."""
+        kernel, bias = (variable.numpy() for variable in self._variables[-2:])
+        return Head(self.labels, self._start.settings, kernel, bias)
+
+    def state(self) -> list[np.ndarray]:
+        """All that the next step depends on, as arrays."""
+        return [variable.numpy() for group in (self._variables, *self._moments) for variable in group]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Undo what was done since `state`."""
+        for variable, value in zip((v for g in (self._variables, *self._moments) for v in g), state, strict=True):
+            variable.assign(value)

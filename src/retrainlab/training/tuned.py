@@ -1,0 +1,88 @@
+"""A classifier on a network as it came -> the same with the network above a cut fine-tuned."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ..backbones import cuts, cutting, derived, freezing
+from ..backbones.backbone import Backbone
+from ..backbones.cuts import Cut, short
+from ..bottlenecks import activations
+from ..bottlenecks.features import Features, load
+from .classifier import Classifier
+from .finetuning import Tuned, TuningSettings, fine_tune, refitting
+from .heads import Head
+from .study import study
+
+
+def fine_tuned(
+    layer: Classifier,
+    fine_tune_from: str,
+    settings: TuningSettings,
+    place: Path,
+    watch: Callable[[pd.DataFrame], None] | None = None,
+) -> Classifier:
+    """Fine-tune the network of a classifier above a cut, starting from its layer.
+
+    Fine-tuning makes the last layer's features the ones that tell labels apart; so the new classifier reads the last
+    layer, whatever depth the old one read, and starts from a layer on that. Where the old one was refitted, so is the
+    new one: for as many epochs as validation chose, on the images of training and validation together.
+
+    Args:
+        fine_tune_from: "auto", or the name of a cut; see `cutting.choose`.
+        place: folder that keeps the state of an interrupted one.
+        watch: see `finetuning.fine_tune`.
+
+    Raises:
+        RetrainLabError: the network has no such cut or cannot be trained there, the disk is too small, or see
+            `finetuning.fine_tune`.
+    """
+    features, start = _at_the_end(layer)
+    plain, table = features.plain, features.table
+    cut = cutting.choose(cuts.of(plain), fine_tune_from)
+    top = cutting.above(freezing.freeze(plain), cut)
+    kept = activations.load(features, cut, table[table["split"] != "test"])
+    found = fine_tune(top, kept, start, settings, place / "chosen", watch)
+    chosen = _features(found, features, plain, cut)
+    refitted = None
+    if layer.refit:
+        both = refitting(kept)
+        more = activations.load(features.with_validation(), cut, both.table) if features.distortion.active else both
+        again = fine_tune(top, more, start, settings, place / "refitted", until=found.epoch)
+        refitted = _features(again, features, plain, cut), again.head
+    tuning = {
+        "fine_tune_from": short(cut.name),
+        "fine_tune_epochs": settings.epochs,
+        "fine_tune_learning_rate": settings.learning_rate,
+    }
+    made = Classifier.of(chosen, found.head, found.history, layer.candidates, refitted)
+    return replace(made, tuning=tuning, said=_said(cut, found, kept))
+
+
+def _at_the_end(layer: Classifier) -> tuple[Features, Head]:
+    """The features of the last layer, and a layer on them that validation chose."""
+    features = layer.features
+    if features.backbone.settings.depth == "last":
+        return features, layer.chosen
+    features = features.reading(depth="last")
+    decays = [settings.weight_decay for settings in layer.candidates]
+    return features, study(features, layer.candidates[0], decays).train()[0]
+
+
+def _features(found: Tuned, features: Features, plain: Backbone, cut: Cut) -> Features:
+    """The features of all images by the tuned network, read from as many views as before."""
+    network = cutting.tuned(plain, cut, found.weights)
+    network = replace(network, settings=replace(plain.settings, tuned=network.digest))
+    network = derived.reading(network, "last", features.backbone.settings.average_views)
+    again = load(network, features.photos, features.table)
+    return replace(again, distortion=features.distortion, variants=features.variants)
+
+
+def _said(cut: Cut, found: Tuned, kept: activations.Activations) -> str:
+    computed = " ".join(map(str, kept.done))
+    said = f"Trained above '{short(cut.name)}', {cut.above:.0%} of the network's arithmetic. Activations: {computed}"
+    if (found.history["split"] == "validation").any():
+        said += f"\nOf {found.history['step'].max()} epochs, {found.epoch} has the lowest validation cross-entropy."
+    return "\n".join(filter(None, [said, found.said]))
