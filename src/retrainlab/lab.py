@@ -229,7 +229,8 @@ class Lab:
         with self.run.stage("retrain"), TrainingLogs(self.run.new_logs(), steps) as logs:
             head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
             both = study.refit() if refit else None
-        return Classifier.of(study.features, head, history, study.stack, both and (study.features, both))
+        exported = None if both is None else (study.features, both)
+        return Classifier.of(study.features, head, history, study.stack, exported)
 
     def fine_tune(self, layer: Classifier, fine_tune_from: str, settings: TuningSettings) -> Classifier:
         """Fine-tune the network of a classifier above a cut, as of `tuned.fine_tuned`; where that is "", do nothing."""

@@ -24,7 +24,10 @@ def test_divide():
     [
         (("learning_rate", "1,,2"), "learning_rate is '1,,2'. Expected values with one comma between two"),
         (("learning_rate", "1,"), "learning_rate is '1,'"),
-        (("testing_percentage", "10,20"), "testing_percentage cannot be varied. Expected one of class_weight"),
+        (
+            ("testing_percentage", "10,20"),
+            "testing_percentage cannot be varied. Expected one of average_views, class_weight",
+        ),
         (("image_dir", "here,there"), "image_dir cannot be varied"),
     ],
 )

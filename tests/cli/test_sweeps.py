@@ -28,7 +28,8 @@ STEPS = 40
 @pytest.fixture(scope="module")
 def given(photos, module, bottleneck_dir):
     return {"image_dir": str(photos), "tfhub_module": str(module), "bottleneck_dir": str(bottleneck_dir),
-            "how_many_training_steps": STEPS, "testing_percentage": 20.0, "validation_percentage": 20.0}  # fmt: skip
+            "how_many_training_steps": STEPS, "testing_percentage": 20.0, "validation_percentage": 20.0,
+            "depth": "last"}  # fmt: skip
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_without_validation_images_nothing_is_chosen(sweep):
     [
         ({}, {}, "There is nothing to try"),
         ({"learning_rate": [0.1, 0.1]}, {}, "There is nothing to try"),
-        ({"image_dir": ["a", "b"]}, {}, "image_dir cannot be varied. Expected one of class_weight"),
+        ({"image_dir": ["a", "b"]}, {}, "image_dir cannot be varied. Expected one of average_views, class_weight"),
         ({"learning_rate": []}, {}, "learning_rate has no values"),
         ({"learning_rate": [0.1, -1.0]}, {}, "learning_rate is -1.0. Expected a number above 0."),
         ({"weight_decay": [["0"], ["much"]]}, {}, "weight_decay is ['much']. Expected a number from 0 up"),

@@ -43,9 +43,9 @@ def whose_figures(metrics: Mapping[str, Any], learnt: int) -> Finding:
     said = ""
     if metrics.get("refit"):
         said = (
-            f"The layer that is exported has learnt from all {learnt:,} images of training and validation, with the "
-            "settings that validation chose, and the test figures are its own. The train and validation figures are "
-            "those of the layer before, which had not learnt from the validation images."
+            f"What is exported has learnt from all {learnt:,} images of training and validation, with the settings "
+            f"that validation chose{', and the test figures are its own' if metrics['test']['n'] else ''}. The train "
+            "and validation figures are those of the one before, which had not learnt from the validation images."
         )
     return Finding("Whose figures these are", said)
 

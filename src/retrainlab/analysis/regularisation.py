@@ -78,18 +78,18 @@ def settings_path(
     else:
         changes = f"changes by {points(numbers['settings'])}, and the gap by {points(numbers['settings_gap'])}"
         said.append(f"With these, validation accuracy {changes}: what helps new images need not shrink the gap.")
-    if chosen != current and (ends := _at_an_end(numbers["chosen"], decays, rates)):
-        said.append(f"Of what was tried, that is the most extreme {ends}; going further may win more.")
+    said += _at_an_end(numbers["chosen"], decays, rates) if chosen != current else []
     said += [f"Learning rate {rate:g} makes training diverge." for rate in left_out]
     draw = partial(plots.settings_path, table, table.loc[current], table.loc[chosen])
     return Finding("What other settings would give", "\n".join(said), numbers=numbers, draw=draw, details=table)
 
 
-def _at_an_end(chosen: Mapping[str, float], decays: list[float], rates: list[float]) -> str:
-    """Name the settings that were chosen at an end of what was tried, where there is more to try beyond it."""
+def _at_an_end(chosen: Mapping[str, float], decays: list[float], rates: list[float]) -> list[str]:
+    """Say which settings were chosen at an end of what was tried, where there is more to try beyond it."""
     at = {"weight_decay": chosen["weight_decay"] == max(decays) > 0}
     at["learning_rate"] = len(rates) > 1 and chosen["learning_rate"] in (min(rates), max(rates))
-    return " and ".join(name for name, there in at.items() if there)
+    ends = " and ".join(name for name, there in at.items() if there)
+    return [f"Of what was tried, that is the most extreme {ends}; going further may win more."] if ends else []
 
 
 def describe(settings: Mapping[str, float]) -> str:

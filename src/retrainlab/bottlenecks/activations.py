@@ -53,7 +53,7 @@ def load(features: Features, cut: Cut, images: pd.DataFrame) -> Activations:
     Args:
         features: what was to be learnt from: their backbone (read at its last layer), views and distortions are used.
         cut: of the backbone as it is, without views.
-        images: those of `features.table` that are learnt from or judged.
+        images: those of the features that are learnt from or judged.
 
     Raises:
         RetrainLabError: the disk is too small; see also `extracting.extract`.

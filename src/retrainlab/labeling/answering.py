@@ -80,7 +80,8 @@ def compare_int8(model: Path, rows: pd.DataFrame, image_dir: Path, int8: bool, s
     """Measure the float and the 8-bit export: size, time an image and accuracy, paired on at most 1,000 images.
 
     Args:
-        rows: of the predictions table: path, which counts from `image_dir`, and label.
+        rows: of the predictions table: path, which counts from `image_dir`, and label. Of images that the exports have
+            learnt from, only the difference between the two says something.
         int8: whether there is an 8-bit export.
     """
     question = "What 8 bits cost and win"

@@ -249,7 +249,7 @@ def _order(expected: np.ndarray, found: np.ndarray) -> list[int] | None:
     from scipy.optimize import linear_sum_assignment
 
     apart = np.abs(found[:, :, None] - expected[:, None]).max(axis=0)
-    apart[apart > _TOLERANCE] = len(apart)  # more than all that fit together
+    apart[~(apart <= _TOLERANCE)] = len(apart)  # nor what is no number: more than all that fit together
     outputs, order = linear_sum_assignment(apart)
     return order.tolist() if apart[outputs, order].sum() < len(apart) else None
 

@@ -87,43 +87,51 @@ def fine_tune(
     Raises:
         RetrainLabError: no training image, a layer with hidden units, or the state cannot be written.
     """
-    table = activations.table
-    train = np.flatnonzero(table["split"] == "train")
     if head.hidden is not None:
         raise RetrainLabError("Fine-tuning starts from a layer without hidden units. Set hidden_units to 0.")
-    if not len(train):
+    if not (activations.table["split"] == "train").any():
         raise RetrainLabError("There is no training image to fine-tune on. Lower the other splits' percentages.")
     top = Top(graph, activations.cut, head.calibrated(1 / head.temperature), settings)
     progress = Progress(place, _key(activations, head, settings, until))
     judging = _Judging(top, activations, settings.seed)
-    classes = pd.Index(head.labels).get_indexer(table["label"])
-    last = settings.epochs if until is None else until
-    state = progress.load()
-    if state is None:
+    if (state := progress.load()) is None:
         progress.add(0, judging.at(0), top.state())
     else:
         top.restore(state)
+    said = _train(top, activations, progress, judging, settings, settings.epochs if until is None else until, watch)
+    kept = progress.epoch if until is not None else progress.best
+    top.restore(progress.state(kept))
+    return Tuned(top.weights(), top.head(), kept, progress.history, said)
+
+
+def _train(
+    top: Top,
+    activations: Activations,
+    progress: Progress,
+    judging: "_Judging",
+    settings: TuningSettings,
+    last: int,
+    watch: Callable[[pd.DataFrame], None] | None,
+) -> str:
+    """Train from where `progress` stands to the last epoch; says why where it ended before."""
+    train = np.flatnonzero(activations.table["split"] == "train")
     steps = -(-len(train) // settings.batch_size)
-    said = ""
-    with tqdm(
-        total=last * steps, initial=progress.epoch * steps, desc="fine-tune", unit=" steps", leave=False, disable=None
-    ) as bar:
+    classes = pd.Index(top.labels).get_indexer(activations.table["label"])
+    with tqdm(total=last * steps, desc="fine-tune", unit=" steps", leave=False, disable=None) as bar:
+        bar.update(progress.epoch * steps)
         while progress.epoch < last:
             epoch = progress.epoch + 1
             sound = _epoch(top, activations, train, classes, epoch, steps, settings, bar)
             found = judging.at(epoch) if sound else None
             if found is None or not np.isfinite(found["cross_entropy"]).all():
-                said = (
+                return (
                     f"Training diverged in epoch {epoch}, so the epochs before it count alone; a lower "
                     f"fine_tune_learning_rate than {settings.learning_rate:g} may win more."
                 )
-                break
             progress.add(epoch, found, top.state())
             if watch is not None:
                 watch(progress.history)
-    kept = progress.epoch if until is not None else progress.best
-    top.restore(progress.state(kept))
-    return Tuned(top.weights(), top.head(), kept, progress.history, said)
+    return ""
 
 
 def _epoch(

@@ -132,8 +132,8 @@ def _rotated(scaled: np.ndarray, scaling: Scaling, rows: np.ndarray) -> tuple[np
 
     if scaled.shape[1] <= len(rows):
         return scaled, scaling
-    seen = scaled[rows]
-    gram = (seen @ seen.T).astype(np.float64)
+    seen = scaled[rows].astype(np.float64)  # in float32, rounding alone could make the product of no matrix of it
+    gram = seen @ seen.T
     gram[np.diag_indices(len(gram))] += 1e-5 * max(np.trace(gram) / len(gram), 1e-12)  # copies would make it singular
     lower = cholesky(gram, lower=True, check_finite=False)
     axes = solve_triangular(lower, seen, lower=True, check_finite=False).T.astype(np.float32)
