@@ -7,7 +7,7 @@ help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 report: .venv/ready  ## prepare the embedded images, run all notebooks, write reports/demo and reports/index.html
-	$(BIN)/retrainlab report --run demo
+	$(BIN)/retrainlab report --run demo -p budget_minutes 3
 
 test: .venv/ready  ## run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile

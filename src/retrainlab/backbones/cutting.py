@@ -15,7 +15,7 @@ from .backbone import Backbone, BackboneSettings
 from .cuts import Cut, named, short
 from .derived import derive
 from .freezing import INPUT, OUTPUT
-from .runtimes import tensorflow
+from .runtimes import quiet, tensorflow
 
 _RECIPE = "1"  # raise it when a trunk changes: cached activations then no longer match
 _AUTO = 0.25, 0.5  # share of the arithmetic above the cut that `auto` chooses
@@ -91,7 +91,7 @@ def above(graph: Any, cut: Cut) -> Any:
     entry = top.node.add(name=cut.name, op="Placeholder")
     entry.attr["dtype"].type = tf.float32.as_datatype_enum
     entry.attr["shape"].shape.CopyFrom(tf.TensorShape([None, *cut.shape]).as_proto())
-    with tf.compat.v1.Session(graph=built) as session:
+    with quiet(), tf.compat.v1.Session(graph=built) as session:
         for name, value in session.run(constants).items():
             _set(top.node.add(), name, value)
     for operation in built.get_operations():  # in topological order

@@ -1,5 +1,6 @@
 """A classifier on a network as it came -> the same with the network above a cut fine-tuned."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ def fine_tuned(
 
     Args:
         fine_tune_from: "auto", or the name of a cut; see `cutting.choose`.
-        place: folder that keeps the state of an interrupted one.
+        place: folder that keeps the state of an interrupted one; at the end, it goes.
         watch: see `finetuning.fine_tune`.
 
     Raises:
@@ -57,6 +58,7 @@ def fine_tuned(
         "fine_tune_epochs": settings.epochs,
         "fine_tune_learning_rate": settings.learning_rate,
     }
+    shutil.rmtree(place, ignore_errors=True)
     made = Classifier.of(chosen, found.head, found.history, layer.candidates, refitted)
     return replace(made, tuning=tuning, said=_said(cut, found, kept))
 
