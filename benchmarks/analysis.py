@@ -71,7 +71,7 @@ def main() -> None:
         run.write_table("images", table)
         run.write_table("predictions", predicted)
         run.record(settings=asdict(settings), dataset={"image_dir": str(root), "said": []},
-                   backbone={"handle": backbone.handle, "image_size": 0})  # fmt: skip
+                   backbone=backbone.record)  # fmt: skip
         run.write_metrics({"labels": head.labels, "backbone": "generated", "steps": settings.how_many_training_steps}
                           | scores.summarise(predicted, head.labels))  # fmt: skip
         del features, predicted

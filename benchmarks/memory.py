@@ -55,7 +55,9 @@ def opened(place: Path) -> Any:
 
 
 def features(place: Path) -> Any:
-    return opened(place).features(str(place / "module"), bottleneck_dir=place / "cache")
+    from retrainlab.backbones.backbone import BackboneSettings
+
+    return opened(place).features(BackboneSettings(str(place / "module")), place / "cache")
 
 
 def scan(place: Path) -> None:

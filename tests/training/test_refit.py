@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from retrainlab.backbones.backbone import BackboneSettings
+from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.lab import Lab
 from retrainlab.pixels.distortions import Distortion
@@ -56,3 +57,14 @@ def test_with_a_distortion_variants_of_validation_images_are_learnt_from(photos,
     (head,), _ = trainer.train(matrix, table["label"], table["split"], [study.settings], 60)
     assert refitted.head.kernel * refitted.head.temperature == pytest.approx(head.kernel, rel=1e-4, abs=1e-6)
     assert np.isfinite(refitted.head.kernel).all()
+
+
+def test_a_head_on_other_depths_of_the_same_network_is_refused(photos, module, bottleneck_dir, tmp_path):
+    lab, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
+    lab.write_results(refitted)
+    lab.export(refitted, "final_result")
+    again = Lab.open("again", str(photos), 10.0, 30.0, reports_dir=tmp_path).starting_from(lab.run.name)
+    deep = again.backbone(BackboneSettings(str(module), depth="all"), bottleneck_dir)
+    with pytest.raises(RetrainLabError, match=r"other numbers of it than depth 'all' and average_views false give"):
+        again.start(deep)
+    assert again.start(again.backbone(BackboneSettings(str(module)), bottleneck_dir)).labels == ["blue", "green", "red"]

@@ -61,7 +61,13 @@ def fine_tuning(history: pd.DataFrame, tuning: Mapping[str, Any], said: str) -> 
     table = history.pivot_table(["accuracy", "cross_entropy"], "step", "split")
     table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
     shown = table.rename_axis("epoch").style.format(precision=3)
-    return Finding("How fine-tuning went", said, table=shown, draw=lambda: plots.curves(history, "cross_entropy"))
+
+    def draw() -> Any:
+        axes = plots.curves(history, "cross_entropy")
+        axes.set_xlabel("epoch")
+        return axes
+
+    return Finding("How fine-tuning went", said, table=shown, draw=draw)
 
 
 def published(card: Mapping[str, Any]) -> Finding:

@@ -130,6 +130,12 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
             f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
             "reports/demo/model."
         ) from error
+    if digest != backbone.digest and handle == backbone.handle:
+        raise RetrainLabError(
+            f"The head in '{folder}' stands on {handle}, but on other numbers of it than depth "
+            f"'{backbone.settings.depth}' and average_views {str(backbone.settings.average_views).lower()} give. Set "
+            "depth, average_views and image_size as that run had them, or start from none."
+        )
     if digest != backbone.digest:
         raise RetrainLabError(
             f"The head in '{folder}' was trained on bottlenecks of {handle}, which are not those of "
