@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 
+import numpy as np
 import pytest
 
 from retrainlab.backbones import foreign, registry
@@ -41,12 +42,19 @@ def test_models_of_keras(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
     for name in ("mine.keras", "mine.h5"):
         model.save(tmp_path / name)
-        assert f"it is {foreign.recognise(tmp_path / name).name}. Expected" in said(tmp_path, tmp_path / name)
-        assert "export(FOLDER)` and give that folder." in said(tmp_path, tmp_path / name)
-    assert foreign.recognise(tmp_path / "mine.keras").name == "a Keras model (.keras)"
-    loaded = keras.models.load_model(tmp_path / "mine.keras")
-    loaded.export(tmp_path / "exported", verbose=False)  # as the sentence says
+    assert f"it is {foreign.recognise(tmp_path / 'mine.h5').name}. Expected" in said(tmp_path, tmp_path / "mine.h5")
+    assert "export(FOLDER)` and give that folder." in said(tmp_path, tmp_path / "mine.h5")
+    found = registry.resolve(str(tmp_path / "mine.keras"), tmp_path / "cache")  # as it is
+    assert found.bottlenecks(np.full((1, 8, 8, 3), 51, np.uint8)) == pytest.approx(0.2, abs=1e-5)
+    exported = keras.models.load_model(tmp_path / "mine.keras")
+    exported.export(tmp_path / "exported", verbose=False)  # as the sentence says
     assert registry.resolve(str(tmp_path / "exported"), tmp_path / "cache").dim == 3
+
+
+def test_a_keras_file_that_keras_cannot_load(tmp_path):
+    (tmp_path / "mine.keras").write_bytes(b"PK\x05\x06" + bytes(18))
+    assert f"Keras cannot load '{tmp_path / 'mine.keras'}' (" in said(tmp_path, tmp_path / "mine.keras")
+    assert "No backbone" in said(tmp_path, tmp_path / "gone.keras")
 
 
 def test_a_litert_model(tmp_path, backbone):

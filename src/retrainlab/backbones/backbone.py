@@ -1,7 +1,7 @@
 """A Backbone: a pretrained network, converted to LiteRT; and the kinds of handles that one may be named by.
 
-To add a kind, say for `.keras` files, write a module with a `KIND` beside this one, such as the one that ends
-`modules.py`; `registry` finds it. Nothing else changes.
+To add a kind, write a module with a `KIND` beside this one, such as `keras_files.py`; `registry` finds it. Nothing else
+changes.
 """
 
 import timeit
