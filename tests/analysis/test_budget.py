@@ -7,7 +7,7 @@ from retrainlab.analysis import budget
 from retrainlab.errors import RetrainLabError
 from retrainlab.training.heads import HeadSettings
 
-COUNTS = ("resplits", "shuffled", "folds", "curve", "grouped")
+COUNTS = ("resplits", "stepped", "shuffled", "folds", "curve", "grouped")
 
 
 def plan(minutes: float = 12, dim: int = 2048, labels: int = 120, **settings) -> budget.Plan:
@@ -26,7 +26,7 @@ def test_a_budget_is_above_zero(minutes):
 
 def test_two_labels_leave_nothing_out():
     full = plan(12, 1280, 2)
-    assert counts(full) == [50, 10, 5, 10, 50] and full.sentence.startswith("Nothing is left out: about ")
+    assert counts(full) == [50, 10, 10, 5, 10, 50] and full.sentence.startswith("Nothing is left out: about ")
     assert counts(plan(10_000)) == counts(full)  # no budget buys more
 
 
@@ -34,10 +34,11 @@ def test_a_smaller_budget_buys_less_and_says_so():
     plans = [plan(minutes) for minutes in (100, 30, 12, 6, 3, 1, 0.01)]
     for more, less in pairwise(plans):
         assert all(a >= b for a, b in zip(counts(more), counts(less), strict=True))
-    assert counts(plans[0]) == [50, 10, 5, 10, 50] and counts(plans[-1]) == [5, 2, 2, 5, 5]
+    assert counts(plans[0]) == [50, 10, 10, 5, 10, 50] and counts(plans[-1]) == [5, 5, 2, 2, 5, 5]
     for one in plans[1:]:
         if counts(one) != counts(plans[0]):
-            said = f"{one.resplits} re-splits instead of 50, {one.shuffled} with shuffled labels instead of 10"
+            said = f"{one.resplits} re-splits instead of 50, {one.stepped} of them by step instead of 10, "
+            said += f"{one.shuffled} with shuffled labels instead of 10"
             assert said in one.sentence and one.sentence.endswith("Intervals are wider for it.")
             assert f"tried on {one.folds} folds instead of 5" in one.sentence
     assert plans[-1].sentence != plans[0].sentence

@@ -24,6 +24,11 @@ def noisy_result(noisy):
     return resampling.cross_validate(*noisy)
 
 
+@pytest.fixture(scope="module")
+def noisy_history(noisy):
+    return resampling.by_step(*noisy)
+
+
 def path(features, labels, splits, settings, weight_decays, learning_rates):
     groups = np.arange(len(labels))
     return regularisation.settings_path(features, labels, splits, settings, weight_decays, learning_rates, groups)
@@ -101,9 +106,9 @@ def test_one_fold_is_not_enough_to_choose_by():
         path(features, labels, folds(labels)[:1], QUICK, [], [])
 
 
-def test_stopping_early_helps_where_validation_turns_up(noisy_result):
-    stop = regularisation.early_stopping(noisy_result)
-    mean = noisy_result.history.query("split == 'validation'").groupby("step")["cross_entropy"].mean()
+def test_stopping_early_helps_where_validation_turns_up(noisy, noisy_history):
+    stop = regularisation.early_stopping(noisy_history, noisy[2])
+    mean = noisy_history.query("split == 'validation'").groupby("step")["cross_entropy"].mean()
     assert stop.numbers["stopping_step"] == mean.idxmin() < stop.numbers["last_step"] == 800
     saved, (low, high) = stop.numbers["stopping_saves"].values()
     assert 0 < low < saved < high and saved == pytest.approx(mean[800] - mean.min(), rel=0.1)
@@ -113,7 +118,8 @@ def test_stopping_early_helps_where_validation_turns_up(noisy_result):
 
 def test_stopping_early_wins_nothing_where_validation_still_falls():
     features, labels = blobs()
-    stop = regularisation.early_stopping(resampling.cross_validate(features, labels, folds(labels, 10), QUICK))
+    splits = folds(labels, 10)
+    stop = regularisation.early_stopping(resampling.by_step(features, labels, splits, QUICK), splits)
     assert stop.numbers == {"stopping": {"accuracy": 0, "interval": [0, 0]}, "stopping_saves": {"value": 0,
                             "interval": [0, 0]}, "stopping_step": 200, "last_step": 200}  # fmt: skip
     assert "within noise" in str(stop)
@@ -123,9 +129,9 @@ def test_one_re_split_is_not_enough_to_tell_noise_by():
     features, labels = blobs(60)
     splits = np.full((2, 60), "train", dtype=object)
     splits[0, :20] = "validation"
-    result = resampling.cross_validate(features, labels, splits, QUICK, 100)
+    history = resampling.by_step(features, labels, splits, QUICK, [100])
     with pytest.raises(RetrainLabError, match="1 re-split has validation images"):
-        regularisation.early_stopping(result)
+        regularisation.early_stopping(history, splits)
 
 
 def test_settings_are_named_by_their_parameters():

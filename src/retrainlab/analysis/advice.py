@@ -19,7 +19,7 @@ def candidates(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None
         gains[f"Other settings ({describe(numbers['chosen'])})"] = numbers["settings"]
     if "stopping" in numbers and numbers["stopping_step"] < numbers["last_step"]:
         gains[f"Stopping at step {numbers['stopping_step']:,}, with the settings as they are"] = numbers["stopping"]
-    gains |= numbers.get("readings", {})
+    gains |= numbers.get("readings", {}) | numbers.get("tuning", {})
     return gains | {"Twice the training images (extrapolated from fewer, not tried)": numbers.get("more_images")}
 
 

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 from ..errors import RetrainLabError
+from ..training import solver
 from ..training.heads import HeadSettings
 
 _WEIGHT_DECAYS = [0.0, 0.001, 0.01, 0.1, 1.0]
-_RATES = [1 / 3, 1.0, 3.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
-_FULL = {"resplits": 50, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}  # re-splits of each part
-_LEAST = {"resplits": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
+_RATES = [1 / 3, 1.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
+# Re-splits of each part.
+_FULL = {"resplits": 50, "stepped": 10, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}
+_LEAST = {"resplits": 5, "stepped": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
 _SIZES = 5  # of the learning curve
+_SOLVED = 0.4  # of the time that steps take, what solving for their end takes where it can be
 _SPEED, _STEP = 1e11, 1e-3  # multiply-adds a second of two cores, and seconds that starting a step takes
 
 
@@ -18,14 +21,15 @@ class Plan:
     """How many heads each part of the analysis trains.
 
     Attributes:
-        resplits: re-splits for the gap; shuffled: those that are repeated with shuffled labels; folds: those that
-            settings are tried on; curve: those that the learning curve is measured on; grouped: those that keep
-            near-duplicates together.
+        resplits: re-splits for the gap; stepped: those that are looked at step by step; shuffled: those that are
+            repeated with shuffled labels; folds: those that settings are tried on; curve: those that the learning
+            curve is measured on; grouped: those that keep near-duplicates together.
         weight_decays, learning_rates: to try.
         sentence: what was left out, and why.
     """
 
     resplits: int
+    stepped: int
     shuffled: int
     folds: int
     curve: int
@@ -47,7 +51,9 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
         raise RetrainLabError(f"budget_minutes is {minutes:g}. Expected minutes, above 0.")
     rates = [settings.learning_rate * factor for factor in _RATES]
     tried = len(rates) * len({*_WEIGHT_DECAYS, settings.weight_decay})
-    trained = {name: count * {"folds": tried, "curve": _SIZES}.get(name, 1) for name, count in _FULL.items()}
+    solved = _SOLVED if solver.converges(settings) else 1.0
+    shares = {"folds": tried, "stepped": 1, "curve": _SIZES * solved}
+    trained = {name: count * shares.get(name, solved) for name, count in _FULL.items()}
     width = settings.hidden_units * (1 + labels / dim) if settings.hidden_units else labels
     step = 4 * settings.train_batch_size * dim * width / _SPEED
     fixed = settings.how_many_training_steps * _STEP * (3 + 2 * _SIZES)
@@ -60,8 +66,9 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
         now, full = counts, _FULL
         said = (
             f"Everything would take about {whole / 60:.0f} minutes on two cores; the budget is {minutes:g}. So there "
-            f"are {now['resplits']} re-splits instead of {full['resplits']}, {now['shuffled']} with shuffled labels "
-            f"instead of {full['shuffled']}, settings are tried on {now['folds']} folds instead of {full['folds']}, "
+            f"are {now['resplits']} re-splits instead of {full['resplits']}, {now['stepped']} of them by step "
+            f"instead of {full['stepped']}, {now['shuffled']} with shuffled labels instead of {full['shuffled']}, "
+            f"settings are tried on {now['folds']} folds instead of {full['folds']}, "
             f"the learning curve is measured on {now['curve']} instead of {full['curve']}, and the price of "
             f"near-duplicates on {now['grouped']} instead of {full['grouped']}{left}. Intervals are wider for it."
         )

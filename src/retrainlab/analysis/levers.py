@@ -45,34 +45,49 @@ def compare(
     Raises:
         RetrainLabError: fewer than two folds.
     """
-    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
-    if len(splits) < 2:
-        raise RetrainLabError(f"There is {len(splits)} re-split to judge by. Expected at least two.")
-    plain = replace(settings, hidden_units=0, dropout=0.0, optimizer="sgd")
-    known = np.isin(splits, ["validation"]).any(axis=0)
-    was = _right(own, labels, splits, plain)
+    splits = one_repeat(splits)
+    was = right(own, labels, splits, settings)
     gains = {
-        name: clustered_mean(np.where(known, _right(matrix, labels, splits, plain) - was, np.nan), groups)
-        for name, matrix in others.items()
+        name: clustered_mean(right(matrix, labels, splits, settings) - was, groups) for name, matrix in others.items()
     }
     said = [f"{name}: validation accuracy {points(gain)}." for name, gain in gains.items()]
     return Finding("What reading more would win", "\n".join(said), numbers={"readings": gains})
 
 
-def _right(matrix: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> np.ndarray:
-    """Say of each image whether its fold gets it right, with the decay that the other folds chose: float [n]."""
+def one_repeat(splits: np.ndarray) -> np.ndarray:
+    """Keep the first complete repeat of re-splits, in which no image validates twice.
+
+    Raises:
+        RetrainLabError: fewer than two folds.
+    """
+    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
+    if len(splits) < 2:
+        raise RetrainLabError(f"There is {len(splits)} re-split to judge by. Expected at least two.")
+    return splits
+
+
+def right(matrix: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> np.ndarray:
+    """Say of each image whether its fold gets it right, with the decay that the other folds chose.
+
+    Args: as of `compare`.
+
+    Returns:
+        float [n]: 0 or 1; NaN for images that do not validate.
+    """
+    plain = replace(settings, hidden_units=0, dropout=0.0, optimizer="sgd")
     given, classes = pd.Series(labels), np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)[1]
     losses = np.empty((len(splits), len(_DECAYS)))
-    right = np.zeros((len(splits), len(_DECAYS), len(matrix)))
+    hits = np.zeros((len(splits), len(_DECAYS), len(matrix)))
     for number, decay in enumerate(_DECAYS):  # one at a time: as many logits as folds are enough
-        heads = solver.solve(matrix, labels, splits, [replace(settings, weight_decay=decay)] * len(splits))
+        heads = solver.solve(matrix, labels, splits, [replace(plain, weight_decay=decay)] * len(splits))
         for fold, head in enumerate(heads):
             mine = splits[fold] == "validation"
             logits = head.logits(matrix[mine])
             losses[fold, number] = cross_entropies(logits, classes[mine]).mean()
-            right[fold, number, mine] = scores.correct(logits, given[mine], head.labels)
+            hits[fold, number, mine] = scores.correct(logits, given[mine], head.labels)
     picks = [int(np.delete(losses, fold, axis=0).mean(axis=0).argmin()) for fold in range(len(splits))]
-    return right[np.arange(len(splits)), picks].sum(axis=0)
+    known = (splits == "validation").any(axis=0)
+    return np.where(known, hits[np.arange(len(splits)), picks].sum(axis=0), np.nan)
 
 
 def worth_reading(depth: str, average_views: bool) -> dict[str, dict[str, Any]]:

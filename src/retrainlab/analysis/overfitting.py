@@ -15,7 +15,7 @@ from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
 from . import advice as advising
 from . import gap as gaps
-from . import judging, leaks, learning_curve, levers, power_law, regularisation, suspects
+from . import judging, leaks, learning_curve, levers, power_law, regularisation, suspects, tuning
 from . import verdict as judgement
 from .trainings import Trainings
 
@@ -49,8 +49,12 @@ class Overfitting(Trainings):
             said.append(self.resplits[2])
             what = "The gap over re-splits"
             many = rows[f"{len(self.splits)} re-splits"] = gaps.of_resplits(self.crossed, self.groups)
-            if not self.info.get("learnt_from", {}).get("fine_tune_from"):  # re-splits know the network as it was
-                numbers["gap"] = many["gap"]
+            numbers["gap"] = many["gap"]
+            if self.tuned_from:  # of those, re-splits of layers know nothing
+                numbers["gap"] = self.metrics.get("gap")
+                if (of_tuned := self.fine_tuned.result) is not None and len(of_tuned.splits) > 1:
+                    tuned = gaps.of_resplits(of_tuned, self.groups)
+                    rows[f"{len(of_tuned.splits)} re-splits, fine-tuned"], numbers["gap"] = tuned, tuned["gap"]
             numbers["learnt"] = gaps.learnt(self.crossed, self.labels, self.groups)
             what = "What can be memorised"
             mixed = gaps.of_resplits(self.shuffled, self.groups)
@@ -63,16 +67,16 @@ class Overfitting(Trainings):
 
     @_asked("How accuracy came about")
     def accuracy_by_step(self) -> Finding:
-        return _answer(draw=partial(plots.bands, self.crossed.history, "accuracy"))
+        return _answer(draw=partial(plots.bands, self.by_step, "accuracy"))
 
     @_asked("How cross-entropy came about")
     def cross_entropy_by_step(self) -> Finding:
         lowest = self.early_stopping.numbers.get("stopping_step")
-        return _answer(draw=partial(plots.bands, self.crossed.history, "cross_entropy", lowest))
+        return _answer(draw=partial(plots.bands, self.by_step, "cross_entropy", lowest))
 
     @_asked("What stopping earlier would win")
     def early_stopping(self) -> Finding:
-        return regularisation.early_stopping(self.crossed)
+        return regularisation.early_stopping(self.by_step, self.splits[: self.plan.stepped])
 
     @_asked("What other settings would give")
     def other_settings(self) -> Finding:
@@ -85,7 +89,7 @@ class Overfitting(Trainings):
         """What is not read yet of the network, measured where the minutes allow computing it."""
         if self.source is None:
             return _answer()
-        kept, read = self.source.rows(lambda table: table["split"] != "test"), self.source.backbone.settings
+        kept, read = self.judging, self.source.backbone.settings
         wanted = levers.worth_reading(read.depth, read.average_views)
         of_images = len(self.labels), self.source.milliseconds, os.cpu_count() or 1
         now = levers.in_time(list(wanted), *of_images, self.budget_minutes)
@@ -95,6 +99,14 @@ class Overfitting(Trainings):
             f"{name}: not tried, since it takes over a tenth of budget_minutes." for name in wanted if name not in now
         ]
         return replace(found, sentence="\n".join([*filter(None, [found.sentence]), *said]))
+
+    @_asked("What fine-tuning would win")
+    def fine_tuning(self) -> Finding:
+        """What it wins over a layer on the network as it is, on as many folds as there is time for."""
+        if self.source is None:
+            return _answer()
+        given = self.fine_tuned, self.judging, self.settings, self.groups
+        return tuning.compare(*given, tuned=bool(self.tuned_from))
 
     @_asked("What more images would bring")
     def more_images(self) -> Finding:
@@ -204,15 +216,18 @@ class Overfitting(Trainings):
     @cached_property
     def evidence(self) -> dict[str, Any]:
         """The numbers that the verdict is made from, by name; what could not be measured is missing."""
-        return _numbers(self.gap, self.near_duplicates, self.price_of_near_duplicates, self.other_settings)
+        asked = self.gap, self.near_duplicates, self.price_of_near_duplicates
+        layers = () if self.tuned_from else (self.other_settings,)  # they stand on the network as it was
+        return _numbers(*asked, *layers)
 
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """The same of all questions."""
+        layers = () if self.tuned_from else (self.early_stopping, self.other_readings)
         asked = (
-            self.early_stopping,
+            *layers,
+            self.fine_tuning,
             self.more_images,
-            self.other_readings,
             self.labels_in_doubt,
             self.out_of_fold_accuracy,
             self.out_of_fold_reliability,

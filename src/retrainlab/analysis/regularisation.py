@@ -17,7 +17,7 @@ from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import clustered_mean, points
 from ..training.heads import HeadSettings
-from .resampling import CrossValidation, corrected_interval, evaluation_steps, figures, train_in_parts
+from .resampling import corrected_interval, evaluation_steps, figures, share_validation, train_in_parts
 
 _NAMES = ["weight_decay", "learning_rate", "how_many_training_steps"]
 
@@ -98,11 +98,14 @@ def describe(settings: Mapping[str, float]) -> str:
     return f"weight_decay {decay:g}, learning_rate {rate:.3g}, how_many_training_steps {steps:.0f}"
 
 
-def early_stopping(result: CrossValidation) -> Finding:
+def early_stopping(history: pd.DataFrame, splits: np.ndarray) -> Finding:
     """Find where validation cross-entropy is lowest, whether its rise since is beyond noise, and what stopping won.
 
     Each re-split is stopped where those that validate none of its images are lowest on average, and its own gain is
     what counts. Intervals are corrected ones of the mean.
+
+    Args:
+        history: as of `resampling.by_step`, of these splits.
 
     Returns:
         Numbers: stopping, the mean change of validation accuracy, {"accuracy", "interval"}; stopping_saves, of
@@ -112,18 +115,19 @@ def early_stopping(result: CrossValidation) -> Finding:
     Raises:
         RetrainLabError: fewer than two re-splits validate.
     """
-    mine = result.history[(result.history["split"] == "validation") & (result.history["step"] > 0)]
+    mine = history[(history["split"] == "validation") & (history["step"] > 0)]
     losses, accuracy = (mine.pivot_table(name, "member", "step") for name in ("cross_entropy", "accuracy"))
     if len(losses) < 2:
         raise RetrainLabError(f"{len(losses)} re-split has validation images. Expected two or more to tell noise by.")
-    validates = (result.splits[losses.index] == "validation").astype(np.float32)
+    validates = (splits[losses.index] == "validation").astype(np.float32)
     table = losses.to_numpy()
     apart = validates @ validates.T == 0
     stop = [int(table[others if others.any() else slice(None)].mean(axis=0).argmin()) for others in apart]
     saved = table[:, -1] - table[np.arange(len(table)), stop]
     won = accuracy.to_numpy()[np.arange(len(table)), stop] - accuracy.to_numpy()[:, -1]
-    (low, high), rise = corrected_interval(saved, result.share_validation), float(saved.mean())
-    gain = {"accuracy": float(won.mean()), "interval": list(corrected_interval(won, result.share_validation))}
+    share = share_validation(splits)
+    (low, high), rise = corrected_interval(saved, share), float(saved.mean())
+    gain = {"accuracy": float(won.mean()), "interval": list(corrected_interval(won, share))}
     step, last = int(losses.columns[table.mean(axis=0).argmin()]), int(losses.columns[-1])
     said = (
         f"Validation cross-entropy is lowest at step {step:,} of {last:,}; its rise since, {rise:.4f} "
@@ -163,7 +167,7 @@ def _train_grid(
             if rates[-1] <= settings.learning_rate:
                 raise
             left_out.append(rates.pop())
-    history = pd.concat([history for _, _, history, _ in parts], ignore_index=True).query("step > 0")
+    history = pd.concat([history for _, history, _ in parts], ignore_index=True).query("step > 0")
     history = history.assign(setting=history["member"] // len(splits), fold=history["member"] % len(splits))
     table = figures(history, ["setting", "step"]).reset_index()  # mean over folds
     table = table.rename(columns={"step": "how_many_training_steps"})

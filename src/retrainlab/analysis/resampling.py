@@ -8,17 +8,18 @@ Re-splits share images, so their spread says what one split may show by chance, 
 mean: for that there is the corrected variance of Nadeau & Bengio 2003, doi.org/10.1023/A:1024068626366.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-from ..evaluation.calibration import softmax
+from ..evaluation.calibration import cross_entropies, softmax
 from ..evaluation.intervals import student
 from ..evaluation.scores import predictions
-from ..training import trainer
+from ..training import solver, trainer
 from ..training.heads import Head, HeadSettings
 
 _WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
@@ -32,7 +33,6 @@ class CrossValidation:
     Attributes:
         labels: in class order.
         splits: [members, n] of split names, as they were given.
-        history: member, step, split (train or validation), accuracy (0 to 1), cross_entropy (nats).
         members: how each member ended: train accuracy, validation accuracy, gap (their difference), train
             cross_entropy, validation cross_entropy, cross_entropy gap (validation minus train).
         probabilities: float32 [n, labels], the mean over the members that a row was validation for; NaN where none.
@@ -43,7 +43,6 @@ class CrossValidation:
 
     labels: list[str]
     splits: np.ndarray
-    history: pd.DataFrame
     members: pd.DataFrame
     probabilities: np.ndarray
     once: np.ndarray
@@ -52,9 +51,13 @@ class CrossValidation:
 
     @property
     def share_validation(self) -> float:
-        """The share of the train and validation images that validates, mean over members."""
-        validation, train = ((self.splits == name).sum() for name in ("validation", "train"))
-        return float(validation / (validation + train))
+        return share_validation(self.splits)
+
+
+def share_validation(splits: np.ndarray) -> float:
+    """The share of the train and validation images that validates, mean over re-splits [members, n]."""
+    validation, train = ((splits == name).sum() for name in ("validation", "train"))
+    return float(validation / (validation + train))
 
 
 def repeated_folds(labels: np.ndarray, groups: np.ndarray, split: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
@@ -116,44 +119,78 @@ def repeated_folds(labels: np.ndarray, groups: np.ndarray, split: np.ndarray, co
 
 
 def cross_validate(
-    features: np.ndarray,
-    labels: np.ndarray,
-    splits: np.ndarray,
-    settings: HeadSettings,
-    eval_step_interval: int | Sequence[int] | None = None,
+    features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings
 ) -> CrossValidation:
     """Train one head a re-split, all with the same settings, and judge every image by heads that have not seen it.
 
-    Each head scales features by its own training images. It passes over the images of a batch that are not its own, so
-    that it sees a share of train_batch_size.
+    Each head scales features by its own training images. Only the end of training counts, so it is solved for where
+    gradient descent would come to it; else, a head passes over the images of a batch that are not its own, so that it
+    sees a share of train_batch_size.
 
     Args:
         features: float32 [n, dim].
         labels: [n], or [members, n] to give each head labels of its own.
         splits: [members, n], as of `repeated_folds`.
-        eval_step_interval: as of `trainer.train`; None for ten evaluations at steps that grow by a constant factor.
     """
-    splits = np.asarray(splits, dtype=object)
-    steps = evaluation_steps(settings, 10) if eval_step_interval is None else eval_step_interval
-    shape = len(features), len(np.unique(np.asarray(labels, dtype=object).astype(str)))
+    heads = _trained(features, labels, np.asarray(splits, dtype=object), settings)
+    return judge(labels, splits, (head.logits(features) for head in heads))
+
+
+def judge(labels: np.ndarray, splits: np.ndarray, logits: Iterable[np.ndarray]) -> CrossValidation:
+    """Judge every image by what was trained on re-splits.
+
+    Args:
+        labels, splits: as of `cross_validate`.
+        logits: of each member in turn, float32 [n, labels], labels sorted by name.
+    """
+    splits, own = np.asarray(splits, dtype=object), np.asarray(labels, dtype=object).astype(str)
+    names, classes = np.unique(own, return_inverse=True)
+    classes = np.broadcast_to(classes.reshape(own.shape), splits.shape)
+    shape = splits.shape[1], len(names)
     probabilities, once = np.zeros(shape, np.float32), np.full(shape, np.nan, np.float32)
-    right = {name: np.zeros(len(features)) for name in ("train", "validation")}
-    times = {name: (splits == name).sum(axis=0) for name in right}
-    histories = []
-    for numbers, trained, history, hits in train_in_parts(features, labels, splits, [settings] * len(splits), steps):
-        histories.append(history)
+    right = {name: np.zeros(splits.shape[1]) for name in ("train", "validation")}
+    ended = []
+    for split, truth, said in zip(splits, classes, logits, strict=True):
+        end = {}
         for name in right:
-            right[name] += (hits[max(hits)].T & (splits[numbers] == name)).sum(axis=0)
-        for number, head in zip(numbers, trained, strict=True):
-            mine = np.flatnonzero(splits[number] == "validation")
-            stated = softmax(head.logits(features[mine])).astype(np.float32)
-            probabilities[mine] += stated
-            once[mine] = np.where(np.isnan(once[mine]), stated, once[mine])
-    history = pd.concat(histories, ignore_index=True)
+            mine = split == name
+            hits = said[mine].argmax(axis=1) == truth[mine]
+            right[name][mine] += hits
+            end[f"{name} accuracy"] = hits.mean() if len(hits) else np.nan
+            end[f"{name} cross_entropy"] = cross_entropies(said[mine], truth[mine]).mean() if len(hits) else np.nan
+        stated = softmax(said[mine]).astype(np.float32)  # of validation, the last
+        probabilities[mine] += stated
+        once[mine] = np.where(np.isnan(once[mine]), stated, once[mine])
+        ended.append(end)
     with np.errstate(invalid="ignore"):
-        probabilities /= times["validation"][:, None]
-        hit, train_hit = (right[name] / times[name] for name in ("validation", "train"))
-    return CrossValidation(trained[0].labels, splits, history, _members(history), probabilities, once, hit, train_hit)
+        probabilities /= (splits == "validation").sum(axis=0)[:, None]
+        hit, train_hit = (right[name] / (splits == name).sum(axis=0) for name in ("validation", "train"))
+    return CrossValidation(names.tolist(), splits, _members(ended), probabilities, once, hit, train_hit)
+
+
+def _trained(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> list[Head]:
+    stack = [settings] * len(splits)
+    if solver.converges(settings):
+        return solver.solve(features, labels, splits, stack)
+    steps = settings.how_many_training_steps
+    return list(chain.from_iterable(heads for heads, *_ in train_in_parts(features, labels, splits, stack, steps)))
+
+
+def by_step(
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: np.ndarray,
+    settings: HeadSettings,
+    steps: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Train one head a re-split and look at it on the way, by default at ten steps that grow by a constant factor.
+
+    Returns:
+        member, step, split (train or validation), accuracy (0 to 1), cross_entropy (nats); see `trainer.train`.
+    """
+    looks = evaluation_steps(settings, 10) if steps is None else steps
+    parts = train_in_parts(features, labels, splits, [settings] * len(splits), looks)
+    return pd.concat([history for _, history, _ in parts], ignore_index=True)
 
 
 def shuffled(
@@ -212,8 +249,8 @@ def train_in_parts(
     splits: np.ndarray,
     stack: list[HeadSettings],
     steps: int | Sequence[int],
-) -> Iterator[tuple[np.ndarray, list[Head], pd.DataFrame, dict[int, np.ndarray]]]:
-    """Train a large stack in parts that fit into memory: their numbers, heads, history, and step -> hits [n, part]."""
+) -> Iterator[tuple[list[Head], pd.DataFrame, dict[int, np.ndarray]]]:
+    """Train a large stack in parts that fit into memory: their heads, history, and step -> hits [n, part]."""
     weights = features.shape[1] * (
         stack[0].hidden_units or len(np.unique(np.asarray(labels, dtype=object).astype(str)))
     )
@@ -227,13 +264,13 @@ def train_in_parts(
         mine = [stack[number] for number in numbers]
         own = labels[numbers] if np.ndim(labels) == 2 else labels
         trained, history = trainer.train(features, own, splits[numbers], mine, steps, keep)
-        yield numbers, trained, history.assign(member=history["member"] + numbers[0]), hits
+        yield trained, history.assign(member=history["member"] + numbers[0]), hits
 
 
-def _members(history: pd.DataFrame) -> pd.DataFrame:
+def _members(ended: Sequence[dict[str, float]]) -> pd.DataFrame:
     """Lay out how each member ended: one row a member."""
-    table = figures(history[history["step"] == history["step"].max()], "member")
-    table = table.reindex(columns=[f"{split} {quantity}" for quantity in _FIGURES for split in ("train", "validation")])
+    quantities = [f"{split} {quantity}" for quantity in _FIGURES for split in ("train", "validation")]
+    table = pd.DataFrame(ended, columns=quantities).rename_axis("member")
     table.insert(2, "gap", table["train accuracy"] - table["validation accuracy"])
     table["cross_entropy gap"] = table["validation cross_entropy"] - table["train cross_entropy"]
     return table

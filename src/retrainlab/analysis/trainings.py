@@ -1,7 +1,8 @@
 """The many trainings that questions about one run share; each is done when it is first needed, and once."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..images import grouping
 from ..pixels.decoding import ImageFolder
+from ..training.finetuning import TuningSettings
 from ..training.heads import HeadSettings
-from . import budget, leaks, neighbours, resampling
+from . import budget, leaks, neighbours, resampling, tuning
 from .learning_curve import LearningCurve, measure
 
 
@@ -49,10 +51,10 @@ class Trainings:
     @property
     def notes(self) -> str:
         """What is left out, and what the layers that are trained here lack."""
-        if cut := self.info.get("learnt_from", {}).get("fine_tune_from"):
+        if self.tuned_from:
             return (
-                f"{self.plan.sentence}\nThe network of this run was fine-tuned above '{cut}'. The layers below stand "
-                "on the network as it was; the run's own gap, on which the verdict rests, is the fine-tuned one's."
+                f"{self.plan.sentence}\nThe network of this run was fine-tuned above '{self.tuned_from}'. The layers "
+                "below stand on the network as it was; the gap, on which the verdict rests, is that of fine-tuned ones."
             )
         extras = ("flip_left_right", "random_crop", "random_scale", "random_brightness", "start_from")
         if not any(self.info.get("learnt_from", {}).get(name) for name in extras):
@@ -137,6 +139,11 @@ class Trainings:
         return self.cross_validate(self.splits)
 
     @cached_property
+    def by_step(self) -> pd.DataFrame:
+        """The history of a few of the re-splits, on the way to where `crossed` ends."""
+        return resampling.by_step(self.features, self.labels, self.splits[: self.plan.stepped], self.settings)
+
+    @cached_property
     def shuffled(self) -> resampling.CrossValidation:
         splits = self.splits[: self.plan.shuffled]
         return resampling.shuffled(self.features, self.labels, splits, self.settings, self.seed)
@@ -145,6 +152,28 @@ class Trainings:
     def curve(self) -> LearningCurve:
         splits = self.splits[: self.plan.curve]
         return measure(self.features, self.labels, splits, self.settings, self.groups, self.seed)
+
+    @property
+    def tuned_from(self) -> str:
+        """The cut above which the run was fine-tuned; "" where it was not."""
+        return str(self.info.get("learnt_from", {}).get("fine_tune_from", ""))
+
+    @cached_property
+    def fine_tuned(self) -> tuning.Trial:
+        """Fine-tuning on as many re-splits as a third of the minutes allows; as the run did it, if it did."""
+        if self.source is None:
+            raise RetrainLabError("Its images are not at hand.")
+        learnt, asked = self.info.get("learnt_from", {}), TuningSettings(seed=self.seed)
+        if self.tuned_from:
+            asked = replace(asked, epochs=learnt["fine_tune_epochs"], learning_rate=learnt["fine_tune_learning_rate"])
+        given = self.splits, self.settings, asked, self.tuned_from or "auto"
+        return tuning.attempt(self.judging, *given, self.budget_minutes / 3, os.cpu_count() or 1)
+
+    @cached_property
+    def judging(self) -> Features:
+        """The features of the images that train and validate, to read more of; only with `source`."""
+        assert self.source is not None
+        return self.source.rows(lambda table: table["split"] != "test")
 
     @cached_property
     def judged(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..backbones import cutting
 from ..bottlenecks.activations import Activations
 from ..errors import RetrainLabError
 from ..evaluation import calibration, scores
@@ -25,6 +26,7 @@ from .progress import Progress
 from .tops import Top
 
 _JUDGED = 1000  # training images that are judged after an epoch, at most: all of them would cost a third of it
+_GLANCED = 64  # the same where nobody is shown how it went
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def fine_tune(
         raise RetrainLabError("There is no training image to fine-tune on. Lower the other splits' percentages.")
     top = Top(graph, activations.cut, head.calibrated(1 / head.temperature), settings)
     progress = Progress(place, _key(activations, head, settings, until))
-    judging = _Judging(top, activations, settings.seed)
+    judging = _Judging(top, activations, settings.seed, _JUDGED if until is None else _GLANCED)
     if (state := progress.load()) is None:
         progress.add(0, judging.at(0), top.state())
     else:
@@ -169,12 +171,12 @@ def _epoch(
 class _Judging:
     """Judges the top on validation images and on training images, all in the same way."""
 
-    def __init__(self, top: Top, activations: Activations, seed: int) -> None:
+    def __init__(self, top: Top, activations: Activations, seed: int, at_most: int) -> None:
         self._top, self._activations = top, activations
         split = activations.table["split"].to_numpy()
         self._rows = {name: np.flatnonzero(split == name) for name in ("train", "validation")}
-        if len(self._rows["train"]) > _JUDGED:
-            some = np.random.default_rng(seed).choice(self._rows["train"], _JUDGED, replace=False)
+        if len(self._rows["train"]) > at_most:
+            some = np.random.default_rng(seed).choice(self._rows["train"], at_most, replace=False)
             self._rows["train"] = np.sort(some)
 
     def at(self, epoch: int) -> pd.DataFrame:
@@ -188,6 +190,12 @@ class _Judging:
                 loss = calibration.cross_entropies(logits, classes).mean()
                 found.append({"step": epoch, "split": name, "accuracy": right.mean(), "cross_entropy": loss})
         return pd.DataFrame(found)
+
+
+def logits(graph: Any, activations: Activations, found: Tuned, settings: TuningSettings) -> np.ndarray:
+    """What a tuned top says of all images, as of `predict`; graph and settings are those of `fine_tune`."""
+    top = Top(cutting.with_values(graph, found.weights), activations.cut, found.head, settings)
+    return predict(top, activations, np.arange(len(activations.table)))
 
 
 def predict(top: Top, activations: Activations, rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from .heads import Head, HeadSettings
 from .problem import Problem, pose
 
+_LOGITS_AT_ONCE = 2**24  # of a stack: 64 MiB, and some times as much on the way
 _MEMORY = 6  # earlier steps that a step is made of
 _PASSES = 200  # at most
 _SMALL = 3e-3  # of a gradient's norm at the start: there the answers no longer change
@@ -34,7 +35,17 @@ def solve(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSet
     Raises:
         RetrainLabError: no training image.
     """
-    return _Stack(stack, pose(features, labels, split, stack)).solved()
+    logits = len(features) * len(np.unique(np.asarray(labels, dtype=object).astype(str)))
+    parts = np.array_split(np.arange(len(stack)), -(-len(stack) // max(1, _LOGITS_AT_ONCE // logits)))
+
+    def mine(given: Any, part: np.ndarray) -> Any:
+        return np.asarray(given, dtype=object)[part] if np.ndim(given) == 2 else given
+
+    def solved(part: np.ndarray) -> list[Head]:
+        own = [stack[number] for number in part]
+        return _Stack(own, pose(features, mine(labels, part), mine(split, part), own)).solved()
+
+    return [head for part in parts for head in solved(part)]
 
 
 class _Stack:
