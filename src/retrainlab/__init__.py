@@ -5,7 +5,8 @@ its docstring says which of them it needs, what it takes and what it gives.
 
     ground       errors files project
     foundations  evaluation plots
-    rooms        pixels images datasets backbones bottlenecks training analysis trust export labeling runs comparison pages
+    rooms        pixels images datasets backbones bottlenecks training analysis
+    rooms        trust export labeling runs comparison pages
     doors        lab cli
 
 The ground is everybody's. `docs/house.py` reads this list, holds every import to it, and draws the plan in the README.

@@ -275,6 +275,7 @@ class Lab:
             int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
         """
         from .export import exporting
+        from .trust import guard
 
         features, learnt = classifier.features, classifier.learnt
         before = self.run.other(self.start_from).learnt() if self.start_from else set()
@@ -284,7 +285,8 @@ class Lab:
             pixels = features.photos.read_many(paths, features.backbone.image_size)
         known, levels = before | set(learnt["sha256"]), features.photos.levels
         made_of = features.backbone, classifier.head, final_tensor_name
-        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels)
+        knows = guard.learn(features.matrix, features.table, classifier.predicted, classifier.head.labels)
+        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels, knows)
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
         return Finding("What was exported", numbers=sizes, table=table)
 

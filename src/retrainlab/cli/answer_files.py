@@ -16,7 +16,8 @@ from ..files import replacing
 from ..labeling.streaming import Answer
 
 _SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json"}
-_KEYS = {"path", "labels", "problem", "model"}
+_KEYS = {"path", "labels", "opinion", "problem", "model"}
+_OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begins so
 
 
@@ -24,8 +25,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begi
 class Form:
     """How answers are written: a row, or a JSON object, an image.
 
-    JSON: {"path", "labels": [{"label", "probability"}, ...], "problem", "model"}. CSV: path, label, probability,
-    label_2, probability_2, ..., problem, model; cells are empty where there is nothing to say.
+    JSON: {"path", "labels": [{"label", "probability"}, ...], "opinion", "problem", "model"}. CSV: path, label,
+    probability, label_2, probability_2, ..., what the opinion is, problem, model; cells are empty where there is
+    nothing to say. An opinion is {"says", "labels", "unlike", "strangeness", "nearest": [{"path", "label",
+    "distance"}, ...]}, or null; CSV has of it says, unlike, and the nearest image alone.
 
     Attributes:
         kind: "csv", or "json" for JSON lines.
@@ -45,12 +48,14 @@ class Form:
     @property
     def _columns(self) -> list[str]:
         numbers = ["", *(f"_{rank}" for rank in range(2, self.count + 1))]
-        return ["path", *(name + n for n in numbers for name in ("label", "probability")), "problem", "model"]
+        labels = (name + n for n in numbers for name in ("label", "probability"))
+        return ["path", *labels, *_OPINION, "problem", "model"]
 
     def line(self, answer: Answer) -> str:
         """Write an answer; probabilities are rounded to 6 decimals."""
         labels = [{"label": label, "probability": round(chance, 6)} for label, chance in answer.labels]
-        return self.of({"path": answer.path, "labels": labels, "problem": answer.problem, "model": self.model})
+        told = {"path": answer.path, "labels": labels, "opinion": _opinion(answer)}
+        return self.of(told | {"problem": answer.problem, "model": self.model})
 
     def of(self, record: dict[str, Any]) -> str:
         """Write what `records` reads."""
@@ -59,7 +64,7 @@ class Form:
         path = f"./{record['path']}" if record["path"].startswith(_FORMULA) else record["path"]
         cells = [cell for entry in record["labels"] for cell in (entry["label"], entry["probability"])]
         cells += [""] * (2 * (self.count - len(record["labels"])))
-        return _row([path, *cells, record["problem"] or "", record["model"]])
+        return _row([path, *cells, *_cells(record["opinion"]), record["problem"] or "", record["model"]])
 
     def records(self, text: str) -> Iterator[dict[str, Any]]:
         """Read what `header` and `line` wrote, as what a line of JSON holds; a row cut off at the end is left out.
@@ -97,12 +102,37 @@ class Form:
         if len(row) != len(self._columns):
             raise ValueError(f"line {line} has {len(row)} cells, not {len(self._columns)}")
         path, *cells, problem, model = row
+        cells, opinion = cells[: -len(_OPINION)], cells[-len(_OPINION) :]
         labels = [
             {"label": label, "probability": float(chance)}
             for label, chance in zip(cells[::2], cells[1::2], strict=True)
             if chance
         ]
-        return {"path": path.removeprefix("./"), "labels": labels, "problem": problem or None, "model": model}
+        known = {"path": path.removeprefix("./"), "labels": labels, "opinion": _read_opinion(opinion)}
+        return known | {"problem": problem or None, "model": model}
+
+
+def _opinion(answer: Answer) -> dict[str, Any] | None:
+    if (held := answer.opinion) is None:
+        return None
+    near = [{"path": path, "label": label, "distance": round(far, 4)} for path, label, far in held.nearest]
+    told = {"says": held.said, "labels": held.held, "unlike": held.unlike}
+    return told | {"strangeness": round(held.strangeness, 4), "nearest": near}
+
+
+def _cells(opinion: dict[str, Any] | None) -> list[Any]:
+    """What a row has of an opinion."""
+    if opinion is None:
+        return [""] * len(_OPINION)
+    nearest = opinion["nearest"][0] if opinion["nearest"] else {"path": "", "label": "", "distance": ""}
+    return [opinion["says"], "yes" if opinion["unlike"] else "no", *nearest.values()]
+
+
+def _read_opinion(cells: list[str]) -> dict[str, Any] | None:
+    """The same back, as far as a row has it."""
+    says, unlike, path, label, far = cells
+    nearest = [{"path": path, "label": label, "distance": float(far)}] if far else []
+    return {"says": says, "unlike": unlike == "yes", "nearest": nearest} if says else None
 
 
 def kind_of(as_csv: bool, as_json: bool, output: Path | None) -> str:

@@ -17,9 +17,12 @@ from .arguments import place
 if TYPE_CHECKING:  # imported late: the other commands do not need it
     from ..labeling.labelers import Labeler
     from ..labeling.streaming import Answer
+    from ..trust.guard import Opinion
     from .answer_files import Form
 
 _MANY = 100  # images; of more it is said how long they took
+_COMPARED = 2000  # images of a batch that are compared with those that the classifier was judged by
+_UNLIKE = "unlike the images it was trained on"
 
 
 @click.command()
@@ -177,7 +180,7 @@ def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form |
             click.echo(work.found, err=True)
     # a bar and answers on the same terminal would mix
     bar = sys.stderr.isatty() and (work.output is not None or not sys.stdout.isatty())
-    work.started, said = time.perf_counter(), set[str]()
+    work.started, said, opinions = time.perf_counter(), set[str](), list["Opinion"]()
     with (
         _writer(form, work.output, several) as write,
         closing(streaming.answers(labeler, found, top)) as answers,
@@ -186,6 +189,8 @@ def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form |
         for answer in told:
             write(answer)
             work.done += 1
+            if answer.opinion is not None and len(opinions) < _COMPARED:
+                opinions.append(answer.opinion)
             if answer.note and answer.note not in said:
                 said.add(answer.note)  # once for all images that it is true of
                 tqdm.write(f"{answer.path}, and others if they are alike: {answer.note}.", file=sys.stderr)
@@ -194,6 +199,8 @@ def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form |
                 tqdm.write(f"Error: {answer.path}: {answer.problem}.", file=sys.stderr)
     if work.done > _MANY or (work.done and work.output):
         click.echo(work.summary, err=True)
+    if labeler.guarded is not None and (odd := labeler.guarded.guard.warnings(opinions)):
+        click.echo(odd, err=True)
 
 
 @contextmanager
@@ -215,4 +222,7 @@ def _lines(answer: "Answer", several: bool) -> str:
     """Write a line a label, below the name of its image if there are several; as label_image.py did."""
     lines = [answer.path] if several and answer.problem is None else []
     lines += [f"{label} {probability:.5f}" for label, probability in answer.labels]
+    if (opinion := answer.opinion) is not None:
+        near = [f"most like {path} ({label})" for path, label, _ in opinion.nearest[:1]]
+        lines.append("; ".join([f"says: {opinion.said}", *[_UNLIKE] * opinion.unlike, *near]))
     return "".join(f"{line}\n" for line in lines)

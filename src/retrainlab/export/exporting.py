@@ -1,6 +1,7 @@
 """Write a backbone with a trained head in every format that people use it in; read the head back."""
 
 import json
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,16 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..backbones import freezing
-from ..backbones.backbone import Backbone
+from ..backbones.backbone import NETWORK, Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..files import replacing_folder
 from ..pixels.levels import OWN, Levels
 from ..training.heads import Head, HeadSettings
+from ..trust.guard import Guard
 from . import contracts, formats, metadata
 
+TRUST = "trust"  # the folder of the guard, and of the network that it needs
 _HEAD = "head.npz"
 
 
@@ -28,6 +31,7 @@ def export(
     representative: np.ndarray | None = None,
     learnt: Collection[str] = (),
     levels: Levels = OWN,
+    guard: Guard | None = None,
 ) -> dict[str, int]:
     """Export a classifier; the folder is replaced as a whole, once everything is written.
 
@@ -38,6 +42,8 @@ def export(
     - `output_labels.txt`: the labels in class order, one a line.
     - `head.npz`: the trained layer alone, for a later training to start from.
     - `learnt.txt`: sha256 of the images that it has learnt from, lest a later training is judged by them.
+    - `trust/`: with `guard`, what it takes to tell when an answer should not be believed: the guard, and the network
+      that gives bottlenecks.
     - `contract.json`: image size, input range, `levels`, names, labels; digests of the files; and, for three images
       in `reference/`, the probabilities to expect.
 
@@ -45,6 +51,7 @@ def export(
         representative: uint8 [n, height, width, 3], some hundreds of training images; see `formats.quantized`.
         learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
         levels: the scale that it has learnt images on which are not of 8 bits.
+        guard: of the classifier, as of `guard.learn`.
 
     Returns:
         Size in bytes of each format.
@@ -63,11 +70,16 @@ def export(
         arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
         np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
         (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
+        if guard is not None:
+            (aside / TRUST).mkdir()
+            guard.save(aside / TRUST)
+            shutil.copyfile(backbone.folder / NETWORK, aside / TRUST / NETWORK)
     files = {
         "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
         "frozen graph": [folder / "output_graph.pb"],
         "LiteRT": [folder / "model.tflite"],
         "LiteRT, int8": list(folder.glob("model_int8.tflite")),
+        "trust": list(folder.glob(f"{TRUST}/*")),
     }
     return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
 
@@ -111,11 +123,11 @@ def write_labels(file: Path, labels: list[str]) -> None:
     file.write_text(metadata.lines(labels), encoding="utf-8")
 
 
-def load_head(folder: Path, backbone: Backbone) -> Head:
-    """Read the head of an exported model, with the temperature that it was exported with.
+def read_head(folder: Path) -> tuple[Head, str, str]:
+    """Read the head of an exported model: (head, the backbone's handle, its digest).
 
     Raises:
-        RetrainLabError: no export there, or it stands on another backbone.
+        RetrainLabError: no export there.
     """
     try:
         contract = json.loads((folder / contracts.FILE).read_text(encoding="utf-8"))
@@ -124,12 +136,21 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
         hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
         settings, temperature = HeadSettings(**contract["settings"]), float(values["temperature"])
         head = Head(contract["labels"], settings, values["kernel"], values["bias"], hidden, temperature)
-        handle, digest = contract["backbone"], contract["backbone_digest"]
+        return head, contract["backbone"], contract["backbone_digest"]
     except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise RetrainLabError(
             f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
             "reports/demo/model."
         ) from error
+
+
+def load_head(folder: Path, backbone: Backbone) -> Head:
+    """Read the head of an exported model to train on, with the temperature that it was exported with.
+
+    Raises:
+        RetrainLabError: no export there, or it stands on another backbone.
+    """
+    head, handle, digest = read_head(folder)
     if digest != backbone.digest and handle == backbone.handle:
         raise RetrainLabError(
             f"The head in '{folder}' stands on {handle}, but on other numbers of it than depth "

@@ -13,7 +13,8 @@ from ..export.contracts import Contract, Preprocessing
 from ..pixels.decoding import read_pixels
 from ..pixels.levels import OWN, Levels, extremes
 from ..pixels.opening import Opened, open_image
-from . import graphs
+from . import graphs, guarding
+from .guarding import Guarded
 
 _Size = tuple[int | None, int | None]
 _Run = Callable[[np.ndarray], np.ndarray]
@@ -31,6 +32,7 @@ class Labeler:
         probabilities: uint8 [height, width, 3], RGB -> float32 [labels]. Raises RetrainLabError where it fails.
         note: what was found out or assumed about a graph that nobody described; else empty.
         levels: the scale that it has learnt images on which are not of 8 bits.
+        guarded: the same with an opinion of each answer; None where the model does not carry what that needs.
     """
 
     labels: list[str]
@@ -38,6 +40,7 @@ class Labeler:
     probabilities: Callable[[np.ndarray], np.ndarray]
     note: str = ""
     levels: Levels = OWN
+    guarded: Guarded | None = None
 
     def read(self, source: Path | str | bytes, name: str = "") -> tuple[np.ndarray, str]:
         """Read an image as it is to be given to `probabilities`: (pixels, what to say of its scale, or "").
@@ -69,8 +72,8 @@ def load(model: Path | str) -> Labeler:
     """Open an exported model and hold it to its contract.
 
     Args:
-        model: the exported folder, which opens the fastest format in it (LiteRT, without TensorFlow), or one file in
-            it: saved_model.pb, output_graph.pb or a .tflite file.
+        model: the exported folder, which opens what needs no TensorFlow (what the guard needs, or LiteRT), or one file
+            in it: saved_model.pb, output_graph.pb or a .tflite file, none of which has opinions.
 
     Raises:
         RetrainLabError: nothing there, not an export of Retrain Lab, damaged, or not what its contract states.
@@ -84,7 +87,12 @@ def load(model: Path | str) -> Labeler:
     file = next((file for file in ([path] if path.is_file() else usual) if file.exists()), None)
     if file is None:
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
-    if file.name == "saved_model.pb":
+    guarded = guarding.load(folder, contract.preprocessing) if path.is_dir() else None
+    size: _Size
+    run: _Run
+    if guarded is not None:
+        size, run = contract.image_size, guarded.run
+    elif file.name == "saved_model.pb":
         size, run = _saved_model(file)
     elif file.suffix == ".pb":
         graph = graphs.read(file, contract.input, contract.output)
@@ -100,7 +108,7 @@ def load(model: Path | str) -> Labeler:
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         return run(contract.preprocessing(pixels))
 
-    return Labeler(contract.labels, contract.image_size, probabilities, levels=contract.levels)
+    return Labeler(contract.labels, contract.image_size, probabilities, levels=contract.levels, guarded=guarded)
 
 
 def _litert(file: Path) -> tuple[_Size, _Run]:

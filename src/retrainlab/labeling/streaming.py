@@ -2,20 +2,25 @@
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import RetrainLabError
 from ..images.walking import ARCHIVES
+from ..trust.guard import Opinion
 from .labelers import Labeler
 
 Source = Path | str | bytes  # an image file, or its content
 _Told = tuple[np.ndarray | RetrainLabError, str]
+_Judged = tuple[np.ndarray | RetrainLabError, str, Opinion | None]
+_Result = TypeVar("_Result")
 _AHEAD = 8  # images a thread, that are begun before the first of them is asked for: one large file halts nobody
 
 
@@ -28,12 +33,14 @@ class Answer:
         labels: (label, probability from 0 to 1), the most probable first; none where there is a problem.
         problem: why there are none, a sentence without its full stop; else None.
         note: what to know of how it was read, likewise, or empty.
+        opinion: how far the answer goes; None where the classifier does not know that.
     """
 
     path: str
     labels: list[tuple[str, float]]
     problem: str | None = None
     note: str = ""
+    opinion: Opinion | None = None
 
 
 def sources(images: Iterable[Path | str] | Mapping[str, Source]) -> dict[str, Source]:
@@ -71,29 +78,35 @@ def answers(labeler: Labeler, found: Mapping[str, Source], top: int = 5) -> Gene
         found: what to read, by path, as from `sources`.
         top: how many labels to give for each, most probable first.
     """
-    with closing(probabilities(labeler, found)) as rows:
-        for path, (chances, note) in zip(found, rows, strict=True):
+    with closing(_in_order(found, partial(_judged, labeler))) as rows:
+        for path, (chances, note, opinion) in zip(found, rows, strict=True):
             if isinstance(chances, RetrainLabError):
                 yield Answer(path, [], str(chances).rstrip("."))
                 continue
             best = np.argsort(-chances, kind="stable")[:top]
-            yield Answer(path, [(labeler.labels[at], float(chances[at])) for at in best], note=note)
+            yield Answer(path, [(labeler.labels[at], float(chances[at])) for at in best], None, note, opinion)
 
 
 def probabilities(labeler: Labeler, found: Mapping[str, Source]) -> Generator[_Told, None, None]:
     """Label images by threads, in their order: the probabilities of each, float32 [labels], or why there are none.
 
     With each comes what to know of how it was read, or nothing: see `Labeler.read`.
+    """
+    return _in_order(found, lambda path, source: _judged(labeler, path, source)[:2])
 
-    Each thread takes one image from file to probabilities. Only some images are begun ahead of the one that is asked
-    for; closing the iterator drops them.
+
+def _in_order(found: Mapping[str, Source], work: Callable[[str, Source], _Result]) -> Generator[_Result, None, None]:
+    """Do the work by threads, and give its results in order.
+
+    Each thread takes one image from file to result. Only some images are begun ahead of the one that is asked for;
+    closing the iterator drops them.
     """
     threads = os.cpu_count() or 1
-    begun: deque[Future[_Told]] = deque()
+    begun: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for path, source in found.items():
-            begun.append(pool.submit(_probabilities, labeler, path, source))
+            begun.append(pool.submit(work, path, source))
             if len(begun) == _AHEAD * threads:
                 yield begun.popleft().result()
         while begun:
@@ -102,12 +115,15 @@ def probabilities(labeler: Labeler, found: Mapping[str, Source]) -> Generator[_T
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _probabilities(labeler: Labeler, path: str, source: Source) -> _Told:
+def _judged(labeler: Labeler, path: str, source: Source) -> _Judged:
     try:
         pixels, note = labeler.read(source, path)
-        return labeler.probabilities(pixels), note
+        if labeler.guarded is None:
+            return labeler.probabilities(pixels), note, None
+        chances, opinion = labeler.guarded.judge(pixels)
+        return chances, note, opinion
     except RetrainLabError as error:
-        return error if isinstance(source, bytes) else _why(Path(source)) or error, ""
+        return error if isinstance(source, bytes) else _why(Path(source)) or error, "", None
 
 
 def _why(path: Path) -> RetrainLabError | None:

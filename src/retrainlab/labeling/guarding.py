@@ -1,0 +1,63 @@
+"""Answers with an opinion of them: an export that carries its guard judges an image by the bottleneck that it gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backbones.backbone import NETWORK
+from ..backbones.runtimes import litert
+from ..errors import RetrainLabError
+from ..evaluation.calibration import softmax
+from ..export import exporting
+from ..export.contracts import Preprocessing
+from ..training.heads import Head
+from ..trust import guard as guards
+from ..trust.guard import Guard, Opinion
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A classifier in two steps, to the bottleneck and on to the labels, with what is known of bottlenecks."""
+
+    network: Callable[[np.ndarray], np.ndarray]  # float32 [1, height, width, 3] -> float32 [1, dim]
+    preprocessing: Preprocessing
+    head: Head
+    guard: Guard
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Compute probabilities as an exported model does: float32 [1, height, width, 3] -> float32 [labels]."""
+        return softmax(self.head.logits(self._bottleneck(images)))[0].astype(np.float32)
+
+    def judge(self, pixels: np.ndarray) -> tuple[np.ndarray, Opinion]:
+        """Label an image, uint8 [height, width, 3], and say what to think of it: (float32 [labels], opinion)."""
+        bottleneck = self._bottleneck(self.preprocessing(pixels))
+        chances = softmax(self.head.logits(bottleneck)).astype(np.float32)
+        return chances[0], self.guard.opinions(bottleneck, chances)[0]
+
+    def _bottleneck(self, images: np.ndarray) -> np.ndarray:
+        try:
+            return self.network(images)
+        except (ValueError, RuntimeError) as error:
+            raise RetrainLabError(f"'{exporting.TRUST}/{NETWORK}' cannot be run on an image: {error}") from error
+
+
+def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
+    """Open the guard of an exported folder; None where it has none.
+
+    Raises:
+        RetrainLabError: it is damaged.
+    """
+    folder = model / exporting.TRUST
+    if not folder.is_dir():
+        return None
+    head, *_ = exporting.read_head(model)
+    try:
+        network = litert(folder / NETWORK)
+    except ValueError as error:
+        raise RetrainLabError(f"'{folder / NETWORK}' is no whole LiteRT model ({error}). Export it again.") from error
+    found = Guarded(network, preprocessing, head, guards.load(folder))
+    if found.guard.labels != head.labels:
+        raise RetrainLabError(f"'{folder}' belongs to another export than '{model}'. Export the model again.")
+    return found

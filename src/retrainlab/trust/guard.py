@@ -1,0 +1,218 @@
+"""What an exported classifier carries to know when not to be believed: a few megabytes, and no image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import RetrainLabError
+from ..evaluation.calibration import softmax
+from . import batches, conformal, foreign, likeness
+from .likeness import Likeness
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "guard.npz"
+_NEAREST = 3
+_MOST = 5000  # images learnt from that are kept to compare with, drawn label by label in turn
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What is to be said of one answer.
+
+    Attributes:
+        said: "heron", "heron or egret", or "unsure"; see `conformal.say`.
+        held: the labels of the set that holds the right one in nine of ten cases, the most probable first.
+        unlike: whether the image is unlike those that were learnt from.
+        strangeness: its score, in units of the threshold: above 1 it is unlike.
+        nearest: (path, label, distance) of the images learnt from that are most alike.
+        place: float32 [p + 1], where its bottleneck lies; for `Guard.differs`.
+        taken_for: the most probable label, its place in class order.
+    """
+
+    said: str
+    held: list[str]
+    unlike: bool
+    strangeness: float
+    nearest: list[tuple[str, str, float]]
+    place: np.ndarray
+    taken_for: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all of the nearest images have a label of the set."""
+        return all(label in self.held for _, label, _ in self.nearest)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The places of images that were learnt from, and thresholds that were set on others.
+
+    Attributes:
+        labels: in class order.
+        likeness: of training images.
+        classes, paths: int and str [m], of the same.
+        least: float [labels], see `conformal.thresholds`.
+        detector: one of `foreign.DETECTORS`.
+        tried: by detector, the mean area under the ROC curve over labels that were left out; NaN where there is none.
+        strange: the score that 5% of validation images exceed; infinite where they were too few to tell.
+        held, taken_for: float32 [v, p + 1] and int [v], places of validation images and what they were taken for.
+    """
+
+    labels: list[str]
+    likeness: Likeness
+    classes: np.ndarray
+    paths: np.ndarray
+    least: np.ndarray
+    detector: str
+    tried: dict[str, float]
+    strange: float
+    held: np.ndarray
+    taken_for: np.ndarray
+
+    def scores(self, places: np.ndarray) -> np.ndarray:
+        """How unlike what was learnt from images at these places are, float [n]: beyond `strange`, they are unlike."""
+        return foreign.DETECTORS[self.detector](places, self.likeness.places, self.classes)
+
+    def opinions(self, bottlenecks: np.ndarray, probabilities: np.ndarray) -> list[Opinion]:
+        """Say of each answer how far it goes: float32 [n, dim] and [n, labels]."""
+        places = self.likeness.place(bottlenecks)
+        held = conformal.sets(probabilities, self.least)
+        scores = self.scores(places) / self.strange if np.isfinite(self.strange) else np.zeros(len(places))
+        rows, far = self.likeness.nearest(places, _NEAREST)
+        return [self._opinion(*each) for each in zip(probabilities, held, scores, rows, far, places, strict=True)]
+
+    def _opinion(
+        self, chances: np.ndarray, held: np.ndarray, score: float, rows: np.ndarray, far: np.ndarray, at: np.ndarray
+    ) -> Opinion:
+        names = [self.labels[place] for place in np.argsort(-chances, kind="stable") if held[place]]
+        near = zip(self.paths[rows], self.classes[rows], far, strict=True)
+        alike = [(str(path), self.labels[label], float(distance)) for path, label, distance in near]
+        said, taken_for = conformal.say(self.labels, chances, held), int(chances.argmax())
+        return Opinion(said, names, bool(score > 1), float(score), alike, at, taken_for)
+
+    def differs(self, opinions: Sequence[Opinion]) -> float:
+        """How often usual images would differ from the usual as much as these do; see `batches.differs`."""
+        if not opinions:
+            return 1.0
+        places, taken_for = np.stack([each.place for each in opinions]), np.array([each.taken_for for each in opinions])
+        return batches.differs(places, taken_for, self.held, self.taken_for)
+
+    def warnings(self, opinions: Sequence[Opinion]) -> str:
+        """Say what is odd about a batch of images as a whole, a line each; nothing where nothing is."""
+        said, unlike = [], sum(each.unlike for each in opinions)
+        if unlike > max(1, 2 * foreign.FALSE_ALARMS * len(opinions)):
+            said.append(f"{unlike:,} of {len(opinions):,} images are unlike those that it was trained on.")
+        if (chance := self.differs(opinions)) < batches.CHANCE:
+            said.append(
+                f"As a whole, these {len(opinions):,} images differ from those that it was judged by (by chance, "
+                f"{chance:.1%} of such batches would as much): its accuracy may be another here."
+            )
+        return "\n".join(said)
+
+    def save(self, folder: Path) -> int:
+        """Write it to a folder; returns bytes."""
+        like = self.likeness
+        arrays = {
+            "mean": like.mean,
+            "deviation": like.deviation,
+            "directions": like.directions.astype(np.float16),
+            "places": like.places.astype(np.float16),
+            "classes": self.classes.astype(np.int32),
+            "paths": self.paths.astype(str),
+            "labels": np.array(self.labels),
+            "least": self.least,
+            "strange": np.array(self.strange),
+            "detectors": np.array([self.detector, *self.tried]),
+            "tried": np.array(list(self.tried.values())),
+            "held": self.held.astype(np.float16),
+            "taken_for": self.taken_for.astype(np.int32),
+        }
+        np.savez_compressed(folder / FILE, **arrays)  # type: ignore[arg-type]
+        return (folder / FILE).stat().st_size
+
+
+def load(folder: Path) -> Guard:
+    """Read what `save` wrote.
+
+    Raises:
+        RetrainLabError: it is missing or damaged.
+    """
+    try:
+        with np.load(folder / FILE, allow_pickle=False) as arrays:
+            values = dict(arrays)
+        like = Likeness(*(values[name].astype(np.float32) for name in ("mean", "deviation", "directions", "places")))
+        detector, *names = values["detectors"].tolist()
+        return Guard(
+            values["labels"].tolist(),
+            like,
+            values["classes"],
+            values["paths"],
+            values["least"],
+            detector,
+            dict(zip(names, values["tried"].tolist(), strict=True)),
+            float(values["strange"]),
+            values["held"].astype(np.float32),
+            values["taken_for"],
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise RetrainLabError(f"'{folder / FILE}' is damaged or missing ({error}). Export the model again.") from error
+
+
+def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame", labels: Sequence[str]) -> Guard:
+    """Learn from a trained run what its classifier may be asked.
+
+    What is alike comes from training images; thresholds come from validation images, which no head has learnt from
+    that says something of them in `predicted`. Test images take no part.
+
+    Args:
+        features: float32 [n, dim], of all images.
+        table: [n], their path, label and split.
+        predicted: the predictions table of the same rows.
+        labels: in class order.
+
+    Raises:
+        RetrainLabError: no training image.
+    """
+    split, names = table["split"].to_numpy(), {label: place for place, label in enumerate(labels)}
+    classes = np.array([names.get(label, -1) for label in table["label"]])
+    train, held = _in_turn(np.flatnonzero((split == "train") & (classes >= 0)), classes), split == "validation"
+    if not len(train):
+        raise RetrainLabError("There is no training image, so nothing tells what is usual.")
+    like = likeness.learn(features[train])
+    chances = softmax(np.stack(list(predicted["logits"]))[held]) if held.any() else np.zeros((0, len(labels)))
+    least = conformal.thresholds(chances, classes[held])
+    places = like.place(features[held])
+    together = np.concatenate([like.places, places]), np.concatenate([classes[train], classes[held]])
+    tried = foreign.leave_labels_out(*together, np.arange(len(together[0])) >= len(train))
+    detector = foreign.choose(tried)
+    scores = foreign.DETECTORS[detector](places, like.places, classes[train])
+    means = {name: float(np.mean(areas)) if areas else float("nan") for name, areas in tried.items()}
+    return Guard(
+        list(labels),
+        like,
+        classes[train],
+        table["path"].to_numpy(str)[train],
+        least,
+        detector,
+        means,
+        foreign.threshold(scores),
+        places,
+        chances.argmax(axis=1) if len(chances) else np.zeros(0, np.int64),
+    )
+
+
+def _in_turn(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Keep at most 5,000 rows, of each label in turn, drawn at random by a fixed seed; in their order."""
+    if len(rows) <= _MOST:
+        return rows
+    drawn = np.random.default_rng(0).permutation(rows)
+    turn = np.empty(len(drawn), np.int64)
+    for label in np.unique(classes[drawn]):
+        mine = classes[drawn] == label
+        turn[mine] = np.arange(mine.sum())
+    return np.sort(drawn[np.argsort(turn, kind="stable")[:_MOST]])
