@@ -21,5 +21,6 @@ from .pictures import (
     samples,
     suspects,
 )
+from .ranking import rank_curves
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
