@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,33 @@ from tqdm.auto import tqdm
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
 from ..pixels.decoding import ImageFolder, read_pixels
-from ..pixels.distortions import Distortion, apply
 from .caching import Cache, digests
 
 _ROWS_A_PART, _BYTES_A_PART = 2048, 2**26
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
 _IMAGES_AHEAD = 32  # of what is written, for each thread
 _Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
+
+
+class Change(Protocol):
+    """What makes variants of an image, always the same of the same image: a Distortion, or a Condition."""
+
+    @property
+    def what(self) -> str:
+        """What it makes, for a sentence with their count."""
+
+    def variant(self, number: int) -> int:
+        """Name variant `number` (from 1) in the cache: never 0, below 2 to the 31, and no other change's."""
+
+    def make(
+        self, read: Callable[[tuple[int, int]], np.ndarray], size: tuple[int, int], sha256: str, number: int
+    ) -> np.ndarray:
+        """Make variant `number`: uint8 [height, width, 3] of `size`, (height, width).
+
+        Args:
+            read: gives the image, uint8 [height, width, 3], in the size that is asked for.
+            sha256: of its content; what chance decides is drawn from it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +88,8 @@ def extract(
     cache: Cache,
     photos: ImageFolder,
     images: pd.DataFrame,
-    distortion: Distortion | None = None,
-    variants: int = 0,
+    change: Change | None = None,
+    variants: int = 1,
     threads: int | None = None,
 ) -> Extraction:
     """Compute the bottlenecks that the cache lacks, on every core.
@@ -78,18 +99,19 @@ def extract(
 
     Args:
         images: the images table; rows with a problem are passed over, equal content is computed once.
-        variants: with a distortion, how many variants of each image, 1 to 255.
+        change: what makes variants of them; None for the images as they are.
+        variants: with a distortion, how many of each image, 1 to 255.
         threads: None = one a core.
 
     Raises:
         RetrainLabError: the number of variants is impossible, the cache cannot be written, or the folder has vanished.
     """
-    if distortion is None:
+    if change is None:
         numbers = {0: 0}  # what the cache calls a variant -> its number, 0 for the image as it is
     elif variants < 1:
         raise RetrainLabError(f"distortion_variants is {variants}. Expected 1 to 255, or no distortion.")
     else:
-        numbers = {distortion.variant(number): number for number in range(1, variants + 1)}
+        numbers = {change.variant(number): number for number in range(1, variants + 1)}
     good = images[images["problem"].isna()].drop_duplicates("sha256")
     known_by = digests(good, photos.levels)
     wanted = {
@@ -100,20 +122,19 @@ def extract(
     missing = {key: source for key, source in wanted.items() if key not in cache}
 
     def bottleneck(source: _Source) -> np.ndarray:
-        data = _content(photos.root, source)
-        if distortion is None:
-            pixels = read_pixels(data, backbone.image_size, photos.levels, source.path)
-        else:
-            drawn = distortion.draw(backbone.image_size, source.sha256, source.number)
-            pixels = read_pixels(data, drawn.resized, photos.levels, source.path)
-            pixels = apply(pixels, drawn, backbone.image_size)
+        data, size = _content(photos.root, source), backbone.image_size
+
+        def read(wanted: tuple[int, int]) -> np.ndarray:
+            return read_pixels(data, wanted, photos.levels, source.path)
+
+        pixels = read(size) if change is None else change.make(read, size, source.sha256, source.number)
         return backbone.bottlenecks(pixels[None])[0]
 
     started = time.perf_counter()
     before = len(cache)
     problems = _compute(missing, bottleneck, cache, threads)
     seconds, computed = time.perf_counter() - started, len(cache) - before
-    what = "images" if distortion is None else "distorted images"
+    what = "images" if change is None else change.what
     return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
 
 

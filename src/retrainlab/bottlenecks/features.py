@@ -1,6 +1,6 @@
 """The features that heads learn from: bottlenecks, aligned with the rows of the images table that they belong to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
@@ -13,6 +13,7 @@ from ..backbones import registry
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
+from ..pixels.conditions import Condition
 from ..pixels.decoding import ImageFolder
 from ..pixels.distortions import Distortion, examples
 from ..pixels.levels import Levels
@@ -52,6 +53,25 @@ class Features:
         train = self.table[self.table["split"] == "train"]
         done = extract(self.backbone, self.cache, self.photos, train, distortion, self.variants)
         return replace(self, distortion=distortion, extractions=(done,))
+
+    def under(self, condition: Condition, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The bottlenecks of these rows of the table under a condition, float32 [rows, dim]; computed where missing.
+
+        Args:
+            rows: their numbers, any number of times, or bool [n].
+
+        Raises:
+            RetrainLabError: one of them cannot be read any more; see also `extracting.extract`.
+        """
+        images = self.table.iloc[rows]
+        done = extract(self.backbone, self.cache, self.photos, images, condition)
+        if done.problems:
+            path, why = next(iter(done.problems.items()))
+            raise RetrainLabError(
+                f"{len(done.problems):,} of {len(images):,} images cannot be shown under '{condition}': of '{path}', "
+                f"{why}. Put the images back as they were, or run again from the scan on."
+            )
+        return self.cache.load(digests(images, self.photos.levels), condition.variant())
 
     def with_validation(self) -> "Features":
         """The same images, with those of validation in training; their variants are computed where they are missing."""
@@ -126,7 +146,7 @@ def load(
     Raises:
         RetrainLabError: see `extracting.extract`.
     """
-    cache = cache or open_cache(backbone)
+    cache = open_cache(backbone) if cache is None else cache
     done = extract(backbone, cache, photos, images)
     rows = cache.features(images, photos.levels)
     plain = Features(backbone, cache, photos, *rows, Distortion(), variants, ())

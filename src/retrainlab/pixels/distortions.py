@@ -5,7 +5,9 @@ variants, and their bottlenecks are kept like any other.
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 
 import numpy as np
 
@@ -42,6 +44,11 @@ class Distortion:
                 raise RetrainLabError(f"{name} is {value}. Expected a percentage from 0 to {most}.")
 
     @property
+    def what(self) -> str:
+        """What it makes, for a sentence with their count."""
+        return "distorted images"
+
+    @property
     def active(self) -> bool:
         """Whether anything is distorted at all."""
         return any(astuple(self))
@@ -67,6 +74,13 @@ class Distortion:
         range_ = self.random_brightness / 100
         return Drawn((height, width), int(top), int(left), flip, random.uniform(1 - range_, 1 + range_))
 
+    def make(
+        self, read: Callable[[tuple[int, int]], np.ndarray], size: tuple[int, int], sha256: str, number: int
+    ) -> np.ndarray:
+        """Make variant `number` from an image that `read` gives in any size: see `extracting.Change`."""
+        drawn = self.draw(size, sha256, number)
+        return apply(read(drawn.resized), drawn, size)
+
 
 class _Mirror(Distortion):
     """Not one of chance: the mirror image, the other view of an image beside itself."""
@@ -91,5 +105,6 @@ def examples(
     photos: ImageFolder, path: str, size: tuple[int, int], distortion: Distortion, sha256: str, variants: int
 ) -> np.ndarray:
     """Read an image and its first variants, at most 11, as the backbone gets them: uint8 [1 + variants, *size, 3]."""
-    drawn = [distortion.draw(size, sha256, number) for number in range(1, min(variants, 11) + 1)]
-    return np.stack([photos.read(path, size), *(apply(photos.read(path, one.resized), one, size) for one in drawn)])
+    read = partial(photos.read, path)
+    made = [distortion.make(read, size, sha256, number) for number in range(1, min(variants, 11) + 1)]
+    return np.stack([read(size), *made])
