@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import project
-from .backbones import registry
+from .backbones import derived, registry
 from .backbones.backbone import Backbone, BackboneSettings
 from .bottlenecks.features import Features
 from .bottlenecks.features import load as load_features
@@ -286,7 +286,8 @@ class Lab:
         known, levels = before | set(learnt["sha256"]), features.photos.levels
         made_of = features.backbone, classifier.head, final_tensor_name
         knows = guard.learn(features.matrix, features.table, classifier.predicted, classifier.head.labels)
-        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels, knows)
+        maps = derived.maps(features.plain, features.backbone.settings.depth)
+        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels, knows, maps)
         table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
         return Finding("What was exported", numbers=sizes, table=table)
 

@@ -27,6 +27,7 @@ from retrainlab.export import exporting
 from retrainlab.labeling import answering, labelers, streaming
 
 DAMAGED = "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
+OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
 COMMAND = [sys.executable, "-c", "from retrainlab.cli.main import main; main()", "label"]
 
 
@@ -79,7 +80,7 @@ def test_json_lines(call, model, photos, tmp_path):
     assert first["path"] == str(image) and first["problem"] is None and len(first["model"]) == 8
     assert first["labels"] == table[["label", "probability"]].round(6).to_dict("records")
     assert first["labels"][0]["label"] == "blue" and len(first["labels"]) == 2
-    problem = {"path": str(tmp_path / "none.jpg"), "labels": [], "problem": "the file does not exist"}
+    problem = {"path": str(tmp_path / "none.jpg"), "labels": [], "opinion": None, "problem": "the file does not exist"}
     assert second == problem | {"model": first["model"]}
 
 
@@ -136,8 +137,8 @@ def test_many_images_are_counted_at_the_end_and_few_are_not(call, tmp_path, phot
 @pytest.mark.parametrize(
     ("top", "columns"),
     [
-        ([], ["path", "label", "probability", "problem", "model"]),
-        (["--top", 2], ["path", "label", "probability", "label_2", "probability_2", "problem", "model"]),
+        ([], ["path", "label", "probability", *OPINION, "problem", "model"]),
+        (["--top", 2], ["path", "label", "probability", "label_2", "probability_2", *OPINION, "problem", "model"]),
     ],
 )
 def test_csv_has_a_row_an_image(call, model, photos, top, columns):
@@ -309,7 +310,7 @@ def test_a_terminal_sees_a_bar_and_no_log_does(model, photos, tmp_path):
     subprocess.run([*COMMAND, "--model", str(model), str(photos), "--csv"], stdout=end, stderr=end)
     os.close(end)
     seen = os.read(terminal, 65536).decode()
-    assert "| 0/90 [" not in seen and seen.startswith("path,label,probability,problem,model\r\n")
+    assert "| 0/90 [" not in seen and seen.startswith("path,label,probability,says,unlike,")
     os.close(terminal)
 
 

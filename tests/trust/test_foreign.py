@@ -38,14 +38,16 @@ def test_more_features_than_images_and_constant_ones():
 
 
 def test_foreign_images_are_told_from_usual_ones():
-    points, classes = blobs(400, spread=0.4)
-    like = likeness.learn(points[:300])
-    usual = like.place(points[300:])
+    latent, classes = blobs(400, dim=10)
     random = np.random.default_rng(1)
-    strange = like.place(random.normal(0, 1, (100, 60)).astype(np.float32))
+    points = latent @ random.normal(0, 1, (10, 60)).astype(np.float32) + random.normal(0, 0.1, (400, 60))
+    like = likeness.learn(points[:300].astype(np.float32))
+    usual = like.place(points[300:].astype(np.float32))
+    other = blobs(100, dim=10, seed=2)[0] @ random.normal(0, 1, (10, 60)).astype(np.float32)  # seen by another camera
+    strange = like.place(other)
     for name, score in foreign.DETECTORS.items():
         found = foreign.area(score(strange, like.places, classes[:300]), score(usual, like.places, classes[:300]))
-        assert found > (0.95 if name != list(foreign.DETECTORS)[2] else 0.5), name
+        assert found > (0.5 if "less" in name else 0.95), name
 
 
 def test_a_detector_is_chosen_by_labels_that_it_does_not_know():
@@ -57,7 +59,7 @@ def test_a_detector_is_chosen_by_labels_that_it_does_not_know():
     chosen = foreign.choose(tried)
     assert np.mean(tried[chosen]) == max(np.mean(areas) for areas in tried.values()) > 0.8
     alone = foreign.leave_labels_out(like.place(points), np.zeros(400, int), held)
-    assert all(areas == [] for areas in alone.values()) and foreign.choose(alone) == list(foreign.DETECTORS)[0]
+    assert all(areas == [] for areas in alone.values()) and foreign.choose(alone) == next(iter(foreign.DETECTORS))
 
 
 def test_false_alarms_are_as_many_as_were_asked_for():
@@ -73,8 +75,7 @@ def test_false_alarms_are_as_many_as_were_asked_for():
 
 
 def test_equal_batches_seldom_differ_and_shifted_ones_do():
-    points, classes = blobs(500, seed=0)
-    like = likeness.learn(points)
+    like = likeness.learn(blobs(500)[0])
     false, found = [], []
     for seed in range(200):
         known, own = blobs(150, seed=1000 + seed)
@@ -87,8 +88,7 @@ def test_equal_batches_seldom_differ_and_shifted_ones_do():
 
 
 def test_other_shares_of_labels_are_no_alarm():
-    points, classes = blobs(500, seed=0)
-    like, alarms = likeness.learn(points), []
+    like, alarms = likeness.learn(blobs(500)[0]), []
     for seed in range(40):
         known, own = blobs(200, seed=1000 + seed)
         batch, taken = blobs(200, seed=5000 + seed)

@@ -53,6 +53,17 @@ def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
         graph: GraphDef from `freezing.INPUT` to `freezing.OUTPUT`.
         image_size: (height, width).
     """
+    return [cut for chain in _chains(graph, image_size) for cut in _narrow(chain)]
+
+
+def last_map(backbone: Backbone) -> Cut | None:
+    """Find the last cut that still has height and width, however many numbers it has; None where there is none."""
+    found = [cut for chain in _chains(freeze(backbone), backbone.image_size) for cut in chain]
+    return next((cut for cut in reversed(found) if cut.shape[0] * cut.shape[1] > 1), None)
+
+
+def _chains(graph: Any, image_size: tuple[int, int]) -> list[list[Cut]]:
+    """Find all cuts, lowest first, in chains without a branch."""
     tf = tensorflow()
     with tf.Graph().as_default() as built:
         images = tf.compat.v1.placeholder(tf.float32, [1, *image_size, 3])
@@ -73,7 +84,7 @@ def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
                 chains[-1].pop()
             chains[-1].append(cut)
             broken = False
-    return [cut for chain in chains for cut in _narrow(chain)]
+    return chains
 
 
 def _order(output: Any, images: Any) -> list[Any]:

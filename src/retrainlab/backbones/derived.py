@@ -72,6 +72,18 @@ def reading(backbone: Backbone, depth: str = "last", average_views: bool = False
     return derive(backbone, recipe, partial(_read, wanted, average_views), settings)
 
 
+def maps(backbone: Backbone, depth: str) -> list[str]:
+    """Name the operations that a reading of a backbone is made of and that still have height and width.
+
+    Those are the cuts that `depth` reads, and the last map, of which its last layer is made; none where there is none.
+
+    Args:
+        backbone: read at its last layer, from one view.
+    """
+    last = cuts.last_map(backbone)
+    return [] if last is None else list(dict.fromkeys(cut.name for cut in [*chosen(backbone, depth), last]))
+
+
 def chosen(backbone: Backbone, depth: str) -> list[cuts.Cut]:
     """Tell which cuts a depth, as of `reading`, stands for.
 

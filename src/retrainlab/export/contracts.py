@@ -7,7 +7,7 @@ So three reference images go along: made up, so that no photo leaves with it, an
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Contract:
         input, output: names of the frozen graph's nodes.
         reference: path of an image in the folder -> {label: probability expected}.
         files: path in the folder -> sha256, as exported.
+        maps: names of the frozen graph's operations that still have height and width and that bottlenecks are made of.
     """
 
     labels: list[str]
@@ -74,9 +75,12 @@ class Contract:
     output: str
     reference: dict[str, dict[str, float]]
     files: dict[str, str]
+    maps: tuple[str, ...] = ()
 
 
-def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels) -> None:
+def write(
+    folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels, maps: Sequence[str] = ()
+) -> None:
     """Write contract.json, and the reference images, for what else is in a folder."""
 
     def chances(pixels: np.ndarray) -> np.ndarray:  # what is expected comes from the head, not from what is exported
@@ -99,6 +103,7 @@ def write(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, 
         "resize": "bilinear, antialiased, aspect not kept, rounded to whole numbers of 0 to 255",
         "input": INPUT,
         "output": final_tensor_name,
+        "maps": list(maps),
         "backbone": backbone.handle,
         "backbone_digest": backbone.digest,
         "settings": asdict(head.settings),
@@ -139,6 +144,7 @@ def read(folder: Path) -> Contract:
             str(values["output"]),
             {str(entry["image"]): _numbers(entry["probabilities"]) for entry in values["reference"]},
             {str(path): str(sha256) for path, sha256 in values["files"].items()},
+            tuple(map(str, values["maps"])),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RetrainLabError(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
@@ -32,6 +32,7 @@ def export(
     learnt: Collection[str] = (),
     levels: Levels = OWN,
     guard: Guard | None = None,
+    maps: Sequence[str] = (),
 ) -> dict[str, int]:
     """Export a classifier; the folder is replaced as a whole, once everything is written.
 
@@ -52,12 +53,13 @@ def export(
         learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
         levels: the scale that it has learnt images on which are not of 8 bits.
         guard: of the classifier, as of `guard.learn`.
+        maps: of its network, as of `derived.maps`; they go to the contract.
 
     Returns:
         Size in bytes of each format.
     """
     module = load_module(backbone.module)
-    with _described(folder, backbone, head, final_tensor_name, levels) as aside:
+    with _described(folder, backbone, head, final_tensor_name, levels, maps) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(freezing.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
@@ -166,9 +168,11 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
 
 
 @contextmanager
-def _described(folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels) -> Iterator[Path]:
+def _described(
+    folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels, maps: Sequence[str] = ()
+) -> Iterator[Path]:
     """Give a folder to write a classifier to; with its labels and contract, it takes the place of `folder`."""
     with replacing_folder(folder) as aside:
         yield aside
         write_labels(aside / "output_labels.txt", head.labels)
-        contracts.write(aside, backbone, head, final_tensor_name, levels)  # once everything else is there
+        contracts.write(aside, backbone, head, final_tensor_name, levels, maps)  # once everything else is there

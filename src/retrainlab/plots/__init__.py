@@ -8,6 +8,7 @@ May use: no other room.
 """
 
 from .comparing import accuracy_against_time, compare_runs, paired_differences, setting_effects
+from .doubt import coverage, explained, masked, robustness, strangeness
 from .overfitting import bands, gaps, learning_curve, memorised, settings_path
 from .pictures import (
     bottleneck_map,
