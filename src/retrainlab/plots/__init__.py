@@ -23,3 +23,4 @@ from .pictures import (
 )
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
+from .trust import labels_saved
