@@ -26,3 +26,4 @@ from .pictures import (
 from .ranking import rank_curves
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
+from .trust import labels_saved
