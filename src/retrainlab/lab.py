@@ -7,14 +7,14 @@ the Lab keeps and exports. Nobody else writes the sequence find, scan, split, de
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from . import project
-from .backbones import derived, registry
+from .backbones import registry
 from .backbones.backbone import Backbone, BackboneSettings
 from .bottlenecks.features import Features
 from .bottlenecks.features import load as load_features
@@ -32,6 +32,7 @@ from .training.tuned import fine_tuned
 
 if TYPE_CHECKING:
     from .analysis.overfitting import Overfitting
+    from .trust.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -173,11 +174,11 @@ class Lab:
         backbone = self.backbone(wanted, bottleneck_dir)
         return load_features(backbone, self.photos, self.images, distortion, variants)
 
-    def features_again(self, bottleneck_dir: str | Path) -> Features:
-        """The features that a trained run's layer was trained on, but for distortions and before any fine-tuning."""
+    def features_again(self, bottleneck_dir: str | Path, tuned: bool = False) -> Features:
+        """The features of a trained run but for distortions, from before fine-tuning or as the network was `tuned`."""
         used = self.run.info()["backbone"]
         wanted = BackboneSettings(**{field.name: used[field.name] for field in fields(BackboneSettings)})
-        return self.features(replace(wanted, tuned=""), bottleneck_dir)
+        return self.features(wanted if tuned else replace(wanted, tuned=""), bottleneck_dir)
 
     def questions(self, features: Features, budget_minutes: float, seed: int = 0) -> "Overfitting":
         """Ask whether a reopened run knows its images or remembers them, with so many minutes on two cores, about."""
@@ -190,6 +191,18 @@ class Lab:
     @finding("The interval of this run's cross-entropy")
     def _predictions(self) -> Finding:
         return Finding("", details=self.run.read_table("predictions"))
+
+    def trust(self, features: Features, budget_minutes: float, seed: int = 0) -> "Trust":
+        """Ask whether single answers of a reopened run may be believed, as `questions` asks of the whole."""
+        from .export import exporting
+        from .labeling import explaining
+        from .trust import guard
+        from .trust.trust import Trust
+
+        head = exporting.load_head(self.run.model, features.backbone)
+        knows, explain = guard.load(self.run.model / exporting.TRUST), partial(explaining.load, self.run.model)
+        given = self.settings, head, self.run.read_table("predictions"), knows, explain
+        return Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
 
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
@@ -269,27 +282,11 @@ class Lab:
         self.run.write_metrics(trained | classifier.metrics | more)
 
     def export(self, classifier: Classifier, final_tensor_name: str, int8: bool = False, seed: int = 0) -> Finding:
-        """Write a classifier in every format to the run's model folder; the Finding tells how large they are.
-
-        Args:
-            int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
-        """
+        """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
         from .export import exporting
-        from .trust import guard
 
-        features, learnt = classifier.features, classifier.learnt
-        before = self.run.other(self.start_from).learnt() if self.start_from else set()
-        pixels = None
-        if int8:
-            paths = learnt["path"].iloc[overview.sample(learnt["label"], 500, seed)]
-            pixels = features.photos.read_many(paths, features.backbone.image_size)
-        known, levels = before | set(learnt["sha256"]), features.photos.levels
-        made_of = features.backbone, classifier.head, final_tensor_name
-        knows = guard.learn(features.matrix, features.table, classifier.predicted, classifier.head.labels)
-        maps = derived.maps(features.plain, features.backbone.settings.depth)
-        sizes = exporting.export(self.run.model, *made_of, pixels, known, levels, knows, maps)
-        table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
-        return Finding("What was exported", numbers=sizes, table=table)
+        before = self.run.other(self.start_from).learnt() if self.start_from else set[str]()
+        return exporting.export_classifier(self.run.model, classifier, final_tensor_name, int8, before, seed)
 
     def log_tensorboard(
         self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0

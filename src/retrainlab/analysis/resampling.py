@@ -132,7 +132,7 @@ def cross_validate(
         labels: [n], or [members, n] to give each head labels of its own.
         splits: [members, n], as of `repeated_folds`.
     """
-    heads = _trained(features, labels, np.asarray(splits, dtype=object), settings)
+    heads = trained(features, labels, np.asarray(splits, dtype=object), settings)
     return judge(labels, splits, (head.logits(features) for head in heads))
 
 
@@ -168,7 +168,7 @@ def judge(labels: np.ndarray, splits: np.ndarray, logits: Iterable[np.ndarray]) 
     return CrossValidation(names.tolist(), splits, _members(ended), probabilities, once, hit, train_hit)
 
 
-def _trained(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> list[Head]:
+def trained(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> list[Head]:
     stack = [settings] * len(splits)
     if solver.converges(settings):
         return solver.solve(features, labels, splits, stack)

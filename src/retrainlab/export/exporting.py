@@ -9,18 +9,23 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..backbones import freezing
+from ..backbones import derived, freezing
 from ..backbones.backbone import NETWORK, Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
+from ..evaluation.finding import Finding
 from ..files import replacing_folder
+from ..images import overview
 from ..pixels.levels import OWN, Levels
+from ..training.classifier import Classifier
 from ..training.heads import Head, HeadSettings
+from ..trust import guard as guards
 from ..trust.guard import Guard
 from . import contracts, formats, metadata
 
 TRUST = "trust"  # the folder of the guard, and of the network that it needs
 _HEAD = "head.npz"
+_EXAMPLES = 500
 
 
 def export(
@@ -84,6 +89,36 @@ def export(
         "trust": list(folder.glob(f"{TRUST}/*")),
     }
     return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
+
+
+def export_classifier(
+    folder: Path,
+    classifier: Classifier,
+    final_tensor_name: str,
+    int8: bool = False,
+    before: Collection[str] = (),
+    seed: int = 0,
+) -> Finding:
+    """Export a trained classifier with all that is known of it; the Finding tells how large each format is.
+
+    Args:
+        int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
+        before: sha256 of what the head that it started from had learnt from.
+    """
+    import pandas as pd
+
+    features, learnt, labels = classifier.features, classifier.learnt, classifier.head.labels
+    pixels = None
+    if int8:
+        paths = learnt["path"].iloc[overview.sample(learnt["label"], _EXAMPLES, seed)]
+        pixels = features.photos.read_many(paths, features.backbone.image_size)
+    known, levels = {*before, *learnt["sha256"]}, features.photos.levels
+    knows = guards.learn(features.matrix, features.table, classifier.predicted, labels)
+    maps = derived.maps(features.plain, features.backbone.settings.depth)
+    made_of = features.backbone, classifier.head, final_tensor_name
+    sizes = export(folder, *made_of, pixels, known, levels, knows, maps)
+    table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
+    return Finding("What was exported", numbers=sizes, table=table)
 
 
 def write_saved_model(

@@ -8,7 +8,6 @@ May use: no other room.
 """
 
 from .comparing import accuracy_against_time, compare_runs, paired_differences, setting_effects
-from .doubt import coverage, explained, masked, robustness, strangeness
 from .overfitting import bands, gaps, learning_curve, memorised, settings_path
 from .pictures import (
     bottleneck_map,
@@ -26,4 +25,4 @@ from .pictures import (
 from .ranking import rank_curves
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
-from .trust import labels_saved
+from .trust import coverage, explained, labels_saved, masked, robustness, slices, strangeness

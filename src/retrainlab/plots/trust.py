@@ -1,12 +1,116 @@
-"""The figures of 07: whether one answer may be believed, and what to label next."""
+"""The figures of 07_trust: what an answer goes by, when to give none, what hard conditions cost, what to label next."""
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from .style import BESIDE, PALETTE, new_axes, percent
+from .style import BESIDE, COLOURS, MARKERS, PALETTE, name_rows, new_axes, percent, short, with_intervals
 
 _WAYS = {"ordered": (PALETTE[3], "-", "o"), "random": ("0.45", "--", "s")}  # not the colours of splits
+
+
+def masked(found: pd.DataFrame, guessing: float) -> Axes:
+    """Accuracy on whole and on masked images: a row each, with its interval; a line for guessing.
+
+    `found`: by what is seen, columns accuracy and interval.
+    """
+    ax = new_axes(8, 0.8 + 0.42 * len(found))
+    low, high = np.array(found["interval"].tolist()).T
+    ax.axvline(guessing, color="0.4", linewidth=1.2, linestyle=":", label="always the most common label")
+    with_intervals(ax, np.arange(len(found)), (found["accuracy"].astype(float), low, high), COLOURS["validation"])
+    name_rows(ax, found.index)
+    percent(ax.xaxis)
+    ax.set(xlabel="accuracy on images that were not learnt from", title="What is left when a part is hidden")
+    ax.legend(**BESIDE)
+    return ax
+
+
+def robustness(table: pd.DataFrame, clean: Mapping[str, Any]) -> Axes:
+    """Accuracy by step, a line a condition; the band is the interval of images as they are.
+
+    `table`: a row a condition, a column a step. `clean`: accuracy and interval.
+    """
+    ax = new_axes(8, 4.2)
+    steps = [0, *table.columns]
+    low, high = clean["interval"]
+    ax.axhspan(low, high, color="0.9", zorder=0)
+    looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(["-", "--", "-."]), strict=False)
+    for (name, row), (colour, marker, line) in zip(table.iterrows(), looks, strict=False):
+        points = [clean["accuracy"], *row]
+        ax.plot(steps, points, color=colour, marker=marker, linestyle=line, linewidth=1.6, markersize=5, label=name)
+    percent(ax.yaxis)
+    ax.set_xticks(steps, ["as they are", *map(str, table.columns)])
+    ax.set(xlabel="step, from hardly visible to severe", ylabel="accuracy", title="What hard conditions cost")
+    ax.legend(**BESIDE)
+    return ax
+
+
+def coverage(curve: pd.DataFrame) -> Axes:
+    """Accuracy of the surest answers against the share that they are of all.
+
+    `curve`: columns share, accuracy, low, high; the surest first.
+    """
+    ax = new_axes(8, 3.4)
+    ax.fill_between(curve["share"], curve["low"], curve["high"], color=COLOURS["test"], alpha=0.2, linewidth=0)
+    ax.plot(curve["share"], curve["accuracy"], color=COLOURS["test"], linewidth=1.8)
+    percent(ax.xaxis, ax.yaxis)
+    ax.set(xlabel="share of the images that are answered, the surest first", ylabel="accuracy of these answers")
+    ax.set_title("What is gained by not answering: accuracy, and its 95% interval")
+    return ax
+
+
+def strangeness(scores: Mapping[str, np.ndarray], threshold: float) -> Axes:
+    """How unlike the training images images are: a histogram a kind, and the threshold as a line.
+
+    `scores`: by kind, in units of the threshold or not; the first kind is drawn filled.
+    """
+    ax = new_axes(8, 3)
+    together = np.concatenate(list(scores.values()))
+    bins = np.linspace(together.min(), np.quantile(together, 0.995) + 1e-9, 50)
+    for (name, values), colour in zip(scores.items(), (COLOURS["test"], COLOURS["validation"]), strict=False):
+        counts, edges = np.histogram(np.clip(values, bins[0], bins[-1]), bins)
+        ax.stairs(counts / len(values), edges, fill=True, alpha=0.5, color=colour, label=name)
+    if np.isfinite(threshold):
+        ax.axvline(threshold, color="0.3", linewidth=1.2, linestyle="--", label="unlike, beyond this")
+    percent(ax.yaxis)
+    ax.set(xlabel="distance to what was learnt from", ylabel="share of the images", title="How unlike images are")
+    ax.legend(**BESIDE)
+    return ax
+
+
+def explained(pictures: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Images, and over each of them its maps: warm where the label comes from, dark where nothing does.
+
+    Args:
+        pictures: uint8 [n, height, width, 3].
+        maps: by what they are of, float [n, height, width], 0 to 1.
+        titles: of the n images.
+
+    Returns:
+        Axes [1 + maps, n].
+    """
+    rows, columns = 1 + len(maps), len(pictures)
+    height = 1.75 * rows + 0.5
+    axes = plt.subplots(rows, columns, figsize=(max(3.0, 1.75 * columns), height), squeeze=False)[1]
+    for column, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        grey = picture.mean(axis=2)
+        axes[0, column].imshow(picture)
+        axes[0, column].set_title("\n".join(short(line, 24) for line in title.splitlines()), fontsize=8, loc="center")
+        for ax, values in zip(axes[1:, column], maps.values(), strict=True):
+            ax.imshow(grey, cmap="gray", vmin=0, vmax=255)
+            ax.imshow(values[column], cmap="inferno", alpha=0.55, vmin=0, vmax=1)
+    for row, name in enumerate(["image", *maps]):
+        axes[row, 0].set_ylabel(name, fontsize=8)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+    return axes
 
 
 def labels_saved(curves: pd.DataFrame) -> Axes:
@@ -26,5 +130,27 @@ def labels_saved(curves: pd.DataFrame) -> Axes:
     ax.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     percent(ax.yaxis)
+    ax.legend(**BESIDE)
+    return ax
+
+
+def slices(table: pd.DataFrame, overall: float) -> Axes:
+    """Accuracy of groups of images with its interval, the likeliest to be weak first; those that are weak are red.
+
+    `table`: columns group, n, accuracy, low, high, weak. `overall`: accuracy of all images.
+    """
+    some = table.head(12)
+    ax = new_axes(8.5, 0.9 + 0.36 * len(some))
+    ax.axvline(overall, color="0.4", linewidth=1.2, linestyle=":", label="all images")
+    for weak, colour, name in ((True, PALETTE[3], "more mistakes than chance"), (False, PALETTE[0], "within chance")):
+        mine = np.flatnonzero(some["weak"] == weak)
+        if len(mine):
+            rows = some.iloc[mine]
+            with_intervals(ax, mine, (rows["accuracy"], rows["low"], rows["high"]), colour, label=name)
+    name_rows(ax, [f"{short(row.group, 44)}, n = {row.n:,}" for row in some.itertuples()])
+    percent(ax.xaxis)
+    more = f", 12 of {len(table)} groups" if len(table) > len(some) else ""
+    ax.set(xlabel="accuracy", title=f"Where it fails{more}")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(**BESIDE)
     return ax

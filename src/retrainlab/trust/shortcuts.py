@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .. import plots
-from ..analysis import levers
+from ..analysis import levers, resampling
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import accuracy, clustered_mean, percent, points
 from ..training.heads import HeadSettings
@@ -31,7 +31,8 @@ def compare(
     Args:
         whole: float32 [n, dim], bottlenecks of the images as they are.
         masked: by what is left of them, float32 [n, dim].
-        labels, splits, settings, groups: as of `levers.compare`.
+        labels, splits, settings: as of `resampling.cross_validate`; the first complete repeat is used.
+        groups: [n], images that depend on one another, for the intervals.
 
     Returns:
         Numbers: masked, by name {"n", "accuracy", "interval"} and, as "over_guessing", the difference to guessing;
@@ -44,7 +45,7 @@ def compare(
     guessed = _guessing(labels, splits)
     found, rows = {}, {}
     for name, matrix in {"the whole image": whole, **masked}.items():
-        right = levers.right(matrix, labels, splits, settings)
+        right = resampling.cross_validate(matrix, labels, splits, settings).hits
         known = ~np.isnan(right)
         found[name] = accuracy(right[known] > 0.5) | {"over_guessing": clustered_mean(right - guessed, groups)}
         rows[name] = {"accuracy": percent(found[name]), "more than guessing": points(found[name]["over_guessing"])}

@@ -1,0 +1,99 @@
+"""What the guard of an export comes to on images that had no part in it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from .. import plots
+from ..errors import RetrainLabError
+from ..evaluation.finding import Finding
+from ..evaluation.intervals import accuracy, percent
+from . import conformal, doubts
+from .guard import Guard, Opinion
+
+
+def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Finding:
+    """How often sets of labels hold the right one, and what is gained by not answering.
+
+    Args:
+        opinions: [n], of the guard.
+        rows: [n], of the predictions table, of the same images.
+
+    Returns:
+        Numbers: coverage and several, {"n", "accuracy", "interval"}: sets that hold the right label, and sets of more
+        than one label.
+
+    Raises:
+        RetrainLabError: the guard promises nothing.
+    """
+    if not (guard.least > 0).any():
+        raise RetrainLabError("There are too few validation images to promise anything: it takes nine, better 100.")
+    own = rows["label"].tolist()
+    covered = accuracy(np.array([label in each.held for label, each in zip(own, opinions, strict=True)]))
+    several = accuracy(np.array([len(each.held) > 1 for each in opinions]))
+    alone = [label == each.held[0] for label, each in zip(own, opinions, strict=True) if len(each.held) == 1]
+    said = (
+        f"Sets that are meant to hold the right label in {conformal.COVERAGE:.0%} of cases do so for "
+        f"{percent(covered)}, test images. {several['accuracy']:.1%} of the answers name more than one label, or say "
+        f"that it is unsure; where one label is named, it is right for {percent(accuracy(np.array(alone, bool)))}."
+    )
+    numbers = {"coverage": covered, "several": several}
+    return Finding("When it is unsure", said, numbers=numbers, draw=partial(plots.coverage, _coverage(rows)))
+
+
+def strangers(guard: Guard, opinions: Sequence[Opinion]) -> Finding:
+    """Which detector was chosen for images that are unlike what was learnt from, and its false alarms.
+
+    Returns:
+        Numbers: left_out, the mean area under ROC for labels that were left out, None where none could be;
+        false_alarms, {"n", "accuracy", "interval"}.
+
+    Raises:
+        RetrainLabError: the guard has no threshold.
+    """
+    if not np.isfinite(guard.strange):
+        raise RetrainLabError("There are too few validation images to set a threshold on: it takes twenty.")
+    alarms, best = accuracy(np.array([each.unlike for each in opinions])), guard.tried[guard.detector]
+    how = "the first of those there are: with one label, none can be left out"
+    if tried := bool(np.isfinite(best)):
+        how = f"which tells images of a label that it does not know from others with an area under ROC of {best:.2f}"
+    said = [f"Detector: {guard.detector}, {how}.", f"False alarms among test images: {percent(alarms)} (5% are meant)."]
+    if tried and best < doubts.HARDLY:
+        said.append("So an image of a label that it has never seen may well pass for one that it knows.")
+    table = pd.Series(guard.tried, name="area under ROC, a label left out").to_frame().style.format(precision=3)
+    scores = np.array([each.strangeness for each in opinions])
+    draw = partial(plots.strangeness, {"test images": scores}, 1.0)
+    numbers = {"left_out": best if tried else None, "false_alarms": alarms}
+    return Finding("What is unlike", "\n".join(said), numbers=numbers, table=table, draw=draw)
+
+
+def alike(opinions: Sequence[Opinion], rows: pd.DataFrame) -> Finding:
+    """Whether the nearest training images have the label of the answer, and how much more such answers are worth.
+
+    Args: as of `unsure`.
+
+    Returns:
+        Numbers: nearest, by agree and differ the accuracy of such answers, {"n", "accuracy", "interval"}.
+    """
+    right = (rows["label"] == rows["predicted"]).to_numpy()
+    told = zip(rows["predicted"], opinions, strict=True)
+    agree = np.array([all(label == name for _, label, _ in each.nearest) for name, each in told])
+    both = {"agree": accuracy(right[agree]), "differ": accuracy(right[~agree])}
+    said = (
+        f"For {agree.mean():.1%} of the test images, the three nearest training images have the label of the answer; "
+        f"such answers are right for {percent(both['agree'])}, the others for {percent(both['differ'])}."
+    )
+    return Finding("What an answer is like", said, numbers={"nearest": both})
+
+
+def _coverage(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of the surest answers by the share that they are of all: share, accuracy, low, high."""
+    ordered = rows.sort_values("probability", ascending=False, kind="stable")
+    right = (ordered["label"] == ordered["predicted"]).to_numpy()
+    counts = np.unique(np.linspace(min(20, len(right)), len(right), 60).astype(int))
+    found = [accuracy(right[:count]) for count in counts]
+    low, high = np.array([each["interval"] for each in found]).T
+    values = [each["accuracy"] for each in found]
+    return pd.DataFrame({"share": counts / len(right), "accuracy": values, "low": low, "high": high})
