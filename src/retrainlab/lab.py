@@ -32,6 +32,7 @@ from .training.tuned import fine_tuned
 
 if TYPE_CHECKING:
     from .analysis.overfitting import Overfitting
+    from .evaluation.thresholds import Threshold
     from .trust.trust import Trust
 
 
@@ -138,8 +139,7 @@ class Lab:
         return self.run.trained()
 
     @property
-    def settings(self) -> HeadSettings:
-        """How the head of a trained run was trained."""
+    def settings(self) -> HeadSettings:  # how the head of a trained run was trained
         return HeadSettings(**self.run.info()["settings"])
 
     @property
@@ -281,12 +281,14 @@ class Lab:
         }
         self.run.write_metrics(trained | classifier.metrics | more)
 
-    def export(self, classifier: Classifier, final_tensor_name: str, int8: bool = False, seed: int = 0) -> Finding:
+    def export(
+        self, classifier: Classifier, final_tensor_name: str, int8: bool, threshold: "Threshold | None", seed: int
+    ) -> Finding:
         """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
         from .export import exporting
 
         before = self.run.other(self.start_from).learnt() if self.start_from else set[str]()
-        return exporting.export_classifier(self.run.model, classifier, final_tensor_name, int8, before, seed)
+        return exporting.export_classifier(self.run.model, classifier, final_tensor_name, int8, before, threshold, seed)
 
     def log_tensorboard(
         self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import RetrainLabError
+from ..errors import RetrainLabError, writing
 from .arguments import place
 
 if TYPE_CHECKING:  # imported late: the other commands do not need it
@@ -44,6 +44,11 @@ _UNLIKE = "unlike the images it was trained on"
     type=click.Path(path_type=Path),
     help="Write into this file, .csv or .jsonl. What it has already is kept, and those images are passed over.",
 )
+@click.option(
+    "--explain",
+    type=click.Path(path_type=Path),
+    help="Write into this folder a picture for each image: where its first label comes from. With --model's folder.",
+)
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 def label(
     model: str,
@@ -52,6 +57,7 @@ def label(
     as_json: bool,
     as_csv: bool,
     output: Path | None,
+    explain: Path | None,
     images: tuple[Path, ...],
     more: tuple[Path, ...],
     **flags: Any,
@@ -72,7 +78,8 @@ def label(
         labeler = _labeler(model, graph, images + more, flags)
         count = min(top or (1 if kind == "csv" else 5), len(labeler.labels))
         form = Form(kind, count, _digest(model, graph, labeler, flags)) if kind else None
-        _label(labeler, images + more, count, form, work)
+        explained = _explaining(model, labeler, explain) if explain else None
+        _label(labeler, images + more, count, form, work, explained)
     except KeyboardInterrupt:
         click.echo(work.interrupted, err=True)
         sys.exit(130)
@@ -99,6 +106,28 @@ def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, 
     if labeler.note:
         click.echo(labeler.note, err=True)
     return labeler
+
+
+def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Path | str | bytes, Answer], None]":
+    """Give a function that draws where the first label of an image comes from, into a folder."""
+    from ..labeling import explaining
+
+    if not Path(model or "none").expanduser().is_dir():
+        raise RetrainLabError("--explain goes with --model and a run's model folder: only that knows where to look.")
+    explainer, written = explaining.load(Path(model).expanduser()), set[str]()
+    with writing(f"The folder '{folder}'", "Name another one with --explain."):
+        place(folder).mkdir(parents=True, exist_ok=True)
+
+    def draw(source: Path | str | bytes, answer: "Answer") -> None:
+        pixels, _ = labeler.read(source, answer.path)
+        values = explainer.maps(pixels[None], [labeler.labels.index(answer.labels[0][0])])[0]
+        name = Path(answer.path).stem
+        name += f"-{len(written)}" if name in written else ""  # two folders may hold images of one name
+        written.add(name)
+        with writing(f"'{folder / name}.png'", "Make room, and run again."):
+            explaining.picture(pixels, values).save(place(folder) / f"{name}.png")
+
+    return draw
 
 
 def _digest(model: str, graph: str, labeler: "Labeler", flags: dict[str, Any]) -> str:
@@ -163,7 +192,14 @@ def _images(count: int) -> str:
     return f"{count:,} image{'s' * (count != 1)}"
 
 
-def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form | None", work: _Work) -> None:
+def _label(
+    labeler: "Labeler",
+    images: tuple[Path, ...],
+    top: int,
+    form: "Form | None",
+    work: _Work,
+    explained: "Callable[[Path | str | bytes, Answer], None] | None",
+) -> None:
     """Label images, and write each answer as it comes; problems go to the standard error."""
     from tqdm import tqdm
 
@@ -189,6 +225,8 @@ def _label(labeler: "Labeler", images: tuple[Path, ...], top: int, form: "Form |
         for answer in told:
             write(answer)
             work.done += 1
+            if explained is not None and answer.labels:
+                explained(found[answer.path], answer)
             if answer.opinion is not None and len(opinions) < _COMPARED:
                 opinions.append(answer.opinion)
             if answer.note and answer.note not in said:

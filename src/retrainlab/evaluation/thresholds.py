@@ -1,5 +1,6 @@
 """From which probability on one of two labels is answered: chosen on validation images, judged on test images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ class Threshold:
     positive_label: str
     threshold: float
     cost_of_a_miss: float  # in false alarms, which cost 1 each
+
+    def answer(self, labels: Sequence[str], chances: np.ndarray) -> str:
+        """Answer one of two labels, by their probabilities, float [2]."""
+        positive = list(labels).index(self.positive_label)
+        return labels[positive if chances[positive] >= self.threshold else 1 - positive]
 
 
 def of_label(rows: pd.DataFrame, labels: list[str], label: str) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +122,10 @@ def cheapest_threshold(
     """Choose the cheapest threshold on validation images and say what it and 0.5 come to on test images.
 
     `validation`, `test`: rows of the predictions table. `labels`: two, in class order. `details` is the `Threshold`.
+    Nothing is said, nor chosen, where `positive_label` is "".
     """
+    if not positive_label:
+        return Finding("")
     if len(labels) != 2 or positive_label not in labels:
         raise RetrainLabError(
             f"'{positive_label}' of {len(labels)} labels was named. Name one of two labels; of more, the most probable "

@@ -2,7 +2,7 @@
 
 import timeit
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from ..errors import RetrainLabError
 from ..evaluation import intervals
 from ..evaluation.finding import Finding, finding
 from ..pixels.decoding import read_many
-from . import labelers, streaming
+from . import explaining, labelers, streaming
 from .labelers import Labeler
-from .streaming import Source
+from .streaming import Answer, Source
 
 _EXPORTS = ["model.tflite", "model_int8.tflite"]
 _MOST = 1000  # images that are labelled by both
 _PICTURES = 50  # of images that are shown beside their labels
+_ROWS, _EXPLAINED = 100, 6  # of the table, and images whose answer is explained
 
 
 def label(
@@ -36,15 +37,31 @@ def label(
         by path, why an image could not be read, or what to know of how it was. The others are labelled all the same.
         Paths are as `streaming.shown`.
     """
-    found = streaming.sources(images)
-    rows: list[tuple[str, int, str, float]] = []
-    said: dict[str, str] = {}
+    given = _answers(labeler, streaming.sources(images), top)
+    return _table(given), {each.path: each.problem or each.note for each in given if each.problem or each.note}
+
+
+def _answers(labeler: Labeler, found: Mapping[str, Source], top: int) -> list[Answer]:
     told = streaming.answers(labeler, found, top)
-    for answer in tqdm(told, "label", len(found), unit=" images", leave=False, delay=1, disable=None):
-        rows += [(answer.path, rank, *best) for rank, best in enumerate(answer.labels, start=1)]
-        if answer.problem or answer.note:
-            said[answer.path] = answer.problem or answer.note
-    return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"]), said
+    return list(tqdm(told, "label", len(found), unit=" images", leave=False, delay=1, disable=None))
+
+
+def _table(answers: Iterable[Answer]) -> pd.DataFrame:
+    rows = [(each.path, rank, *best) for each in answers for rank, best in enumerate(each.labels, start=1)]
+    return pd.DataFrame(rows, columns=["path", "rank", "label", "probability"])
+
+
+def _overview(answers: Sequence[Answer]) -> Any:
+    """The answers for people: a row an image, with what the classifier's guard says of it."""
+    rows = []
+    for each in answers:
+        label, probability = each.labels[0]
+        row: dict[str, Any] = {"image": PurePath(each.path).name, "label": label, "probability": probability}
+        if (opinion := each.opinion) is not None:
+            near = [f"{path} ({own})" for path, own, _ in opinion.nearest[:1]]
+            row |= {"says": opinion.said, "unlike": "unlike" if opinion.unlike else "", "most like": "".join(near)}
+        rows.append(row)
+    return pd.DataFrame(rows).style.format({"probability": "{:.1%}"}, escape="html").hide()
 
 
 def answer(labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source], top: int = 5) -> Finding:
@@ -56,7 +73,8 @@ def answer(labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source]
         says of them. Its details are its table.
     """
     found = streaming.sources(images)
-    table, told = label(labeler, found, top)
+    given = _answers(labeler, found, top)
+    known, table = [each for each in given if each.labels], _table(given)
     labelled = table["path"].unique()
     first = labelled[:_PICTURES]
 
@@ -66,10 +84,42 @@ def answer(labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source]
         pictures = read_many([found[path] for path in first], (160, 160), labeler.levels)
         return plots.label_bars(table[table["path"].isin(first)], dict(zip(first, pictures, strict=True)))
 
-    said = [f"{path}: {sentence}." for path, sentence in told.items()]
+    said = [f"{each.path}: {each.problem or each.note}." for each in given if each.problem or each.note]
     if len(first) < len(labelled):
         said.insert(0, f"{len(labelled):,} images are labelled; these are the first {len(first)}.")
-    return Finding("What these images are", "\n".join(said), draw=draw if len(table) else None, details=table)
+    if labeler.guarded is not None:
+        odd = labeler.guarded.guard.warnings([each.opinion for each in known if each.opinion is not None])
+        said += [odd] if odd else []
+    shown = _overview(known[:_ROWS]) if known else None
+    return Finding(
+        "What these images are", "\n".join(said), table=shown, draw=draw if len(table) else None, details=table
+    )
+
+
+@finding("Where it looks")
+def explain(model: Path, labeler: Labeler, images: Iterable[Path | str], table: pd.DataFrame) -> Finding:
+    """Show where the answers to the first images come from; beside it, the same for a layer with random weights.
+
+    Args:
+        model: an exported folder.
+        images: as of `answer`.
+        table: of `label`, of the same images.
+    """
+    found, best = streaming.sources(images), table[table["rank"] == 1].head(_EXPLAINED)
+    if best.empty:
+        raise RetrainLabError("No image is labelled.")
+    explainer = explaining.load(model)
+    pixels = np.stack([labeler.read(found[path], path)[0] for path in best["path"]])
+    labels = [labeler.labels.index(name) for name in best["label"]]
+    maps = {"what it answers": explainer.maps(pixels, labels), "a layer of chance": explainer.of_chance(pixels, labels)}
+    titles = [f"{PurePath(path).name}\n→ {name}" for path, name in zip(best["path"], best["label"], strict=True)]
+
+    def draw() -> Any:
+        from .. import plots
+
+        return plots.explained(pixels, maps, titles)
+
+    return Finding("Where it looks", draw=draw)
 
 
 # --------------------------------------------------------------------------------------------- 8 bits

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
+from ..evaluation.thresholds import Threshold
 from . import batches, conformal, foreign, likeness
 from .likeness import Likeness
 
@@ -61,6 +62,7 @@ class Guard:
         tried: by detector, the mean area under the ROC curve over labels that were left out; NaN where there is none.
         strange: the score that 5% of validation images exceed; infinite where they were too few to tell.
         held, taken_for: float32 [v, p + 1] and int [v], places of validation images and what they were taken for.
+        threshold: from which probability on one of two labels is said, whatever else is likely; None for none.
     """
 
     labels: list[str]
@@ -73,6 +75,7 @@ class Guard:
     strange: float
     held: np.ndarray
     taken_for: np.ndarray
+    threshold: Threshold | None = None
 
     def scores(self, places: np.ndarray) -> np.ndarray:
         """How unlike what was learnt from images at these places are, float [n]: beyond `strange`, they are unlike."""
@@ -93,6 +96,8 @@ class Guard:
         near = zip(self.paths[rows], self.classes[rows], far, strict=True)
         alike = [(str(path), self.labels[label], float(distance)) for path, label, distance in near]
         said, taken_for = conformal.say(self.labels, chances, held), int(chances.argmax())
+        if self.threshold is not None:
+            said = self.threshold.answer(self.labels, chances)
         return Opinion(said, names, bool(score > 1), float(score), alike, at, taken_for)
 
     def differs(self, opinions: Sequence[Opinion]) -> float:
@@ -132,6 +137,8 @@ class Guard:
             "held": self.held.astype(np.float16),
             "taken_for": self.taken_for.astype(np.int32),
         }
+        if (cheap := self.threshold) is not None:
+            arrays["threshold"] = np.array([cheap.positive_label, repr(cheap.threshold), repr(cheap.cost_of_a_miss)])
         np.savez_compressed(folder / FILE, **arrays)  # type: ignore[arg-type]
         return (folder / FILE).stat().st_size
 
@@ -158,9 +165,17 @@ def load(folder: Path) -> Guard:
             float(values["strange"]),
             values["held"].astype(np.float32),
             values["taken_for"],
+            _threshold(values.get("threshold")),
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise RetrainLabError(f"'{folder / FILE}' is damaged or missing ({error}). Export the model again.") from error
+
+
+def _threshold(values: np.ndarray | None) -> Threshold | None:
+    if values is None:
+        return None
+    label, least, cost = values.tolist()
+    return Threshold(label, float(least), float(cost))
 
 
 def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame", labels: Sequence[str]) -> Guard:
