@@ -25,4 +25,4 @@ from .pictures import (
 from .ranking import rank_curves
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
-from .trust import coverage, explained, labels_saved, masked, robustness, slices, strangeness
+from .trust import coverage, explained, labels_saved, masked, robustness, strangeness

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from .style import BESIDE, COLOURS, MARKERS, PALETTE, name_rows, new_axes, percent, short, with_intervals
 
@@ -130,27 +130,5 @@ def labels_saved(curves: pd.DataFrame) -> Axes:
     ax.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     percent(ax.yaxis)
-    ax.legend(**BESIDE)
-    return ax
-
-
-def slices(table: pd.DataFrame, overall: float) -> Axes:
-    """Accuracy of groups of images with its interval, the likeliest to be weak first; those that are weak are red.
-
-    `table`: columns group, n, accuracy, low, high, weak. `overall`: accuracy of all images.
-    """
-    some = table.head(12)
-    ax = new_axes(8.5, 0.9 + 0.36 * len(some))
-    ax.axvline(overall, color="0.4", linewidth=1.2, linestyle=":", label="all images")
-    for weak, colour, name in ((True, PALETTE[3], "more mistakes than chance"), (False, PALETTE[0], "within chance")):
-        mine = np.flatnonzero(some["weak"] == weak)
-        if len(mine):
-            rows = some.iloc[mine]
-            with_intervals(ax, mine, (rows["accuracy"], rows["low"], rows["high"]), colour, label=name)
-    name_rows(ax, [f"{short(row.group, 44)}, n = {row.n:,}" for row in some.itertuples()])
-    percent(ax.xaxis)
-    more = f", 12 of {len(table)} groups" if len(table) > len(some) else ""
-    ax.set(xlabel="accuracy", title=f"Where it fails{more}")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(**BESIDE)
     return ax
