@@ -21,5 +21,6 @@ from .pictures import (
     samples,
     suspects,
 )
+from .slices import weak_groups
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
