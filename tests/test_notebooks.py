@@ -33,7 +33,7 @@ def cells(book, kind):
 
 def test_the_notebooks_are_those_of_the_plan():
     assert [book.stem for book in BOOKS] == [
-        "01_explore", "02_bottlenecks", "03_retrain", "04_overfitting", "05_label", "06_compare",
+        "01_explore", "02_bottlenecks", "03_retrain", "04_overfitting", "05_label", "06_compare", "07_trust",
     ]  # fmt: skip
 
 

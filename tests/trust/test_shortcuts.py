@@ -56,7 +56,7 @@ def test_what_is_left_is_said():
 
 
 def test_one_fold_cannot_tell():
-    whole, border, labels = made_up(0, planted=True)
+    whole, _, labels = made_up(0, planted=True)
     with pytest.raises(RetrainLabError, match="Expected at least two"):
         shortcuts.compare(whole, {}, labels, folds(labels)[:1], SETTINGS, np.arange(len(labels)))
 
@@ -84,5 +84,5 @@ def test_the_weakest_spot_is_named_and_mended():
 
 def test_nothing_to_watch_out_for():
     assert doubts.watch_out({}) == [] and doubts.markdown([]).startswith("Nothing that was looked into stands out.")
-    weak = {"weak_slices": {"camera: <b>": {"accuracy": -0.2, "interval": [-0.3, -0.1]}}}
+    weak = {"weak": {"camera: <b>": {"difference": {"accuracy": -0.2, "interval": [-0.3, -0.1]}}}}
     assert "&lt;b&gt;, -20.0 points [-30.0, -10.0]" in doubts.markdown(doubts.watch_out(weak))

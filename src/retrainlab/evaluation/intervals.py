@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 
-def wilson_interval(correct: float, n: int) -> tuple[float, float]:
+def wilson_interval(correct: float, n: float) -> tuple[float, float]:
     """95% interval of a proportion, `correct` of `n`; (0, 1) for n = 0.
 
     The score interval of Wilson (1927), doi.org/10.1080/01621459.1927.10502953: it keeps its promise for few images
@@ -27,7 +27,7 @@ def shares(correct: pd.Series, n: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"n": n, "accuracy": correct / n, "low": ends[:, 0], "high": ends[:, 1]})
 
 
-def difference_interval(correct_a: float, n_a: int, correct_b: float, n_b: int) -> tuple[float, float]:
+def difference_interval(correct_a: float, n_a: float, correct_b: float, n_b: float) -> tuple[float, float]:
     """95% interval of a difference of two independent proportions, a minus b; (-1, 1) if either has n = 0.
 
     Newcombe's hybrid score interval (1998, method 10), which combines the two Wilson intervals.

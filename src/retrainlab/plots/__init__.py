@@ -23,6 +23,7 @@ from .pictures import (
     suspects,
 )
 from .ranking import rank_curves
+from .slices import weak_groups
 from .style import style
 from .training import accuracies, choices, confusion, curves, differences, per_label, reliability
 from .trust import coverage, explained, labels_saved, masked, robustness, strangeness

@@ -27,7 +27,8 @@ def differs(places: np.ndarray, predicted: np.ndarray, known: np.ndarray, classe
     mine, others = np.isin(predicted, both), np.isin(classes, both)
     if min(mine.sum(), others.sum()) < LEAST:
         return 1.0
-    random, spread = np.random.default_rng(seed), known[others].std(axis=0) + 1e-6
+    random, spread = np.random.default_rng(seed), known[others].std(axis=0)
+    spread = spread + 1e-3 * max(float(spread.max()), 1e-6)  # nobody's rounding is to decide
     apart = np.zeros((1 + _DRAWS, known.shape[1]))  # of the means, first as they are, then as chance has them
     for label in both:
         count = int((predicted == label).sum())

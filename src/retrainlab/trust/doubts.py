@@ -27,8 +27,8 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
         said.append(
             f"**Weakest spot: {numbers['weakest']} images**. A middling case of it changes accuracy by {points(costs)}."
         )
-    for name, difference in numbers.get("weak_slices", {}).items():
-        said.append(f"**It fails more often on some images**: {html.escape(name)}, {points(difference)}.")
+    for name, weak in numbers.get("weak", {}).items():
+        said.append(f"**It fails more often on some images**: {html.escape(name)}, {points(weak['difference'])}.")
     left = numbers.get("left_out")
     if left is not None and left == left and left < HARDLY:
         said.append(

@@ -125,8 +125,8 @@ class Guard:
         arrays = {
             "mean": like.mean,
             "deviation": like.deviation,
-            "directions": like.directions.astype(np.float16),
-            "places": like.places.astype(np.float16),
+            "directions": like.directions,
+            "places": like.places,
             "classes": self.classes.astype(np.int32),
             "paths": self.paths.astype(str),
             "labels": np.array(self.labels),
@@ -134,7 +134,7 @@ class Guard:
             "strange": np.array(self.strange),
             "detectors": np.array([self.detector, *self.tried]),
             "tried": np.array(list(self.tried.values())),
-            "held": self.held.astype(np.float16),
+            "held": self.held,
             "taken_for": self.taken_for.astype(np.int32),
         }
         if (cheap := self.threshold) is not None:
@@ -152,7 +152,7 @@ def load(folder: Path) -> Guard:
     try:
         with np.load(folder / FILE, allow_pickle=False) as arrays:
             values = dict(arrays)
-        like = Likeness(*(values[name].astype(np.float32) for name in ("mean", "deviation", "directions", "places")))
+        like = Likeness(*(values[name] for name in ("mean", "deviation", "directions", "places")))
         detector, *names = values["detectors"].tolist()
         return Guard(
             values["labels"].tolist(),
@@ -163,7 +163,7 @@ def load(folder: Path) -> Guard:
             detector,
             dict(zip(names, values["tried"].tolist(), strict=True)),
             float(values["strange"]),
-            values["held"].astype(np.float32),
+            values["held"],
             values["taken_for"],
             _threshold(values.get("threshold")),
         )

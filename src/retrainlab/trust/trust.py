@@ -7,6 +7,7 @@ in setting it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -203,10 +204,11 @@ class Trust:
         rows = self._rows("validation", "test")
         if not len(rows):
             raise RetrainLabError("There are neither validation nor test images.")
-        right = (self.predicted["label"] == self.predicted["predicted"]).to_numpy()[rows]
-        images = self.table.iloc[rows].reset_index(drop=True)
+        images, predicted = self.table.iloc[rows], self.predicted.iloc[rows]
         properties = slices.describe(images, self.features.photos, self.features.matrix[rows], self.seed)
-        return slices.where_it_fails(right, properties, self.groups[rows])
+        if [PurePosixPath(path).parent.name for path in images["path"]] == images["given"].tolist():
+            properties = properties.drop(columns="folder", errors="ignore")  # that is the label itself
+        return slices.where_it_fails(predicted, properties, self.groups[rows])
 
     # ------------------------------------------------------------------------------------- many images
 

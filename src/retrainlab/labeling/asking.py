@@ -1,0 +1,80 @@
+"""Which of many unlabelled images a person should label next."""
+
+from functools import partial
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..errors import RetrainLabError, writing
+from ..evaluation.finding import Finding, finding
+from ..files import replacing
+from ..trust import querying
+from . import streaming
+from .labelers import Labeler
+
+_ASKED, _SHOWN, _SIDE = 200, 24, 160  # images that are ordered, that are shown, and how large
+_SAME = 0.02  # distance to a training image below which it is that image
+
+
+@finding("What to label next")
+def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) -> Finding:
+    """Order the images of a folder by what their labels would teach, and write the first 200 to a table.
+
+    Args:
+        labeler: with a guard.
+        folder: of images; "" for none, then nothing is said.
+        file: CSV with the columns path, label (of the classifier, to be put right), probability, unlike, and seen: how
+            far the nearest training image is.
+
+    Returns:
+        Details: that table.
+
+    Raises:
+        RetrainLabError: there is no image, or none that can be read, or the model has no guard.
+    """
+    if not folder:
+        return Finding("")
+    if labeler.guarded is None:
+        raise RetrainLabError("The exported model carries no guard. Run 03_retrain again.")
+    found = streaming.sources([Path(folder).expanduser()])
+    told = streaming.answers(labeler, found, len(labeler.labels))
+    given = list(tqdm(told, "label", len(found), unit=" images", leave=False, delay=1, disable=None))
+    known = [(each, each.opinion) for each in given if each.opinion is not None]
+    if not known:
+        why = next((each.problem for each in given if each.problem), "there is no image")
+        raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled`.")
+    names = {label: place for place, label in enumerate(labeler.labels)}
+    chances = np.zeros((len(known), len(names)), np.float32)
+    for row, (each, _) in enumerate(known):
+        for label, probability in each.labels:
+            chances[row, names[label]] = probability
+    places = np.stack([opinion.place for _, opinion in known])
+    learnt = labeler.guarded.guard.likeness.places
+    order = querying.order(places, chances, learnt, min(_ASKED, len(known)), seed)
+    rows = [
+        (each.path, *each.labels[0], opinion.unlike, opinion.nearest[0][2])
+        for each, opinion in (known[number] for number in order)
+    ]
+    table = pd.DataFrame(rows, columns=["path", "label", "probability", "unlike", "seen"])
+    with writing(f"'{file}'", "Make room, and run again."), replacing(file) as aside:
+        table.to_csv(aside, index=False)
+    same = int(sum(opinion.nearest[0][2] < _SAME for _, opinion in known))
+    said = [f"Of {len(known):,} images, {file.name} in the run's folder has the {len(table):,} to label first."]
+    said += [f"{same:,} of them are images that it has learnt from."] * bool(same)
+    said += [f"{len(given) - len(known):,} could not be read."] * (len(known) < len(given))
+    draw = partial(_gallery, table.head(_SHOWN), found, labeler)
+    return Finding("What to label next", " ".join(said), draw=draw, details=table)
+
+
+def _gallery(table: pd.DataFrame, found: dict[str, streaming.Source], labeler: Labeler) -> np.ndarray:
+    from .. import plots
+    from ..pixels.decoding import read_many
+
+    pictures = read_many([found[path] for path in table["path"]], (_SIDE, _SIDE), labeler.levels)
+    captions = [
+        f"{PurePath(path).name[:20]}\n{label[:14]}? {probability:.0%}"
+        for path, label, probability in table[["path", "label", "probability"]].itertuples(index=False)
+    ]
+    return plots.gallery(pictures, captions, "To label next, the most telling first")
