@@ -28,7 +28,7 @@ lint: .venv/ready  ## check style, types, the plan of the house, and that notebo
 	$(BIN)/python docs/house.py --check
 
 bench: .venv/ready  ## run the benchmarks; each prints a ratio taken side by side
-	@for script in $(filter-out benchmarks/families.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/families.py benchmarks/fine_tuning.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock:  ## resolve requirements.lock anew for every supported Python (needs uv on the PATH)
 	uv pip compile --universal --python-version 3.11 --extra demo --extra dev --no-header --no-annotate --upgrade \

@@ -109,7 +109,7 @@ def made(photos, module, bottleneck_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     values = {"reports_dir": str(folder), "image_dir": str(photos), "tfhub_module": str(module),
               "bottleneck_dir": str(bottleneck_dir), "how_many_training_steps": 400, "final_tensor_name": "answer",
-              "testing_percentage": 20.0, "validation_percentage": 20.0}  # fmt: skip
+              "testing_percentage": 20.0, "validation_percentage": 20.0, "budget_minutes": 1.0}  # fmt: skip
     said = []
     index = reports.report("tiny", values, say=said.append)
     return run_folder.Run(folder / "tiny"), index, said, values

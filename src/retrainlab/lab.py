@@ -196,13 +196,12 @@ class Lab:
         """Ask whether single answers of a reopened run may be believed, as `questions` asks of the whole."""
         from .export import exporting
         from .labeling import explaining
-        from .trust import guard
-        from .trust.trust import Trust
+        from .trust import guard, trust
 
         head = exporting.load_head(self.run.model, features.backbone)
         knows, explain = guard.load(self.run.model / exporting.TRUST), partial(explaining.load, self.run.model)
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
-        return Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
+        return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
 
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
@@ -210,10 +209,7 @@ class Lab:
         self.run.record(backbone=features.backbone.record, extraction=done, seconds=seconds)
 
     def choose_weight_decay(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
-        """Begin a training: choose a weight decay on validation; see `study.study`.
-
-        Until here the run kept what it had; from now on it is of these images.
-        """
+        """Choose a weight decay on validation, see `study.study`; from now on the run is of these images."""
         start = self.start(features.backbone)
         self.begin()
         return study(features, settings, weight_decay, start)
@@ -263,8 +259,8 @@ class Lab:
             more: further keys of metrics.json.
         """
         info, features, head = self.run.info(), classifier.features, classifier.head
-        made = {"settings": asdict(head.settings)}
-        made["learnt_from"] = classifier.learnt_from | {"start_from": self.start_from}
+        learnt_from = classifier.learnt_from | {"start_from": self.start_from}
+        made = {"settings": asdict(head.settings), "learnt_from": learnt_from}
         parameters = made["settings"] | made["learnt_from"] | {"tfhub_module": features.backbone.handle}
         trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = features.backbone.record | {"milliseconds": features.milliseconds}
@@ -282,7 +278,12 @@ class Lab:
         self.run.write_metrics(trained | classifier.metrics | more)
 
     def export(
-        self, classifier: Classifier, final_tensor_name: str, int8: bool, threshold: "Threshold | None", seed: int
+        self,
+        classifier: Classifier,
+        final_tensor_name: str,
+        int8: bool = False,
+        threshold: "Threshold | None" = None,
+        seed: int = 0,
     ) -> Finding:
         """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
         from .export import exporting

@@ -59,8 +59,7 @@ def export(
         representative: uint8 [n, height, width, 3], some hundreds of training images; see `formats.quantized`.
         learnt: what goes to `learnt.txt`; those that the head it started from had learnt from belong to them.
         levels: the scale that it has learnt images on which are not of 8 bits.
-        guard: of the classifier, as of `guard.learn`.
-        maps: of its network, as of `derived.maps`; they go to the contract.
+        guard: as of `guard.learn`; maps, which go to the contract: as of `derived.maps`.
 
     Returns:
         Size in bytes of each format.

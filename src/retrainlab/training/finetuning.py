@@ -34,7 +34,7 @@ class TuningSettings:
     """How to fine-tune; the defaults are those that were measured on solar cells (see the README)."""
 
     epochs: int = 12  # passes over the training images, from 1 up
-    learning_rate: float = 1e-3  # the highest, after the first epoch; above 0
+    learning_rate: float = 3e-4  # the highest, after the first epoch; above 0
     batch_size: int = 32
     weight_decay: float = 0.05  # of AdamW, on kernels
     label_smoothing: float = 0.1

@@ -17,6 +17,8 @@ from .finetuning import Tuned, TuningSettings, fine_tune, refitting
 from .heads import Head
 from .study import study
 
+_SMOOTHED = 0.1  # nats that label smoothing may add to a cross-entropy that was perfect
+
 
 def fine_tuned(
     layer: Classifier,
@@ -47,12 +49,13 @@ def fine_tuned(
     kept = activations.load(features, cut, table[table["split"] != "test"])
     found = fine_tune(top, kept, start, settings, place / "chosen", watch)
     chosen = _features(found, features, plain, cut)
-    refitted = None
+    refitted, again = None, None
     if layer.refit:
         both = refitting(kept)
         more = activations.load(features.with_validation(), cut, both.table) if features.distortion.active else both
         again = fine_tune(top, more, start, settings, place / "refitted", until=found.epoch)
-        refitted = _features(again, features, plain, cut), again.head
+        if _held(again):
+            refitted = _features(again, features, plain, cut), again.head
     tuning = {
         "fine_tune_from": short(cut.name),
         "fine_tune_epochs": settings.epochs,
@@ -60,7 +63,16 @@ def fine_tuned(
     }
     shutil.rmtree(place, ignore_errors=True)
     made = Classifier.of(chosen, found.head, found.history, layer.candidates, refitted)
-    return replace(made, tuning=tuning, said=_said(cut, found, kept))
+    said = _said(cut, found, kept)
+    if again is not None and refitted is None:
+        said += "\nLearning again with the validation images went astray, so what validation chose is exported."
+    return replace(made, tuning=tuning, said=said)
+
+
+def _held(again: Tuned) -> bool:
+    """Tell whether a refit, which no validation image judges, has at least learnt what it was shown."""
+    losses = again.history[again.history["split"] == "train"].sort_values("step")["cross_entropy"]
+    return not again.said and bool(losses.iloc[-1] <= losses.iloc[0] + _SMOOTHED)
 
 
 def _at_the_end(layer: Classifier) -> tuple[Features, Head]:
