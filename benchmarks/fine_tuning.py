@@ -1,4 +1,4 @@
-"""How good and how quick is fine-tuning on the solar cells, over splits of 75% to 25%? From activations, and from pixels.
+"""How good and how quick is fine-tuning on the solar cells, over splits of 75% to 25%? Activations against pixels, too.
 
 As in `solar_cells.py`, the weight decay of the layer that it starts from is chosen inside of the 75%; the network above
 the cut then learns from all of them to the last epoch, and the 25% judge it once. Then two epochs are timed, on cached

@@ -171,8 +171,7 @@ class Lab:
         Raises:
             RetrainLabError: the backbone, the cache or the distortion is not what it must be.
         """
-        backbone = self.backbone(wanted, bottleneck_dir)
-        return load_features(backbone, self.photos, self.images, distortion, variants)
+        return load_features(self.backbone(wanted, bottleneck_dir), self.photos, self.images, distortion, variants)
 
     def features_again(self, bottleneck_dir: str | Path, tuned: bool = False) -> Features:
         """The features of a trained run but for distortions, from before fine-tuning or as the network was `tuned`."""
