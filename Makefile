@@ -10,7 +10,7 @@ report: .venv/ready  ## prepare the embedded images, run all notebooks, write re
 	$(BIN)/retrainlab report --run demo -p budget_minutes 3
 
 test: .venv/ready  ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Its own kernels first: one that is called python3 as well, elsewhere on the path, would run another Python.
 lab: export JUPYTER_PATH := $(abspath $(BIN)/../share/jupyter):$(JUPYTER_PATH)

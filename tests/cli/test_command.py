@@ -134,11 +134,11 @@ def test_fetch(call, tmp_path, monkeypatch):
 def test_notebooks_are_copied_and_never_overwritten(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = call("notebooks", "mine")
-    assert done.exit_code == 0 and f"6 notebooks in {tmp_path / 'mine'}" in done.output
+    assert done.exit_code == 0 and f"7 notebooks in {tmp_path / 'mine'}" in done.output
     carried = {file.name: file.read_bytes() for file in project.carried_dir().glob("*.ipynb")}
     assert {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()} == carried
     (tmp_path / "mine" / "06_compare.ipynb").unlink()
-    assert call("notebooks", "mine").exit_code == 0 and len(list((tmp_path / "mine").iterdir())) == 6
+    assert call("notebooks", "mine").exit_code == 0 and len(list((tmp_path / "mine").iterdir())) == 7
     (tmp_path / "mine" / "03_retrain.ipynb").write_text("my own")
     (tmp_path / "mine" / "06_compare.ipynb").unlink()
     done = call("notebooks", "mine")
