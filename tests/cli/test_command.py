@@ -145,7 +145,7 @@ def test_notebooks_are_copied_and_never_overwritten(call, tmp_path, monkeypatch)
     assert done.exit_code == 1 and done.output.count("\n") == 1
     assert "mine' has 03_retrain.ipynb already, with other content, and nothing is overwritten." in done.output
     assert not (tmp_path / "mine" / "06_compare.ipynb").exists()
-    assert call("notebooks").exit_code == 0 and len(list((tmp_path / "notebooks").iterdir())) == 6
+    assert call("notebooks").exit_code == 0 and len(list((tmp_path / "notebooks").iterdir())) == 7
     (tmp_path / "file").touch()
     assert "file' cannot be written: " in call("notebooks", "file").output
 
