@@ -18,7 +18,7 @@ from retrainlab.evaluation import scores
 from retrainlab.evaluation.thresholds import Threshold
 from retrainlab.export import contracts, exporting
 from retrainlab.images import scanning
-from retrainlab.labeling import explaining, guarding, labelers, streaming
+from retrainlab.labeling import asking, explaining, guarding, labelers, streaming
 from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.training import solver
 from retrainlab.training.heads import HeadSettings
@@ -177,3 +177,30 @@ def test_a_damaged_guard_and_a_model_without_maps(made, tmp_path):
     (folder / "contract.json").write_text(json.dumps(contract | {"maps": []}))
     with pytest.raises(RetrainLabError, match="cannot say where a label comes from"):
         explaining.load(folder)
+
+
+def test_what_to_label_next_is_written_and_shown(made, tmp_path):
+    model, features, _, _ = made
+    labeler, file = labelers.load(model), tmp_path / "to_label.csv"
+    told = asking.to_label(labeler, features.photos.root, file)
+    written = pd.read_csv(file)
+    assert list(written.columns) == ["path", "label", "probability", "unlike", "seen"]
+    assert written["path"].is_unique and set(written["label"]) == {"green", "red"} and told.plot().axes
+    learnt = (features.table["split"] == "train").sum()
+    new = 240 - learnt
+    assert str(told) == (
+        f"Of {new} images, to_label.csv in the run's folder has the {new} to label first. {learnt} more are such that "
+        "it has learnt from."
+    )
+    assert len(written) == new and written["seen"].min() > 0.02
+
+
+def test_nothing_to_label(made, tmp_path):
+    model, _, _, _ = made
+    labeler, file = labelers.load(model), tmp_path / "to_label.csv"
+    assert str(asking.to_label(labeler, "", file)) == "" and not file.exists()
+    (tmp_path / "empty").mkdir()
+    told = asking.to_label(labeler, tmp_path / "empty", file)
+    assert not told and "has nothing to label: the folder holds no images" in str(told) and not file.exists()
+    told = asking.to_label(labelers.load(model / "model.tflite"), tmp_path / "empty", file)
+    assert not told and "carries no guard" in str(told)

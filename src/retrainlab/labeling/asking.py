@@ -45,24 +45,26 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     if not known:
         why = next((each.problem for each in given if each.problem), "there is no image")
         raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled`.")
+    new = [(each, opinion) for each, opinion in known if opinion.nearest[0][2] >= _SAME]
+    if not new:
+        raise RetrainLabError(f"All {len(known):,} images in '{folder}' are such that it has learnt from.")
     names = {label: place for place, label in enumerate(labeler.labels)}
-    chances = np.zeros((len(known), len(names)), np.float32)
-    for row, (each, _) in enumerate(known):
+    chances = np.zeros((len(new), len(names)), np.float32)
+    for row, (each, _) in enumerate(new):
         for label, probability in each.labels:
             chances[row, names[label]] = probability
-    places = np.stack([opinion.place for _, opinion in known])
+    places = np.stack([opinion.place for _, opinion in new])
     learnt = labeler.guarded.guard.likeness.places
-    order = querying.order(places, chances, learnt, min(_ASKED, len(known)), seed)
+    order = querying.order(places, chances, learnt, min(_ASKED, len(new)), seed)
     rows = [
         (each.path, *each.labels[0], opinion.unlike, opinion.nearest[0][2])
-        for each, opinion in (known[number] for number in order)
+        for each, opinion in (new[number] for number in order)
     ]
     table = pd.DataFrame(rows, columns=["path", "label", "probability", "unlike", "seen"])
     with writing(f"'{file}'", "Make room, and run again."), replacing(file) as aside:
         table.to_csv(aside, index=False)
-    same = int(sum(opinion.nearest[0][2] < _SAME for _, opinion in known))
-    said = [f"Of {len(known):,} images, {file.name} in the run's folder has the {len(table):,} to label first."]
-    said += [f"{same:,} of them are images that it has learnt from."] * bool(same)
+    said = [f"Of {len(new):,} images, {file.name} in the run's folder has the {len(table):,} to label first."]
+    said += [f"{len(known) - len(new):,} more are such that it has learnt from."] * (len(new) < len(known))
     said += [f"{len(given) - len(known):,} could not be read."] * (len(known) < len(given))
     draw = partial(_gallery, table.head(_SHOWN), found, labeler)
     return Finding("What to label next", " ".join(said), draw=draw, details=table)
