@@ -108,7 +108,8 @@ class Trust:
         return max(20, int(computed / variants) // 20 * 20)
 
     def _drawn(self, rows: np.ndarray, count: int) -> np.ndarray:
-        return np.sort(np.random.default_rng(self.seed).choice(rows, min(count, len(rows)), replace=False))
+        # the first of one order, so that what was computed for fewer serves for more
+        return np.sort(np.random.default_rng(self.seed).permutation(rows)[:count])
 
     # ------------------------------------------------------------------------------------- single answers
 
