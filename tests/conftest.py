@@ -51,6 +51,24 @@ def make_folder(root: Path, labels: dict[str, int], formats: tuple[str, ...] = (
     return root
 
 
+def save_convolutions(folder: Path, shapes: dict[str, tuple[int, int, int, int]], side: int) -> str:
+    """A SavedModel of convolutions with random weights by name, `<name>_out`, and the mean over the image."""
+    import tensorflow as tf
+
+    saved, random = tf.train.Checkpoint(), np.random.default_rng(0)
+    saved.kernels = {n: tf.Variable(random.normal(0, 0.3, s).astype(np.float32)) for n, s in shapes.items()}
+
+    def features(images):
+        x = images - 0.5
+        for name in shapes:
+            x = tf.nn.relu(tf.nn.conv2d(x, saved.kernels[name], 2, "SAME"), name=f"{name}_out")
+        return tf.reduce_mean(x, [1, 2])
+
+    saved.__call__ = tf.function(features, input_signature=[tf.TensorSpec([None, side, side, 3])], autograph=False)
+    tf.saved_model.save(saved, str(folder))
+    return str(folder)
+
+
 def run_notebook(name: str, **parameters) -> str:
     """Run a notebook's code cells here, which is quicker than in a kernel; returns what they print."""
     book = nbformat.read(next((Path(__file__).resolve().parents[1] / "notebooks").glob(f"{name}_*.ipynb")), 4)

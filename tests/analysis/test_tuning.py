@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import save_convolutions
 from PIL import Image
 from test_resampling import folds
 
@@ -20,25 +21,6 @@ from retrainlab.training.heads import HeadSettings
 SETTINGS, QUICK = HeadSettings(200, 0.1, weight_decay=0.3), TuningSettings(8, 0.02, 16, dropout=0.0)
 
 
-def save_network(folder):
-    """A convolution over 16 x 16 pixels and one of single pixels, with random weights, to two numbers an image."""
-    import tensorflow as tf
-
-    saved, random = tf.train.Checkpoint(), np.random.default_rng(0)
-    shapes = {"first": (3, 3, 3, 8), "second": (1, 1, 8, 2)}
-    saved.kernels = {n: tf.Variable(random.normal(0, 0.3, s).astype(np.float32)) for n, s in shapes.items()}
-
-    def features(images):
-        x = images - 0.5
-        for name in shapes:
-            x = tf.nn.relu(tf.nn.conv2d(x, saved.kernels[name], 2, "SAME"), name=f"{name}_out")
-        return tf.reduce_mean(x, [1, 2])
-
-    saved.__call__ = tf.function(features, input_signature=[tf.TensorSpec([None, 16, 16, 3])], autograph=False)
-    tf.saved_model.save(saved, str(folder))
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
     """Coarse stripes or fine ones: eight channels of a random network tell them apart, the mean of two does not."""
@@ -49,7 +31,9 @@ def features(tmp_path_factory):
             stripes = np.sin(np.arange(16) * pace + random.uniform(0, 6))[:, None, None] * np.ones((16, 16, 3))
             pixels = 128 + 40 * stripes + random.normal(0, 40, (16, 16, 3))
             Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(place / "images" / label / f"{number}.png")
-    backbone = registry.resolve(save_network(place / "module"), place / "cache")
+    backbone = registry.resolve(
+        save_convolutions(place / "module", {"first": (3, 3, 3, 8), "second": (1, 1, 8, 2)}, 16), place / "cache"
+    )
     images = scanning.load(place / "images", 0, 20).images
     return load(backbone, ImageFolder.of(place / "images", images), images)
 

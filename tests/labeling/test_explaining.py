@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import save_convolutions
 from PIL import Image
 
 from retrainlab.backbones import derived, registry
@@ -27,25 +28,6 @@ from retrainlab.trust import guard as guards
 SIDE, SQUARE = 64, 14
 
 
-def save_network(folder):
-    """Two convolutions with random weights, and the mean over the image."""
-    import tensorflow as tf
-
-    saved, random = tf.train.Checkpoint(), np.random.default_rng(0)
-    shapes = {"first": (5, 5, 3, 12), "second": (3, 3, 12, 24)}
-    saved.kernels = {n: tf.Variable(random.normal(0, 0.3, s).astype(np.float32)) for n, s in shapes.items()}
-
-    def features(images):
-        x = images - 0.5
-        for name in shapes:
-            x = tf.nn.relu(tf.nn.conv2d(x, saved.kernels[name], 2, "SAME"), name=f"{name}_out")
-        return tf.reduce_mean(x, [1, 2])
-
-    saved.__call__ = tf.function(features, input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3])], autograph=False)
-    tf.saved_model.save(saved, str(folder))
-    return str(folder)
-
-
 def picture(label, random):
     """Noise, and on it a red or a green square; returns where it is, too."""
     pixels = random.normal(128, 12, (SIDE, SIDE, 3))
@@ -62,7 +44,9 @@ def made(tmp_path_factory):
         (place / "images" / label).mkdir(parents=True)
         for number in range(120):
             Image.fromarray(picture(label, random)[0]).save(place / "images" / label / f"{number}.png")
-    plain = registry.resolve(save_network(place / "module"), place / "cache")
+    plain = registry.resolve(
+        save_convolutions(place / "module", {"first": (5, 5, 3, 12), "second": (3, 3, 12, 24)}, SIDE), place / "cache"
+    )
     images = scanning.load(place / "images", 20, 30).images
     features = load(derived.reading(plain, "all"), ImageFolder.of(place / "images", images), images)
     table = features.table

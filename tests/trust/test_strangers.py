@@ -46,7 +46,8 @@ def test_foreign_images_are_told_from_usual_ones():
     other = blobs(100, dim=10, seed=2)[0] @ random.normal(0, 1, (10, 60)).astype(np.float32)  # seen by another camera
     strange = like.place(other)
     for name, score in foreign.DETECTORS.items():
-        found = foreign.area(score(strange, like.places, classes[:300]), score(usual, like.places, classes[:300]))
+        told = score(like.places, classes[:300])
+        found = foreign.area(told(strange), told(usual))
         assert found > (0.5 if "less" in name else 0.95), name
 
 
@@ -67,7 +68,7 @@ def test_false_alarms_are_as_many_as_were_asked_for():
     for seed in range(20):
         points, classes = blobs(1400, seed=seed)
         like = likeness.learn(points[:300])
-        scores = foreign.neighbours(like.place(points[300:]), like.places, classes[:300])
+        scores = foreign.neighbours(like.places, classes[:300])(like.place(points[300:]))
         alarms.append((scores[100:] > foreign.threshold(scores[:100])).mean())
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
     assert foreign.threshold(np.arange(10.0)) == np.inf  # ten cannot tell what one in twenty is

@@ -18,6 +18,7 @@ from ..evaluation.finding import Finding
 from ..evaluation.intervals import clustered_mean, points
 from ..training import solver
 from ..training.heads import HeadSettings
+from .resampling import first_repeat
 
 _DECAYS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of features that are standardised; one of 0 has no solution
 
@@ -60,7 +61,7 @@ def one_repeat(splits: np.ndarray) -> np.ndarray:
     Raises:
         RetrainLabError: fewer than two folds.
     """
-    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
+    splits = first_repeat(splits)
     if len(splits) < 2:
         raise RetrainLabError(f"There is {len(splits)} re-split to judge by. Expected at least two.")
     return splits
@@ -74,7 +75,7 @@ def right(matrix: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: 
     Returns:
         float [n]: 0 or 1; NaN for images that do not validate.
     """
-    plain = replace(settings, hidden_units=0, dropout=0.0, optimizer="sgd")
+    plain = settings.plain
     given, classes = pd.Series(labels), np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)[1]
     losses = np.empty((len(splits), len(_DECAYS)))
     hits = np.zeros((len(splits), len(_DECAYS), len(matrix)))

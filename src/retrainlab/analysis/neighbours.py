@@ -55,7 +55,12 @@ def _directions(features: np.ndarray) -> np.ndarray:
     """
     points = (features - features.mean(axis=0)).astype(np.float32, copy=False)
     deviation = np.sqrt(np.einsum("nd,nd->d", points, points) / len(points))  # without a temporary of that size
-    points /= np.where(deviation > 1e-6, deviation, 1)
+    return of_length_one(points, np.where(deviation > 1e-6, deviation, 1))
+
+
+def of_length_one(points: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Standardise centred bottlenecks, float32 [n, dim], and give each length 1; in place, and returned."""
+    points /= deviation
     np.clip(points, -_FAR, _FAR, out=points)
     length = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, length, out=points, where=length > 1e-6)

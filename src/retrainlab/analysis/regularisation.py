@@ -17,7 +17,14 @@ from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import clustered_mean, points
 from ..training.heads import HeadSettings
-from .resampling import corrected_interval, evaluation_steps, figures, share_validation, train_in_parts
+from .resampling import (
+    corrected_interval,
+    evaluation_steps,
+    figures,
+    first_repeat,
+    share_validation,
+    train_in_parts,
+)
 
 _NAMES = ["weight_decay", "learning_rate", "how_many_training_steps"]
 
@@ -51,7 +58,7 @@ def settings_path(
     Raises:
         RetrainLabError: fewer than two folds, or training diverges even with the smallest learning rate.
     """
-    splits = splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
+    splits = first_repeat(splits)
     if len(splits) < 2:
         raise RetrainLabError(f"Settings are chosen on {len(splits)} re-split. Expected at least two: one to judge by.")
     decays = sorted({*map(float, weight_decays), settings.weight_decay})

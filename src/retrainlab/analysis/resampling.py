@@ -118,6 +118,11 @@ def repeated_folds(labels: np.ndarray, groups: np.ndarray, split: np.ndarray, co
     return splits
 
 
+def first_repeat(splits: np.ndarray) -> np.ndarray:
+    """Keep the first complete repeat of `repeated_folds`, in which no image validates twice."""
+    return splits[np.cumsum(splits == "validation", axis=0).max(axis=1) <= 1]
+
+
 def cross_validate(
     features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings
 ) -> CrossValidation:

@@ -84,8 +84,7 @@ def _logits(
 ) -> Iterator[np.ndarray]:
     """Fine-tune fold by fold; what each says of all images, float32 [n, labels]."""
     last = features if features.backbone.settings.depth == "last" else features.reading(depth="last")
-    plain = replace(settings, hidden_units=0, dropout=0.0, optimizer="sgd")
-    plain = replace(plain, weight_decay=settings.weight_decay or 0.1)  # one of 0 has no solution
+    plain = replace(settings.plain, weight_decay=settings.weight_decay or 0.1)  # one of 0 has no solution
     graph = cutting.above(freezing.freeze(features.plain), cut)
     for split in splits:
         (head,) = solver.solve(last.matrix, features.table["label"], split, [plain])

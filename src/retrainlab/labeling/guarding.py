@@ -28,13 +28,16 @@ class Guarded:
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Compute probabilities as an exported model does: float32 [1, height, width, 3] -> float32 [labels]."""
-        return softmax(self.head.logits(self._bottleneck(images)))[0].astype(np.float32)
+        return self._chances(self._bottleneck(images))[0]
 
     def judge(self, pixels: np.ndarray) -> tuple[np.ndarray, Opinion]:
         """Label an image, uint8 [height, width, 3], and say what to think of it: (float32 [labels], opinion)."""
         bottleneck = self._bottleneck(self.preprocessing(pixels))
-        chances = softmax(self.head.logits(bottleneck)).astype(np.float32)
+        chances = self._chances(bottleneck)
         return chances[0], self.guard.opinions(bottleneck, chances)[0]
+
+    def _chances(self, bottlenecks: np.ndarray) -> np.ndarray:
+        return softmax(self.head.logits(bottlenecks)).astype(np.float32)
 
     def _bottleneck(self, images: np.ndarray) -> np.ndarray:
         try:

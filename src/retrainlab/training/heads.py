@@ -48,6 +48,11 @@ class HeadSettings:
             if not fits:
                 raise RetrainLabError(f"{name} is {getattr(self, name)!r}. Expected {what}.")
 
+    @property
+    def plain(self) -> "HeadSettings":
+        """The same for a softmax layer alone, which `solver` can solve for: no hidden units, no dropout."""
+        return replace(self, hidden_units=0, dropout=0.0, optimizer="sgd")
+
     def vary(self, **values: Sequence[Any]) -> "list[HeadSettings]":
         """Make a stack that differs from these settings in one field: `settings.vary(weight_decay=[0, 0.1])`."""
         ((name, choices),) = values.items()

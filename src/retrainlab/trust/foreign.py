@@ -8,34 +8,34 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .likeness import Likeness
+from .likeness import nearest
 
 _NEIGHBOURS = 5
 _SHRINKING = 0.1  # of the covariance towards a sphere: few images do not tell all directions apart
 FALSE_ALARMS = 0.05
-_Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Score = Callable[[np.ndarray], np.ndarray]  # places, float32 [n, p] -> how unlike what was learnt from they are, [n]
 
 
-def neighbours(places: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def neighbours(known: np.ndarray, classes: np.ndarray) -> Score:
     """Distance to the fifth nearest image that was learnt from (Sun et al. 2022, arxiv.org/abs/2204.06507)."""
-    none = np.zeros((0, 0), np.float32)
-    count = min(_NEIGHBOURS, len(known))
-    return Likeness(none, none, none, known).nearest(places, count)[1][:, -1]
+    return lambda places: nearest(places, known, _NEIGHBOURS)[1][:, -1]
 
 
-def labels(places: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def labels(known: np.ndarray, classes: np.ndarray) -> Score:
     """Distance to the nearest label's mean, in deviations (Lee et al. 2018, arxiv.org/abs/1807.03888)."""
     means, whitening = _label_means(known, classes)
-    return _to_nearest(places @ whitening, means @ whitening)
+    centres = means @ whitening
+    return lambda places: _to_nearest(places @ whitening, centres)
 
 
-def labels_rather_than_all(places: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def labels_rather_than_all(known: np.ndarray, classes: np.ndarray) -> Score:
     """The same, less the distance to the mean of all (Ren et al. 2021, arxiv.org/abs/2106.09022)."""
-    whole = np.zeros(len(known), np.int64)
-    return labels(places, known, classes) - labels(places, known, whole)
+    mine, whole = labels(known, classes), labels(known, np.zeros(len(known), np.int64))
+    return lambda places: mine(places) - whole(places)
 
 
-DETECTORS: dict[str, _Score] = {
+# what was learnt from, float32 [m, p] and int [m] -> a score, which is fitted once and asked for every image
+DETECTORS: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
     "distance to the fifth nearest training image": neighbours,
     "distance to the nearest label's mean": labels,
     "distance to the nearest label's mean, less that to the mean of all": labels_rather_than_all,
@@ -59,9 +59,9 @@ def leave_labels_out(places: np.ndarray, classes: np.ndarray, held: np.ndarray) 
         known = ~held & (classes != left)
         strange, usual = held & (classes == left), held & (classes != left)
         if known.any() and usual.any():
-            for name, score in DETECTORS.items():
-                given = places[known], classes[known]
-                found[name].append(area(score(places[strange], *given), score(places[usual], *given)))
+            for name, detector in DETECTORS.items():
+                score = detector(places[known], classes[known])
+                found[name].append(area(score(places[strange]), score(places[usual])))
     return found
 
 

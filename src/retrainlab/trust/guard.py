@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,6 @@ class Opinion:
     place: np.ndarray
     taken_for: int
 
-    @property
-    def agrees(self) -> bool:
-        """Whether all of the nearest images have a label of the set."""
-        return all(label in self.held for _, label, _ in self.nearest)
-
 
 @dataclass(frozen=True)
 class Guard:
@@ -77,9 +73,10 @@ class Guard:
     taken_for: np.ndarray
     threshold: Threshold | None = None
 
-    def scores(self, places: np.ndarray) -> np.ndarray:
-        """How unlike what was learnt from images at these places are, float [n]: beyond `strange`, they are unlike."""
-        return foreign.DETECTORS[self.detector](places, self.likeness.places, self.classes)
+    @cached_property
+    def scores(self) -> foreign.Score:
+        """Tells how unlike what was learnt from images are by their places: beyond `strange`, they are unlike."""
+        return foreign.DETECTORS[self.detector](self.likeness.places, self.classes)
 
     def opinions(self, bottlenecks: np.ndarray, probabilities: np.ndarray) -> list[Opinion]:
         """Say of each answer how far it goes: float32 [n, dim] and [n, labels]."""
@@ -205,7 +202,7 @@ def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame"
     together = np.concatenate([like.places, places]), np.concatenate([classes[train], classes[held]])
     tried = foreign.leave_labels_out(*together, np.arange(len(together[0])) >= len(train))
     detector = foreign.choose(tried)
-    scores = foreign.DETECTORS[detector](places, like.places, classes[train])
+    scores = foreign.DETECTORS[detector](like.places, classes[train])(places)
     means = {name: float(np.mean(areas)) if areas else float("nan") for name, areas in tried.items()}
     return Guard(
         list(labels),

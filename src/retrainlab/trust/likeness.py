@@ -4,11 +4,12 @@ Places are the principal components of standardised bottlenecks of length 1, and
 these, so that they are few, and still tell what is unlike everything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-_FAR = 5.0  # deviations: a feature that hardly any image has would else decide alone what is alike
+from ..analysis.neighbours import of_length_one
+
 _COMPONENTS = 128
 _AT_ONCE = 2**24  # distances at once: 64 MiB
 
@@ -30,31 +31,34 @@ class Likeness:
 
     def place(self, bottlenecks: np.ndarray) -> np.ndarray:
         """Find the places of bottlenecks: float32 [n, dim] -> [n, p + 1]."""
-        points = np.clip((bottlenecks - self.mean) / self.deviation, -_FAR, _FAR)
-        length = np.linalg.norm(points, axis=1, keepdims=True)
-        points = np.divide(points, length, out=np.zeros_like(points), where=length > 1e-6)
+        points = of_length_one(bottlenecks - self.mean, self.deviation)
         inside = points @ self.directions
         outside = np.sqrt(np.maximum(0, (points**2).sum(axis=1) - (inside**2).sum(axis=1)))
         return np.concatenate([inside, outside[:, None]], axis=1).astype(np.float32)
 
     def nearest(self, places: np.ndarray, count: int = 5) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest images that were learnt from: (rows, distances), int and float32 [n, count], nearest first.
+        """Find the nearest images that were learnt from; see the function `nearest`."""
+        return nearest(places, self.places, count)
 
-        A distance is 0 for the same image, about 1.4 for one that has nothing in common, 2 at most.
-        """
-        count = min(count, len(self.places))
-        rows = np.empty((len(places), count), np.int64)
-        far = np.empty((len(places), count), np.float32)
-        own, block = (self.places**2).sum(axis=1), max(1, _AT_ONCE // max(1, len(self.places)))
-        for at in range(0, len(places), block):
-            some = places[at : at + block]
-            squares = np.maximum(0, own - 2 * some @ self.places.T + (some**2).sum(axis=1, keepdims=True))
-            best = np.argpartition(squares, count - 1, axis=1)[:, :count] if count else rows[at : at + block]
-            found = np.take_along_axis(squares, best, 1)
-            order = np.argsort(found, axis=1, kind="stable")
-            rows[at : at + block] = np.take_along_axis(best, order, 1)
-            far[at : at + block] = np.sqrt(np.take_along_axis(found, order, 1))
-        return rows, far
+
+def nearest(places: np.ndarray, known: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest known places: (rows, distances), int and float32 [n, count], nearest first.
+
+    A distance is 0 for the same image, about 1.4 for one that has nothing in common, 2 at most.
+    """
+    count = min(count, len(known))
+    rows = np.empty((len(places), count), np.int64)
+    far = np.empty((len(places), count), np.float32)
+    own, block = (known**2).sum(axis=1), max(1, _AT_ONCE // max(1, len(known)))
+    for at in range(0, len(places), block):
+        some = places[at : at + block]
+        squares = np.maximum(0, own - 2 * some @ known.T + (some**2).sum(axis=1, keepdims=True))
+        best = np.argpartition(squares, count - 1, axis=1)[:, :count] if count else rows[at : at + block]
+        found = np.take_along_axis(squares, best, 1)
+        order = np.argsort(found, axis=1, kind="stable")
+        rows[at : at + block] = np.take_along_axis(best, order, 1)
+        far[at : at + block] = np.sqrt(np.take_along_axis(found, order, 1))
+    return rows, far
 
 
 def learn(bottlenecks: np.ndarray) -> Likeness:
@@ -64,11 +68,8 @@ def learn(bottlenecks: np.ndarray) -> Likeness:
     mean, deviation = bottlenecks.mean(axis=0), bottlenecks.std(axis=0)
     varies = deviation > 1e-6
     deviation = np.where(varies, np.maximum(deviation, 0.2 * np.median(deviation[varies]) if varies.any() else 1), 1)
-    none = np.zeros((bottlenecks.shape[1], 0), np.float32)
-    bare = Likeness(mean.astype(np.float32), deviation.astype(np.float32), none, none)
-    points = np.clip((bottlenecks - mean) / deviation, -_FAR, _FAR)
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    points = np.divide(points, length, out=np.zeros_like(points), where=length > 1e-6)
+    mean, deviation = mean.astype(np.float32), deviation.astype(np.float32)
+    points = of_length_one(bottlenecks - mean, deviation)
     wide = points.shape[1] > len(points)  # then the products of images with images are fewer than those of features
     scatter = points @ points.T if wide else points.T @ points
     count = min(_COMPONENTS, len(scatter))
@@ -76,5 +77,6 @@ def learn(bottlenecks: np.ndarray) -> Likeness:
     kept = variances > 1e-6 * max(float(variances.max(initial=0)), 1e-12)
     vectors = vectors[:, kept]
     directions = points.T @ vectors / np.sqrt(variances[kept]) if wide else vectors
-    found = Likeness(bare.mean, bare.deviation, directions.astype(np.float32)[:, ::-1], none)
-    return Likeness(found.mean, found.deviation, found.directions, found.place(bottlenecks))
+    nobody = np.zeros((0, directions.shape[1] + 1), np.float32)
+    found = Likeness(mean, deviation, directions.astype(np.float32)[:, ::-1], nobody)
+    return replace(found, places=found.place(bottlenecks))

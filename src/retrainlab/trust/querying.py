@@ -127,8 +127,7 @@ def simulate(
     if sizes[-1] < 2 * begin:
         said = f"There are {min(map(len, pools)):,} images to ask for. Expected at least {4 * begin:,}"
         raise RetrainLabError(f"{said}, to begin with {begin} and come to half of them. Add images.")
-    plain = replace(settings, hidden_units=0, dropout=0.0, optimizer="sgd")
-    plain = replace(plain, weight_decay=max(plain.weight_decay, _DECAY))
+    plain = replace(settings.plain, weight_decay=max(settings.weight_decay, _DECAY))
     chosen = {way: [pool[: sizes[0]] for pool in pools] for way in ("ordered", "random")}
     found, heads = [], list[Head]()
     for size in sizes:

@@ -168,17 +168,18 @@ class Trust:
     @finding("What hard conditions cost")
     def conditions(self) -> Finding:
         """Accuracy of validation images under conditions; see `robustness.measure`."""
-        rows = self._drawn(self._validation, self._images(sum(map(len, CONDITIONS.values())), 0.25))
+        rows = self._held
         under = {name: [self.features.under(one, rows) for one in steps] for name, steps in CONDITIONS.items()}
         plain, labels = self.features.matrix[rows], self.table["label"].iloc[rows]
         return robustness.measure(self.chosen, plain, under, labels, self.groups[rows])
 
     @property
-    def _validation(self) -> np.ndarray:
+    def _held(self) -> np.ndarray:
+        """Rows of the validation images that are shown under all conditions, as many as there is time for."""
         rows = self._rows("validation")
         if not len(rows):
             raise RetrainLabError("There are no validation images. Set validation_percentage above 0.")
-        return rows
+        return self._drawn(rows, self._images(sum(map(len, CONDITIONS.values())), 0.25))
 
     @cached_property
     @finding("Whether learning from it helps")
@@ -189,7 +190,7 @@ class Trust:
         weakest = self.conditions.numbers["weakest"]
         hard = Condition(weakest, robustness.USUAL)
         train = self._drawn(self._rows("train"), self._images(1, 0.1))
-        held = self._drawn(self._validation, self._images(sum(map(len, CONDITIONS.values())), 0.25))
+        held = self._held
         more = self.features.under(hard, train)
         both = np.concatenate([self.features.matrix, more])
         labels = np.concatenate([self.table["label"].to_numpy(), self.table["label"].to_numpy()[train]])
