@@ -32,7 +32,7 @@ from .training.tuned import fine_tuned
 
 if TYPE_CHECKING:
     from .analysis.overfitting import Overfitting
-    from .evaluation.thresholds import Threshold
+    from .trust.guard import Guard
     from .trust.trust import Trust
 
 
@@ -277,18 +277,13 @@ class Lab:
         self.run.write_metrics(trained | classifier.metrics | more)
 
     def export(
-        self,
-        classifier: Classifier,
-        final_tensor_name: str,
-        int8: bool = False,
-        threshold: "Threshold | None" = None,
-        seed: int = 0,
+        self, classifier: Classifier, guard: "Guard", final_tensor_name: str, int8: bool = False, seed: int = 0
     ) -> Finding:
         """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
         from .export import exporting
 
         before = self.run.other(self.start_from).learnt() if self.start_from else set[str]()
-        return exporting.export_classifier(self.run.model, classifier, final_tensor_name, int8, before, threshold, seed)
+        return exporting.export_classifier(self.run.model, classifier, guard, final_tensor_name, int8, before, seed)
 
     def log_tensorboard(
         self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0

@@ -68,6 +68,15 @@ def test_cuts_are_kept_beside_the_bottlenecks(blocks):
     assert "cut" in file.read_text() or "name" in file.read_text()
 
 
+def test_cuts_and_the_last_map_freeze_a_network_once(blocks, monkeypatch):
+    (blocks.folder / "cuts.json").unlink(missing_ok=True)
+    frozen, freeze = [], cuts.freeze
+    monkeypatch.setattr(cuts, "freeze", lambda backbone: frozen.append(backbone) or freeze(backbone))
+    for _ in range(2):
+        assert cuts.last_map(blocks).shape[:2] == cuts.of(blocks)[-1].shape[:2] and derived.maps(blocks, "all")
+    assert len(frozen) == 1
+
+
 def test_every_depth_is_read_beside_the_last_layer(blocks, pixels, tmp_path):
     import tensorflow as tf
 

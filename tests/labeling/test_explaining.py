@@ -19,7 +19,7 @@ from retrainlab.evaluation import scores
 from retrainlab.evaluation.thresholds import Threshold
 from retrainlab.export import contracts, exporting
 from retrainlab.images import scanning
-from retrainlab.labeling import asking, explaining, guarding, labelers, streaming
+from retrainlab.labeling import asking, explaining, guarding, labelers, labelled, streaming
 from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.training import solver
 from retrainlab.training.heads import HeadSettings
@@ -113,7 +113,7 @@ def test_an_export_says_what_its_answers_are_worth_without_the_images(made, tmp_
     assert np.mean([answer.opinion.unlike for answer in answers]) < 0.2
     assert labeler.guarded.guard.differs([answer.opinion for answer in answers]) > 0.01
     noise = np.random.default_rng(0).integers(0, 256, (30, SIDE, SIDE, 3)).astype(np.uint8)
-    odd = [labeler.guarded.judge(image)[1] for image in noise]
+    odd = labeler.guarded.judge(np.concatenate([labeler.guarded.bottleneck(image) for image in noise]))[1]
     assert np.mean([each.unlike for each in odd]) > 0.9
     warned = labeler.guarded.guard.warnings(odd)
     assert "are unlike those that it was trained on" in warned and "differ from those that it was judged by" in warned
@@ -128,6 +128,26 @@ def test_a_threshold_of_costs_is_kept_and_said(made, tmp_path):
     assert again.threshold == guard.threshold
     chances = np.array([[0.985, 0.015], [0.995, 0.005]], np.float32)
     assert [each.said for each in again.opinions(features.matrix[:2], chances)] == ["red", "green"]
+
+
+def test_opinions_of_many_are_those_of_each_and_pixels_are_read_once(made, monkeypatch, tmp_path):
+    model, features, _, _ = made
+    labeler, read = labelers.load(model), []
+    paths = [features.photos.root / path for path in features.table["path"].head(21)]
+    found = streaming.sources([*paths[:9], features.photos.root / "none.png", *paths[9:]])
+    together = list(streaming.answers(labeler, found, keep_pixels=True))
+    assert together[9].problem and together[9].pixels is None and together[9].opinion is None
+    for answer in together[:9] + together[10:]:
+        (alone,) = streaming.answers(labeler, {answer.path: found[answer.path]})
+        assert alone.pixels is None and (answer.pixels == labeler.read(found[answer.path])[0]).all()
+        assert answer.opinion.said == alone.opinion.said and answer.opinion.nearest[0][0] == alone.opinion.nearest[0][0]
+        assert answer.opinion.strangeness == pytest.approx(alone.opinion.strangeness, abs=1e-3)
+        assert answer.labels[0][1] == pytest.approx(alone.labels[0][1], abs=1e-5)
+    opened = labelers.open_image
+    monkeypatch.setattr(labelers, "open_image", lambda *given: read.append(given) or opened(*given))
+    why = str(tmp_path / "why")
+    done = CliRunner().invoke(main, ["label", "--model", str(model), *map(str, paths[:3]), "--explain", why])
+    assert done.exit_code == 0 and len(read) == 3
 
 
 def test_the_command_says_it_and_draws_it(made, tmp_path):
@@ -168,8 +188,9 @@ def test_what_to_label_next_is_written_and_shown(made, tmp_path):
     labeler, file = labelers.load(model), tmp_path / "to_label.csv"
     told = asking.to_label(labeler, features.photos.root, file)
     written = pd.read_csv(file)
-    assert list(written.columns) == ["path", "label", "probability", "unlike", "seen"]
-    assert written["path"].is_unique and set(written["label"]) == {"green", "red"} and told.plot().axes
+    assert list(written.columns) == ["path", "label", "predicted", "probability", "unlike", "seen"]
+    assert written["path"].is_unique and set(written["predicted"]) == {"green", "red"} and told.plot().axes
+    assert written["label"].isna().all()
     learnt = (features.table["split"] == "train").sum()
     new = 240 - learnt
     assert str(told) == (
@@ -177,6 +198,10 @@ def test_what_to_label_next_is_written_and_shown(made, tmp_path):
         "it has learnt from."
     )
     assert len(written) == new and written["seen"].min() > 0.02
+    labelled.give(file, written["path"][3], "red")
+    again = asking.to_label(labeler, features.photos.root, file)
+    assert "1 of those to label have a label by now." in str(again)
+    assert labelled.read(file)["label"].tolist() == ["", "", "", "red"] + [""] * (new - 4)
 
 
 def test_nothing_to_label(made, tmp_path):

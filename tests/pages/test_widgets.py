@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from conftest import make_folder, make_image
 
-from retrainlab.images import relabeling
+from retrainlab.evaluation.finding import Finding
+from retrainlab.images import relabeling, scanning
+from retrainlab.labeling import labelled
 from retrainlab.labeling.labelers import Labeler
 from retrainlab.pages import widgets
 from retrainlab.pixels.decoding import ImageFolder
@@ -122,6 +124,75 @@ def test_no_suspects(tmp_path):
         pd.DataFrame(columns=["path", "label", "suggested"]), ImageFolder(tmp_path), tmp_path, []
     )
     assert "nothing to review" in text(widget)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Opens the widget on three images to label, of so many labels: (widget, paths, function that gives the labels)."""
+    folder = make_folder(tmp_path / "images", {"ant": 8, "bee": 8})
+    new, file = make_folder(tmp_path / "new", {"none": 0, "no": 0, "later": 3}) / "later", tmp_path / "to_label.csv"
+    paths = [str(path) for path in sorted(new.iterdir())]
+    table = pd.DataFrame({"path": paths, "predicted": ["bee", "ant", "bee"], "probability": 0.75, "unlike": False,
+                          "seen": 0.5})  # fmt: skip
+    images = scanning.load(folder, 20, 20).images
+
+    def opened(*more):
+        labelled.write(file, table)
+        labeler = Labeler(["ant", "bee", *more], (16, 16), lambda pixels: np.float32([0.2, 0.8]))
+        widget = widgets.label_next(Finding("", details=table), file, labeler, images, folder)
+        return widget, paths, lambda: labelled.read(file).set_index("path")["label"].tolist()
+
+    return opened
+
+
+def test_a_click_labels_an_image_at_once_and_undo_takes_it_back(asked):
+    widget, paths, given = asked()
+    assert "0 of 3 have a label" in text(widget) and paths[0] in text(widget) and "<b>bee</b>, 75%" in text(widget)
+    styles = {button.description: button.button_style for button in every(widget, ipywidgets.Button)}
+    assert (styles["ant"], styles["bee"]) == ("", "primary") and not every(widget, ipywidgets.Combobox)
+    press(widget, "ant")
+    assert given() == ["ant", "", ""] and paths[1] in text(widget)
+    press(widget, "bee")
+    press(widget, "Undo")
+    assert given() == ["ant", "", ""] and paths[1] in text(widget)
+    press(widget, "Skip")
+    press(widget, "bee")
+    assert given() == ["ant", "", "bee"]
+    assert "2 of 3 have a label. Those that were skipped" in text(widget) and not every(widget, ipywidgets.Image)
+    again, _, _ = asked()  # asked for anew, too
+    assert "2 of 3" in text(again) and paths[1] in text(again)
+    press(again, "ant")
+    assert given() == ["ant", "ant", "bee"] and text(again).startswith("3 of 3 have a label.")
+    press(again, "Copy what has a label")
+    assert "3 images are copied into the folders of their labels" in text(again)
+
+
+def test_of_many_labels_one_is_sought_by_typing(asked):
+    widget, paths, given = asked(*(f"label {number}" for number in range(20)))
+    (search,) = every(widget, ipywidgets.Combobox)
+    assert len(search.options) == 22 and search.ensure_option
+    press(widget, "bee")  # what it is taken for has a button
+    press(widget, "Use this label")  # nothing is chosen
+    assert given() == ["bee", "", ""] and paths[1] in text(widget)
+    search.value = "label 7"
+    press(widget, "Use this label")
+    assert given() == ["bee", "label 7", ""] and search.value == ""
+
+
+def test_a_label_that_cannot_be_written_is_said_and_not_passed_over(asked, tmp_path):
+    widget, paths, given = asked()
+    content = (tmp_path / "to_label.csv").read_text()
+    (tmp_path / "to_label.csv").write_text("foreign\n")
+    press(widget, "ant")
+    assert "has the columns foreign" in text(widget)
+    (tmp_path / "to_label.csv").write_text(content)
+    press(widget, "ant")
+    assert given() == ["ant", "", ""] and paths[1] in text(widget)
+
+
+def test_nothing_to_label_is_no_widget(tmp_path):
+    nothing = widgets.label_next(Finding(""), tmp_path / "to_label.csv", None, None, tmp_path)
+    assert nothing is None
 
 
 def test_chosen_photos_are_labelled_and_what_cannot_be_read_is_said(monkeypatch):

@@ -47,11 +47,24 @@ def test_distorted_shows_an_image_and_what_the_backbone_gets(photos):
     assert titles(plots.distorted(pictures, path.name)) == ["as it is", *(f"variant {n}" for n in range(1, 12))]
 
 
-def test_mistakes_say_what_was_taken_for_what():
-    predicted = fake_predictions(["a", "b"])
-    wrong = predicted[predicted["label"] != predicted["predicted"]].head(12)
-    first, said = wrong.iloc[0], titles(plots.mistakes(wrong, PICTURES))
-    assert len(said) == 12 and said[0] == f"{first['label']}\n→ {first['predicted']}\n{first['probability']:.0%}"
+@pytest.mark.parametrize(
+    ("labels", "count"), [(["a", "b"], 12), (["a", "b"], 1), (["n02099601-golden_retriever with a long name", "b"], 3)]
+)
+def test_mistakes_stand_beside_what_lies_nearest(labels, count):
+    predicted = fake_predictions(labels)
+    wrong = predicted[predicted["label"] != predicted["predicted"]].head(count)
+    near = [[("near.png", labels[0], 0.5), ("next.png", labels[1], 0.75)]] * count
+    axes = plots.mistakes(wrong, near, [[PICTURES[0], PICTURES[1][:20], PICTURES[2]]] * count)
+    assert axes.shape[1] == 3 and sum(bool(ax.images) for ax in axes.flat) == 3 * count
+    first, said = wrong.iloc[0], titles(axes)
+    plain = [" ".join(text.split()) for text in said]
+    assert plain[0].startswith(first["label"][:19]) and plain[0].endswith(f" {first['probability']:.0%}")
+    assert plain[2] == "b distance 0.75" and max(len(line) for text in said for line in text.split("\n")) <= 21
+    assert axes[0, 1].images[0].get_array().shape == (20, 60, 3)  # in its own proportions
+    assert [axes[0, n].title.get_color() == "#d55e00" for n in (1, 2)] == [
+        name == first["predicted"] for name in labels
+    ]
+    assert inside(axes[0, 0].figure.figure)
 
 
 def test_suspects_and_near_duplicates_say_how_many_more_there_are():

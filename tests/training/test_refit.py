@@ -10,6 +10,7 @@ from retrainlab.lab import Lab
 from retrainlab.pixels.distortions import Distortion
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
+from retrainlab.trust import guard
 
 SETTINGS = HeadSettings(how_many_training_steps=60)
 
@@ -36,7 +37,7 @@ def test_train_and_validation_figures_stay_and_test_is_that_of_both(photos, modu
     known = scores.summarise(scores.predictions(features.table, head.logits(features.matrix), head.labels), head.labels)
     assert refitted.metrics["test"] == known["test"]
     lab.write_results(refitted)
-    lab.export(refitted, "final_result")
+    lab.export(refitted, guard.of(refitted), "final_result")
     assert lab.run.learnt() == set(features.table.loc[features.table["split"] != "test", "sha256"])
     assert lab.metrics["refit"] and lab.run.info()["learnt_from"]["refit"]
 
@@ -62,7 +63,7 @@ def test_with_a_distortion_variants_of_validation_images_are_learnt_from(photos,
 def test_a_head_on_other_depths_of_the_same_network_is_refused(photos, module, bottleneck_dir, tmp_path):
     lab, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
     lab.write_results(refitted)
-    lab.export(refitted, "final_result")
+    lab.export(refitted, guard.of(refitted), "final_result")
     again = Lab.open("again", str(photos), 10.0, 30.0, reports_dir=tmp_path).starting_from(lab.run.name)
     deep = again.backbone(BackboneSettings(str(module), depth="all"), bottleneck_dir)
     with pytest.raises(RetrainLabError, match=r"other numbers of it than depth 'all' and average_views false give"):

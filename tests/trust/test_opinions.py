@@ -6,6 +6,7 @@ import pytest
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
+from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.training import solver
 from retrainlab.training.heads import HeadSettings
 from retrainlab.trust import guard as guards
@@ -44,9 +45,12 @@ def test_sets_hold_what_they_promise_and_say_so(told):
     assert f"where one label is named, it is right for {np.mean(alone):.1%}" in str(found) and found.plot().axes
 
 
-def test_what_is_alike_tells_how_far_an_answer_goes(told):
+def test_what_is_alike_tells_how_far_an_answer_goes(told, tmp_path):
     _, given, rows = told
-    both = opinions.alike(given, rows).numbers["nearest"]
+    found = opinions.alike(given, rows, ImageFolder(tmp_path))
+    both = found.numbers["nearest"]
+    assert found.numbers["looks_like"]["mistakes"]["n"] + found.numbers["looks_like"]["right"]["n"] == 200
+    assert found.plot().axes or found.plot().subfigs  # the pictures are not there: grey
     assert both["agree"]["n"] + both["differ"]["n"] == 200
     assert both["agree"]["accuracy"] > both["differ"]["accuracy"]
 

@@ -10,9 +10,6 @@ from .. import plots
 from ..errors import RetrainLabError
 from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
-from ..pixels.decoding import ImageFolder
-
-_MISTAKES, _SIDE = 12, 165  # how many are shown, and their size in pixels
 
 
 def test_else_validation(predicted: pd.DataFrame) -> pd.DataFrame:
@@ -95,17 +92,6 @@ def confusion(rows: pd.DataFrame, labels: list[str]) -> Finding:
     """The confusion matrix. `rows`: as of `test_else_validation`."""
     counts = scores.confusion(_some(rows), labels)
     return Finding("What is confused with what", draw=lambda: plots.confusion(counts))
-
-
-@finding("Which mistakes were made")
-def mistakes(rows: pd.DataFrame, photos: ImageFolder) -> Finding:
-    """The mistakes of the greatest confidence, as pictures. `rows`: as of `test_else_validation`."""
-    question = "Which mistakes were made"
-    wrong = _some(rows)[rows["label"] != rows["predicted"]].nlargest(_MISTAKES, "probability")
-    if wrong.empty:
-        return Finding(question, f"There is no mistake among these {len(rows):,} images.")
-    pictures = photos.read_many(wrong["path"], (_SIDE, _SIDE))
-    return Finding(question, draw=lambda: plots.mistakes(wrong, pictures))
 
 
 @finding("How honest its probabilities are")

@@ -58,8 +58,7 @@ def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
 
 def last_map(backbone: Backbone) -> Cut | None:
     """Find the last cut that still has height and width, however many numbers it has; None where there is none."""
-    found = [cut for chain in _chains(freeze(backbone), backbone.image_size) for cut in chain]
-    return next((cut for cut in reversed(found) if cut.shape[0] * cut.shape[1] > 1), None)
+    return _kept(backbone)[1]
 
 
 def _chains(graph: Any, image_size: tuple[int, int]) -> list[list[Cut]]:
@@ -137,18 +136,32 @@ def _narrow(chain: Sequence[Cut]) -> list[Cut]:
 
 
 def of(backbone: Backbone) -> list[Cut]:
-    """Find the cuts of a backbone, lowest first; `cuts.json` beside its bottlenecks keeps them."""
+    """Find the cuts of a backbone, lowest first."""
+    return _kept(backbone)[0]
+
+
+def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
+    """Find the cuts and the last map; `cuts.json` beside the bottlenecks keeps both, so it is frozen for them once."""
     file = backbone.folder / "cuts.json"
     try:
-        return [Cut(each["name"], tuple(each["shape"]), each["above"]) for each in json.loads(file.read_text())]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = find(freeze(backbone), backbone.image_size)
+        kept = json.loads(file.read_text())
+        return [_cut(each) for each in kept["cuts"]], kept["last_map"] and _cut(kept["last_map"])
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or as an earlier version wrote it
+        chains = _chains(freeze(backbone), backbone.image_size)
+    found = [cut for chain in chains for cut in _narrow(chain)]
+    maps = [cut for chain in chains for cut in chain if cut.shape[0] * cut.shape[1] > 1]
+    last = maps[-1] if maps else None
     with (
         writing(f"The bottleneck folder '{file.parent}'", "Set bottleneck_dir to one that can."),
         replacing(file) as aside,
     ):
-        aside.write_text(json.dumps([asdict(cut) for cut in found], indent=1) + "\n")
-    return found
+        kept = {"cuts": [asdict(cut) for cut in found], "last_map": last and asdict(last)}
+        aside.write_text(json.dumps(kept, indent=1) + "\n")
+    return found, last
+
+
+def _cut(kept: dict[str, Any]) -> Cut:
+    return Cut(kept["name"], tuple(kept["shape"]), kept["above"])
 
 
 def table(backbone: Backbone) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, 
     return labeler
 
 
-def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Path | str | bytes, Answer], None]":
+def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Answer], None]":
     """Give a function that draws where the first label of an image comes from, into a folder."""
     from ..labeling import explaining
 
@@ -118,8 +118,10 @@ def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Path
     with writing(f"The folder '{folder}'", "Name another one with --explain."):
         place(folder).mkdir(parents=True, exist_ok=True)
 
-    def draw(source: Path | str | bytes, answer: "Answer") -> None:
-        pixels, _ = labeler.read(source, answer.path)
+    def draw(answer: "Answer") -> None:
+        pixels = answer.pixels
+        if pixels is None:  # it could not be read
+            return
         values = explainer.maps(pixels[None], [labeler.labels.index(answer.labels[0][0])])[0]
         name = Path(answer.path).stem
         name += f"-{len(written)}" if name in written else ""  # two folders may hold images of one name
@@ -198,7 +200,7 @@ def _label(
     top: int,
     form: "Form | None",
     work: _Work,
-    explained: "Callable[[Path | str | bytes, Answer], None] | None",
+    explained: "Callable[[Answer], None] | None",
 ) -> None:
     """Label images, and write each answer as it comes; problems go to the standard error."""
     from tqdm import tqdm
@@ -219,14 +221,14 @@ def _label(
     work.started, said, opinions = time.perf_counter(), set[str](), list["Opinion"]()
     with (
         _writer(form, work.output, several) as write,
-        closing(streaming.answers(labeler, found, top)) as answers,
+        closing(streaming.answers(labeler, found, top, explained is not None)) as answers,
         tqdm(answers, "label", len(found), unit=" images", leave=False, disable=not bar) as told,
     ):
         for answer in told:
             write(answer)
             work.done += 1
-            if explained is not None and answer.labels:
-                explained(found[answer.path], answer)
+            if explained is not None:
+                explained(answer)
             if answer.opinion is not None and len(opinions) < _COMPARED:
                 opinions.append(answer.opinion)
             if answer.note and answer.note not in said:

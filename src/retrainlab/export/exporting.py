@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,13 +14,11 @@ from ..backbones.backbone import NETWORK, Backbone
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
-from ..evaluation.thresholds import Threshold
 from ..files import replacing_folder
 from ..images import overview
 from ..pixels.levels import OWN, Levels
 from ..training.classifier import Classifier
 from ..training.heads import Head, HeadSettings
-from ..trust import guard as guards
 from ..trust.guard import Guard
 from . import contracts, formats, metadata
 
@@ -95,31 +92,30 @@ def export(
 def export_classifier(
     folder: Path,
     classifier: Classifier,
+    guard: Guard,
     final_tensor_name: str,
     int8: bool = False,
     before: Collection[str] = (),
-    threshold: Threshold | None = None,
     seed: int = 0,
 ) -> Finding:
     """Export a trained classifier with all that is known of it; the Finding tells how large each format is.
 
     Args:
+        guard: as of `guard.of` the classifier.
         int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
         before: sha256 of what the head that it started from had learnt from.
-        threshold: from which on one of two labels is said, as of `thresholds.cheapest_threshold`.
     """
     import pandas as pd
 
-    features, learnt, labels = classifier.features, classifier.learnt, classifier.head.labels
+    features, learnt = classifier.features, classifier.learnt
     pixels = None
     if int8:
         paths = learnt["path"].iloc[overview.sample(learnt["label"], _EXAMPLES, seed)]
         pixels = features.photos.read_many(paths, features.backbone.image_size)
     known, levels = {*before, *learnt["sha256"]}, features.photos.levels
-    knows = replace(guards.learn(features.matrix, features.table, classifier.predicted, labels), threshold=threshold)
     maps = derived.maps(features.plain, features.backbone.settings.depth)
     made_of = features.backbone, classifier.head, final_tensor_name
-    sizes = export(folder, *made_of, pixels, known, levels, knows, maps)
+    sizes = export(folder, *made_of, pixels, known, levels, guard, maps)
     table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
     return Finding("What was exported", numbers=sizes, table=table)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..errors import RetrainLabError, writing
+from .. import project
+from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
-from ..files import replacing
 from ..trust import querying
-from . import streaming
+from . import labelled, streaming
 from .labelers import Labeler
 
 _ASKED, _SHOWN, _SIDE = 200, 24, 160  # images that are ordered, that are shown, and how large
@@ -25,11 +25,10 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     Args:
         labeler: with a guard.
         folder: of images; "" for none, then nothing is said.
-        file: CSV with the columns path, label (of the classifier, to be put right), probability, unlike, and seen: how
-            far the nearest training image is.
+        file: the table, see `labelled`; labels that a person gave in it stay.
 
     Returns:
-        Details: that table.
+        Details: that table but for the labels.
 
     Raises:
         RetrainLabError: there is no image, or none that can be read, or the model has no guard.
@@ -38,7 +37,7 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
         return Finding("")
     if labeler.guarded is None:
         raise RetrainLabError("The exported model carries no guard. Run 03_retrain again.")
-    found = streaming.sources([Path(folder).expanduser()])
+    found = streaming.sources([project.place(folder)])
     told = streaming.answers(labeler, found, len(labeler.labels))
     given = list(tqdm(told, "label", len(found), unit=" images", leave=False, delay=1, disable=None))
     known = [(each, each.opinion) for each in given if each.opinion is not None]
@@ -60,23 +59,23 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
         (each.path, *each.labels[0], opinion.unlike, opinion.nearest[0][2])
         for each, opinion in (new[number] for number in order)
     ]
-    table = pd.DataFrame(rows, columns=["path", "label", "probability", "unlike", "seen"])
-    with writing(f"'{file}'", "Make room, and run again."), replacing(file) as aside:
-        table.to_csv(aside, index=False)
+    table = pd.DataFrame(rows, columns=[name for name in labelled.COLUMNS if name != "label"])
+    done = labelled.write(file, table)
     said = [f"Of {len(new):,} images, {file.name} in the run's folder has the {len(table):,} to label first."]
     said += [f"{len(known) - len(new):,} more are such that it has learnt from."] * (len(new) < len(known))
     said += [f"{len(given) - len(known):,} could not be read."] * (len(known) < len(given))
+    said += [f"{done:,} of those to label have a label by now."] * bool(done)
     draw = partial(_gallery, table.head(_SHOWN), found, labeler)
     return Finding("What to label next", " ".join(said), draw=draw, details=table)
 
 
 def _gallery(table: pd.DataFrame, found: dict[str, streaming.Source], labeler: Labeler) -> np.ndarray:
     from .. import plots
-    from ..pixels.decoding import read_many
+    from ..pixels.decoding import read_whole
 
-    pictures = read_many([found[path] for path in table["path"]], (_SIDE, _SIDE), labeler.levels)
+    pictures = read_whole([found[path] for path in table["path"]], _SIDE, labeler.levels)
     captions = [
         f"{PurePath(path).name[:20]}\n{label[:14]}? {probability:.0%}"
-        for path, label, probability in table[["path", "label", "probability"]].itertuples(index=False)
+        for path, label, probability in table[["path", "predicted", "probability"]].itertuples(index=False)
     ]
     return plots.gallery(pictures, captions, "To label next, the most telling first")

@@ -3,6 +3,7 @@
 import html
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from IPython.display import display
 from PIL import Image
 
 from ..errors import RetrainLabError
+from ..evaluation.finding import Finding
 from ..images import relabeling
-from ..labeling import answering
+from ..labeling import answering, labelled
 from ..labeling.labelers import Labeler
 from ..pixels.decoding import ImageFolder
+
+_BUTTONS = 12  # labels: of more, one is sought by typing
 
 
 def label_uploads(labeler: Labeler, top: int = 5) -> ipywidgets.Widget:
@@ -119,6 +123,102 @@ class _Review:
             f"All {len(self._rows)} are reviewed: {told.count(True)} keep their label, {told.count(False)} do not. "
             f"{relabeling.DECISIONS} holds the decisions; the next run takes them into account."
         )
+
+
+def label_next(
+    asked: Finding, file: Path, labeler: Labeler, images: pd.DataFrame, image_dir: Path
+) -> ipywidgets.Widget | None:
+    """Show the images to label next one after another, with a button a label; each click is written at once.
+
+    It begins at the first image without a label, so that labelling may be spread over several sittings.
+
+    Args:
+        asked: of `asking.to_label`, which wrote the file; where it has no images, there is nothing to press.
+        file: its `to_label.csv`, where the labels go.
+        labeler: whose labels there are to choose from.
+        images, image_dir: of the run, as for `labelled.take_in`.
+    """
+    if asked.details is None:
+        return None
+    return _Labelling(file, labeler, lambda: labelled.take_in(file, images, image_dir)).widget
+
+
+class _Labelling:
+    """What `label_next` shows: one image at a time, from `at` on; those that have a label are passed over."""
+
+    def __init__(self, file: Path, labeler: Labeler, take_in: Callable[[], str]) -> None:
+        self._file, self._photos = file, ImageFolder(Path(), labeler.levels)
+        self._rows, self._trail = labelled.read(file).to_dict("records"), list[int]()
+        self._progress, self._picture, self._told = ipywidgets.HTML(), ipywidgets.VBox(), ipywidgets.HTML()
+        names = labeler.labels if len(labeler.labels) <= _BUTTONS else []
+        self._labels = {name: _button(partial(self._choose, name), "", name) for name in names}
+        self._first = _button(lambda: self._choose(self._row["predicted"]), "primary")
+        self._other = ipywidgets.Combobox(options=labeler.labels, placeholder="Another label: type to search")
+        self._other.ensure_option = True
+        pick = _button(lambda: self._choose(self._other.value), "", "Use this label")
+        skip = _button(self._leave, "", "Skip", "Leave it without a label; it comes again when this is opened anew")
+        self._undo = _button(self._take_back, "warning", "Undo", "Show the image before, and take its label back")
+        copy = _button(lambda: self._tell(take_in), "success", "Copy what has a label to the training images")
+        choice = list(self._labels.values()) or [self._first, self._other, pick]
+        self._deciding = [*choice, skip]
+        rows = [ipywidgets.HBox(each, layout={"flex_flow": "row wrap"}) for each in (choice, [skip, self._undo, copy])]
+        self.widget = ipywidgets.VBox([self._progress, self._picture, *rows, self._told])
+        self._show(0)
+
+    @property
+    def _row(self) -> dict[str, str]:
+        return self._rows[self._at]
+
+    def _choose(self, label: str) -> None:
+        if label and self._written(label):
+            self._leave()
+
+    def _leave(self) -> None:
+        self._trail.append(self._at)
+        self._show(self._at + 1)
+
+    def _take_back(self) -> None:
+        self._at = self._trail[-1]
+        if self._written(""):
+            self._show(self._trail.pop())
+
+    def _written(self, label: str) -> bool:
+        try:
+            labelled.give(self._file, self._row["path"], label)
+        except RetrainLabError as error:
+            self._progress.value = html.escape(str(error))
+            return False
+        return True
+
+    def _tell(self, act: Callable[[], str]) -> None:
+        try:
+            said = act()
+        except RetrainLabError as error:
+            said = str(error)
+        self._told.value = html.escape(said)
+
+    def _show(self, at: int) -> None:
+        """Show the first image from a place on that has no label."""
+        table = labelled.read(self._file)
+        known = set(table["path"][table["label"] != ""])
+        left = (place for place in range(at, len(self._rows)) if self._rows[place]["path"] not in known)
+        self._at = next(left, len(self._rows))
+        ended, self._other.value = self._at == len(self._rows), ""
+        for control in self._deciding:
+            control.disabled = ended
+        self._undo.disabled = not self._trail
+        self._picture.children = () if ended else (_picture(self._photos, self._row["path"]),)
+        count = f"{len(known)} of {len(self._rows)} have a label"
+        if ended:
+            rest = len(known) < len(self._rows)
+            self._progress.value = f"{count}." + " Those that were skipped come when this is opened again." * rest
+            return
+        path, predicted = (html.escape(self._row[name]) for name in ("path", "predicted"))
+        sure = f"{float(self._row['probability'] or 0):.0%}"
+        self._progress.value = f"{count} &middot; {path}<br>it would say <b>{predicted}</b>, {sure}"
+        self._first.description = self._row["predicted"]
+        for name, button in self._labels.items():
+            button.button_style = "primary" if name == self._row["predicted"] else ""
 
 
 def _button(act: Callable[[], None], style: str, description: str = "", tooltip: str = "") -> ipywidgets.Button:

@@ -51,6 +51,24 @@ def read_many(
         return np.array(list(pool.map(read, sources)), np.uint8).reshape(-1, *size, 3)
 
 
+def read_whole(sources: Sequence[Path | str | bytes], side: int, levels: Levels = OWN) -> list[np.ndarray]:
+    """Read images for people to look at, by threads: uint8 [height, width, 3] each, the longer one `side` pixels.
+
+    Proportions stay; what cannot be read is a grey square.
+    """
+
+    def read(source: Path | str | bytes) -> np.ndarray:
+        try:
+            image = open_image(source, (side, side))
+            scale = side / max(image.width, image.height)
+            return image.pixels((max(1, round(image.height * scale)), max(1, round(image.width * scale))), levels)
+        except RetrainLabError:
+            return np.full((side, side, 3), 128, np.uint8)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(read, sources))
+
+
 @dataclass(frozen=True)
 class ImageFolder:
     """A folder whose images are read on one scale.
@@ -75,6 +93,10 @@ class ImageFolder:
     def read_many(self, paths: Iterable[str], size: tuple[int, int] = (48, 48)) -> np.ndarray:
         """Read images as the function `read_many` does."""
         return read_many([self.root / path for path in paths], size, self.levels)
+
+    def read_whole(self, paths: Iterable[str], side: int) -> list[np.ndarray]:
+        """Read images as the function `read_whole` does."""
+        return read_whole([self.root / path for path in paths], side, self.levels)
 
 
 @dataclass(frozen=True)

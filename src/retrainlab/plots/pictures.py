@@ -3,6 +3,7 @@
 Pictures come as pixels, as `decoding.read_many` reads them; 160 pixels a side are as many as a gallery shows.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,9 +64,13 @@ def bottleneck_map(points: np.ndarray, labels: pd.Series) -> Axes:
 
 
 def gallery(
-    pictures: np.ndarray, captions: Sequence[str], title: str, columns: int = 6, side: float = 1.6
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    title: str,
+    columns: int = 6,
+    side: float = 1.6,
 ) -> np.ndarray:
-    """Small pictures, uint8 [n, height, width, 3], `side` inches each, with captions: the Axes, [rows, columns]."""
+    """Small pictures, uint8 [height, width, 3], `side` inches each, with captions: the Axes, [rows, columns]."""
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, (side + 0.5) * rows), squeeze=False)
     for ax in axes.flat:
@@ -111,11 +116,43 @@ def conditions(pictures: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return axes
 
 
-def mistakes(wrong: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
-    """A gallery of the most confident mistakes: rows of the predictions table, and their pictures."""
-    rows = wrong[["label", "predicted", "probability"]].itertuples(index=False)
-    captions = [f"{short(label, 19)}\n→ {short(predicted, 17)}\n{sure:.0%}" for label, predicted, sure in rows]
-    return gallery(pictures, captions, "The most confident mistakes", side=1.65)
+def mistakes(
+    wrong: pd.DataFrame, nearest: Sequence[Sequence[tuple[str, str, float]]], pictures: Sequence[Sequence[np.ndarray]]
+) -> np.ndarray:
+    """The most confident mistakes, two in a row, and right of each what lies nearest among the training images.
+
+    Args:
+        wrong: [n] rows of the predictions table: label, predicted, probability.
+        nearest: [n], (path, label, distance) of what stands beside each; all of one length, or the last ones shorter.
+        pictures: [n], of each mistake and what stands beside it, uint8 [height, width, 3] in their own proportions.
+
+    Returns:
+        Axes [n or one more, 1 + beside]: red captions are of training images that have the label of the wrong answer.
+    """
+    beside, rows = max(map(len, nearest), default=0), -(-len(wrong) // 2)
+    ratios = ([1.0] * (1 + beside) + [0.12]) * 2  # with gaps
+    size = 1.65 * sum(ratios), 2.5 * rows + 0.3
+    figure, spaced = plt.subplots(rows, len(ratios), figsize=size, squeeze=False, width_ratios=ratios)
+    for ax in spaced.flat:
+        ax.axis("off")
+    axes = spaced.reshape(2 * rows, 2 + beside)[:, :-1]
+    told = zip(wrong[["label", "predicted", "probability"]].itertuples(index=False), nearest, pictures, strict=True)
+    for group, ((label, predicted, sure), near, shown) in zip(axes, told, strict=False):
+        captions = [f"{_wrapped(label)}\n→ {_wrapped(predicted)}\n{sure:.0%}"]
+        captions += [f"{_wrapped(other)}\ndistance {away:.2f}" for _, other, away in near]
+        for ax, picture, caption in zip(group, shown, captions, strict=False):
+            ax.imshow(picture)
+            ax.set_title(caption, fontsize="small", loc="center")
+        group[0].title.set_fontweight("bold")
+        for ax, (_, other, _) in zip(group[1:], near, strict=False):
+            ax.title.set_color(PALETTE[3] if other == predicted else "0.25")
+    figure.suptitle("The most confident mistakes, each with the training images that lie nearest", x=0.01, ha="left")
+    return axes
+
+
+def _wrapped(label: str) -> str:
+    """Break a long label into two lines, and shorten what is longer than these."""
+    return "\n".join(textwrap.wrap(short(label, 36), 19))
 
 
 def suspects(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:

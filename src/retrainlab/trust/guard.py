@@ -1,7 +1,7 @@
 """What an exported classifier carries to know when not to be believed: a few megabytes, and no image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,10 @@ from .likeness import Likeness
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..training.classifier import Classifier
+
+Near = list[tuple[str, str, float]]  # (path, label, distance) of images learnt from, the most alike first
+
 FILE = "guard.npz"
 _NEAREST = 3
 _MOST = 5000  # images learnt from that are kept to compare with, drawn label by label in turn
@@ -31,7 +35,7 @@ class Opinion:
         held: the labels of the set that holds the right one in nine of ten cases, the most probable first.
         unlike: whether the image is unlike those that were learnt from.
         strangeness: its score, in units of the threshold: above 1 it is unlike.
-        nearest: (path, label, distance) of the images learnt from that are most alike.
+        nearest: three images learnt from that are most alike.
         place: float32 [p + 1], where its bottleneck lies; for `Guard.differs`.
         taken_for: the most probable label, its place in class order.
     """
@@ -40,7 +44,7 @@ class Opinion:
     held: list[str]
     unlike: bool
     strangeness: float
-    nearest: list[tuple[str, str, float]]
+    nearest: Near
     place: np.ndarray
     taken_for: int
 
@@ -83,15 +87,25 @@ class Guard:
         places = self.likeness.place(bottlenecks)
         held = conformal.sets(probabilities, self.least)
         scores = self.scores(places) / self.strange if np.isfinite(self.strange) else np.zeros(len(places))
-        rows, far = self.likeness.nearest(places, _NEAREST)
-        return [self._opinion(*each) for each in zip(probabilities, held, scores, rows, far, places, strict=True)]
+        near = self._near(places)
+        return [self._opinion(*each) for each in zip(probabilities, held, scores, near, places, strict=True)]
 
-    def _opinion(
-        self, chances: np.ndarray, held: np.ndarray, score: float, rows: np.ndarray, far: np.ndarray, at: np.ndarray
-    ) -> Opinion:
+    def nearest(self, bottlenecks: np.ndarray) -> list[Near]:
+        """Find the three images learnt from that are most alike: float32 [n, dim] -> [n]."""
+        return self._near(self.likeness.place(bottlenecks))
+
+    def _near(self, places: np.ndarray) -> list[Near]:
+        rows, far = self.likeness.nearest(places, _NEAREST)
+        return [
+            [
+                (str(self.paths[row]), self.labels[self.classes[row]], float(away))
+                for row, away in zip(*each, strict=True)
+            ]
+            for each in zip(rows, far, strict=True)
+        ]
+
+    def _opinion(self, chances: np.ndarray, held: np.ndarray, score: float, alike: Near, at: np.ndarray) -> Opinion:
         names = [self.labels[place] for place in np.argsort(-chances, kind="stable") if held[place]]
-        near = zip(self.paths[rows], self.classes[rows], far, strict=True)
-        alike = [(str(path), self.labels[label], float(distance)) for path, label, distance in near]
         said, taken_for = conformal.say(self.labels, chances, held), int(chances.argmax())
         if self.threshold is not None:
             said = self.threshold.answer(self.labels, chances)
@@ -216,6 +230,17 @@ def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame"
         places,
         chances.argmax(axis=1) if len(chances) else np.zeros(0, np.int64),
     )
+
+
+def of(classifier: "Classifier", threshold: Threshold | None = None) -> Guard:
+    """Learn, likewise, from what a trained classifier says of its images: what its export is to carry.
+
+    Args:
+        threshold: from which on one of two labels is said, as of `thresholds.cheapest_threshold`.
+    """
+    features = classifier.features
+    learnt = learn(features.matrix, features.table, classifier.predicted, classifier.head.labels)
+    return replace(learnt, threshold=threshold)
 
 
 def _in_turn(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:

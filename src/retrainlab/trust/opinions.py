@@ -10,7 +10,8 @@ from .. import plots
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import accuracy, percent
-from . import conformal, doubts
+from ..pixels.decoding import ImageFolder
+from . import conformal, doubts, lookalikes
 from .guard import Guard, Opinion
 
 
@@ -69,23 +70,25 @@ def strangers(guard: Guard, opinions: Sequence[Opinion]) -> Finding:
     return Finding("What is unlike", "\n".join(said), numbers=numbers, table=table, draw=draw)
 
 
-def alike(opinions: Sequence[Opinion], rows: pd.DataFrame) -> Finding:
+def alike(opinions: Sequence[Opinion], rows: pd.DataFrame, photos: ImageFolder) -> Finding:
     """Whether the nearest training images have the label of the answer, and how much more such answers are worth.
 
-    Args: as of `unsure`.
+    Args: as of `unsure`; photos: where these images and those learnt from lie.
 
     Returns:
-        Numbers: nearest, by agree and differ the accuracy of such answers, {"n", "accuracy", "interval"}.
+        Numbers: nearest, by agree and differ the accuracy of such answers, {"n", "accuracy", "interval"}; and those of
+        `lookalikes.mistakes`, whose figure it has.
     """
     right = (rows["label"] == rows["predicted"]).to_numpy()
     told = zip(rows["predicted"], opinions, strict=True)
     agree = np.array([all(label == name for _, label, _ in each.nearest) for name, each in told])
     both = {"agree": accuracy(right[agree]), "differ": accuracy(right[~agree])}
+    wrong = lookalikes.mistakes(rows, [each.nearest for each in opinions], photos)
     said = (
         f"For {agree.mean():.1%} of the test images, the three nearest training images have the label of the answer; "
-        f"such answers are right for {percent(both['agree'])}, the others for {percent(both['differ'])}."
+        f"such answers are right for {percent(both['agree'])}, the others for {percent(both['differ'])}.\n{wrong}"
     )
-    return Finding("What an answer is like", said, numbers={"nearest": both})
+    return Finding("What an answer is like", said, numbers={"nearest": both, **wrong.numbers}, draw=wrong.draw)
 
 
 def _coverage(rows: pd.DataFrame) -> pd.DataFrame:

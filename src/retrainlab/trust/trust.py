@@ -128,8 +128,8 @@ class Trust:
     @cached_property
     @finding("What an answer is like")
     def alike(self) -> Finding:
-        """Whether the nearest training images agree with an answer, and what that tells."""
-        return opinions.alike(self.opinions, self.predicted.iloc[self.judged])
+        """Whether the nearest training images agree with an answer, what that tells, and what mistakes look like."""
+        return opinions.alike(self.opinions, self.predicted.iloc[self.judged], self.features.photos)
 
     @cached_property
     @finding("Where it looks")
