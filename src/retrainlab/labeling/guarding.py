@@ -28,24 +28,18 @@ class Guarded:
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Compute probabilities as an exported model does: float32 [1, height, width, 3] -> float32 [labels]."""
-        return self._chances(self._reach(images))[0]
+        return self._chances(self._bottleneck(images))[0]
 
-    def bottleneck(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute the bottleneck of an image: uint8 [height, width, 3] -> float32 [1, dim]."""
-        return self._reach(self.preprocessing(pixels))
-
-    def judge(self, bottlenecks: np.ndarray) -> tuple[np.ndarray, list[Opinion]]:
-        """Label images by their bottlenecks, float32 [n, dim], and say what to think of it: (float32 [n, labels], [n]).
-
-        Of many images at once an opinion costs a tenth of what it does one by one.
-        """
-        chances = self._chances(bottlenecks)
-        return chances, self.guard.opinions(bottlenecks, chances)
+    def judge(self, pixels: np.ndarray) -> tuple[np.ndarray, Opinion]:
+        """Label an image, uint8 [height, width, 3], and say what to think of it: (float32 [labels], opinion)."""
+        bottleneck = self._bottleneck(self.preprocessing(pixels))
+        chances = self._chances(bottleneck)
+        return chances[0], self.guard.opinions(bottleneck, chances)[0]
 
     def _chances(self, bottlenecks: np.ndarray) -> np.ndarray:
         return softmax(self.head.logits(bottlenecks)).astype(np.float32)
 
-    def _reach(self, images: np.ndarray) -> np.ndarray:
+    def _bottleneck(self, images: np.ndarray) -> np.ndarray:
         try:
             return self.network(images)
         except (ValueError, RuntimeError) as error:

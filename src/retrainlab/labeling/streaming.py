@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,9 +19,9 @@ from .labelers import Labeler
 
 Source = Path | str | bytes  # an image file, or its content
 _Told = tuple[np.ndarray | RetrainLabError, str]
+_Judged = tuple[np.ndarray | RetrainLabError, str, Opinion | None, np.ndarray | None]
 _Result = TypeVar("_Result")
 _AHEAD = 8  # images a thread, that are begun before the first of them is asked for: one large file halts nobody
-_TOGETHER = 4  # of them that are given at once, where all are begun: opinions of several cost little more than of one
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,6 @@ class Answer:
     problem: str | None = None
     note: str = ""
     opinion: Opinion | None = None
-    pixels: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What threads make of an image: its bottleneck, where the classifier judges by it; else its probabilities."""
-
-    values: np.ndarray | RetrainLabError  # float32 [1, dim] or [labels], or why there is none
-    note: str = ""
     pixels: np.ndarray | None = None
 
 
@@ -84,23 +76,21 @@ def shown(path: Path | str) -> str:
 def answers(
     labeler: Labeler, found: Mapping[str, Source], top: int = 5, keep_pixels: bool = False
 ) -> Generator[Answer, None, None]:
-    """Label images, and give each answer as soon as it and those before it, and a few that follow, are there.
+    """Label images, and give each answer as soon as it and those before it are there.
 
     Args:
         found: what to read, by path, as from `sources`.
         top: how many labels to give for each, most probable first.
         keep_pixels: whether answers carry the pixels that were read.
     """
-    paths = iter(found)
-    with closing(_in_order(found, lambda path, source: _seen(labeler, path, source, keep_pixels))) as groups:
-        for group in groups:
-            for seen, (chances, opinion) in zip(group, _judged(labeler, group), strict=True):
-                path = next(paths)
-                if isinstance(chances, RetrainLabError):
-                    yield Answer(path, [], str(chances).rstrip("."))
-                    continue
-                best = [(labeler.labels[at], float(chances[at])) for at in np.argsort(-chances, kind="stable")[:top]]
-                yield Answer(path, best, None, seen.note, opinion, seen.pixels)
+    with closing(_in_order(found, partial(_judged, labeler))) as rows:
+        for path, (chances, note, opinion, pixels) in zip(found, rows, strict=True):
+            if isinstance(chances, RetrainLabError):
+                yield Answer(path, [], str(chances).rstrip("."))
+                continue
+            best = np.argsort(-chances, kind="stable")[:top]
+            labels = [(labeler.labels[at], float(chances[at])) for at in best]
+            yield Answer(path, labels, None, note, opinion, pixels if keep_pixels else None)
 
 
 def probabilities(labeler: Labeler, found: Mapping[str, Source]) -> Generator[_Told, None, None]:
@@ -108,18 +98,13 @@ def probabilities(labeler: Labeler, found: Mapping[str, Source]) -> Generator[_T
 
     With each comes what to know of how it was read, or nothing: see `Labeler.read`.
     """
-    with closing(_in_order(found, lambda path, source: _seen(labeler, path, source))) as groups:
-        for group in groups:
-            for seen, (chances, _) in zip(group, _judged(labeler, group), strict=True):
-                yield chances, seen.note
+    return _in_order(found, lambda path, source: _judged(labeler, path, source)[:2])
 
 
-def _in_order(
-    found: Mapping[str, Source], work: Callable[[str, Source], _Result]
-) -> Generator[list[_Result], None, None]:
-    """Do the work by threads, and give its results in order, some at a time.
+def _in_order(found: Mapping[str, Source], work: Callable[[str, Source], _Result]) -> Generator[_Result, None, None]:
+    """Do the work by threads, and give its results in order.
 
-    Each thread takes one image from file to result. Only some images are begun ahead of those that are asked for;
+    Each thread takes one image from file to result. Only some images are begun ahead of the one that is asked for;
     closing the iterator drops them.
     """
     threads = os.cpu_count() or 1
@@ -129,29 +114,22 @@ def _in_order(
         for path, source in found.items():
             begun.append(pool.submit(work, path, source))
             if len(begun) == _AHEAD * threads:
-                yield [begun.popleft().result() for _ in range(_TOGETHER * threads)]
+                yield begun.popleft().result()
         while begun:
-            yield [begun.popleft().result() for _ in range(min(_TOGETHER * threads, len(begun)))]
+            yield begun.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _seen(labeler: Labeler, path: str, source: Source, keep_pixels: bool = False) -> _Seen:
+def _judged(labeler: Labeler, path: str, source: Source) -> _Judged:
     try:
         pixels, note = labeler.read(source, path)
-        values = labeler.probabilities(pixels) if labeler.guarded is None else labeler.guarded.bottleneck(pixels)
-        return _Seen(values, note, pixels if keep_pixels else None)
+        if labeler.guarded is None:
+            return labeler.probabilities(pixels), note, None, pixels
+        chances, opinion = labeler.guarded.judge(pixels)
+        return chances, note, opinion, pixels
     except RetrainLabError as error:
-        return _Seen(error if isinstance(source, bytes) else _why(Path(source)) or error)
-
-
-def _judged(labeler: Labeler, group: list[_Seen]) -> list[tuple[np.ndarray | RetrainLabError, Opinion | None]]:
-    """Tell the probabilities of several images, and what to think of them."""
-    told = [seen.values for seen in group if not isinstance(seen.values, RetrainLabError)]
-    if labeler.guarded is None or not told:
-        return [(seen.values, None) for seen in group]
-    judged = zip(*labeler.guarded.judge(np.concatenate(told)), strict=True)
-    return [(seen.values, None) if isinstance(seen.values, RetrainLabError) else next(judged) for seen in group]
+        return error if isinstance(source, bytes) else _why(Path(source)) or error, "", None, None
 
 
 def _why(path: Path) -> RetrainLabError | None:

@@ -127,7 +127,7 @@ def mistakes(
         pictures: [n], of each mistake and what stands beside it, uint8 [height, width, 3] in their own proportions.
 
     Returns:
-        Axes [n or one more, 1 + beside]: red captions are of training images that have the label of the wrong answer.
+        Axes [n or one more, 1 + beside]: orange captions are of training images that have the label of the wrong answer.
     """
     beside, rows = max(map(len, nearest), default=0), -(-len(wrong) // 2)
     ratios = ([1.0] * (1 + beside) + [0.12]) * 2  # with gaps
@@ -151,7 +151,7 @@ def mistakes(
 
 
 def _wrapped(label: str) -> str:
-    """Break a long label into two lines, and shorten what is longer than these."""
+    """Break a long label into lines, and shorten what fills more than two."""
     return "\n".join(textwrap.wrap(short(label, 36), 19))
 
 

@@ -49,7 +49,7 @@ def nearest(places: np.ndarray, known: np.ndarray, count: int) -> tuple[np.ndarr
     count = min(count, len(known))
     rows = np.empty((len(places), count), np.int64)
     far = np.empty((len(places), count), np.float32)
-    own, block = (known**2).sum(axis=1), max(1, _AT_ONCE // max(1, len(known)))
+    own, block = np.einsum("np,np->n", known, known), max(1, _AT_ONCE // max(1, len(known)))
     for at in range(0, len(places), block):
         some = places[at : at + block]
         squares = np.maximum(0, own - 2 * some @ known.T + (some**2).sum(axis=1, keepdims=True))
