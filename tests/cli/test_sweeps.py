@@ -6,10 +6,10 @@ import shlex
 
 import pandas as pd
 import pytest
-from conftest import save_module
+from conftest import save_convolutions, save_module
 
 from retrainlab.bottlenecks.features import with_variants
-from retrainlab.cli import grids, sweeps, swept
+from retrainlab.cli import grids, light_runs, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.images import overview
@@ -117,6 +117,59 @@ def test_backbones_and_distortions_may_be_varied(sweep, data, module, tmp_path):
     pd.testing.assert_frame_equal(written[1].read_table("history"), history.drop(columns="member"), atol=1e-4)
 
 
+# --------------------------------------------------------------------------------------------- fine-tuning
+
+
+@pytest.fixture(scope="module")
+def convolutions(tmp_path_factory):
+    shapes = {"first": (3, 3, 3, 8), "second": (3, 3, 8, 16)}
+    return save_convolutions(tmp_path_factory.mktemp("convolutions") / "module", shapes, 16)
+
+
+def test_fine_tuning_may_be_varied_and_each_combination_is_tuned(sweep, convolutions, tmp_path):
+    grid = {"fine_tune_from": ["", "first_out"], "fine_tune_learning_rate": [0.002, 0.02]}
+    found, said = sweep(grid, tfhub_module=convolutions, fine_tune_epochs=2, weight_decay=[0.01, 0.1])
+    assert found.problems == [] and "s: 4 settings, 8 heads to train and 2 fine-tunings, one after the other" in said
+    (first, last) = (line for line in said if "fine-tunings in" in line)
+    assert first.startswith("s: 1 of 2 fine-tunings in 0.") and re.search(
+        r" minutes, about \d\.\d minutes left$", first
+    )
+    assert last.startswith("s: 2 of 2 fine-tunings in 0.") and last.endswith(" minutes")
+    for row in found.table.itertuples():
+        run = run_folder.Run(tmp_path / row.Index)
+        info, history = run.info(), run.read_table("history").query("split == 'validation'")
+        assert info["parameters"]["fine_tune_from"] == row.fine_tune_from and info["device"] == "CPU, in float32"
+        if row.fine_tune_from:
+            assert history["step"].tolist() == [0, 1, 2]
+            assert row.cross_entropy == pytest.approx(history["cross_entropy"].min())
+            assert info["backbone"]["tuned"] and info["learnt_from"]["fine_tune_learning_rate"] in (0.002, 0.02)
+        else:
+            assert row.cross_entropy == pytest.approx(history["cross_entropy"].iloc[-1])
+            assert not info["backbone"].get("tuned") and history["step"].max() == STEPS
+    plain, same, slow, quick = found.table["cross_entropy"]
+    assert plain == pytest.approx(same) and slow != quick
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "said"),
+    [
+        ({"fine_tune_epochs": [1, 2]}, {}, "fine_tune_epochs is to be tried, but nothing is fine-tuned. Set fine_tune"),
+        ({"fine_tune_from": ["first_out", "frist_out"]}, {}, "fine_tune_from is 'frist_out'"),
+        ({"fine_tune_epochs": [1, 0]}, {"fine_tune_from": "auto"}, "fine_tune_epochs is 0"),
+        (
+            {"hidden_units": [0, 4]},
+            {"fine_tune_from": "auto"},
+            "hidden_units 4: fine-tuning starts from a layer without",
+        ),
+    ],
+)
+def test_what_cannot_be_tuned_is_said_before_anything_is_trained(sweep, convolutions, tmp_path, grid, more, said):
+    with pytest.raises(RetrainLabError) as error:
+        sweep(grid, tfhub_module=convolutions, **more)
+    assert said in str(error.value)
+    assert not list(tmp_path.glob("s-*"))
+
+
 # --------------------------------------------------------------------------------------------- light runs
 
 
@@ -215,11 +268,11 @@ def test_a_light_run_with_more_in_it_is_no_light_run(sweep, tmp_path, added):
         (run.folder / added).touch()
     points = grids.points("s", {"seed": range(9)}, DEFAULTS)
     with pytest.raises(RetrainLabError, match="There is a run 's-07' already"):
-        sweeps._keep_others(str(tmp_path), "s", points)
-    assert sweeps._keep_others(str(tmp_path), "s", points[:5]) == set()  # nor is it cleared away
+        light_runs.keep_others(str(tmp_path), "s", points)
+    assert light_runs.keep_others(str(tmp_path), "s", points[:5]) == set()  # nor is it cleared away
     if added != "test figures":
         (run.folder / added).unlink()
-        assert sweeps._keep_others(str(tmp_path), "s", points) == {"s-07"}
+        assert light_runs.keep_others(str(tmp_path), "s", points) == {"s-07"}
 
 
 # --------------------------------------------------------------------------------------------- what goes wrong

@@ -12,6 +12,7 @@ from ..backbones.backbone import BackboneSettings
 from ..errors import RetrainLabError
 from ..pixels.distortions import Distortion
 from ..runs.results import shown
+from ..training.finetuning import TuningSettings
 from ..training.heads import HeadSettings
 
 DISTORTION = [field.name for field in fields(Distortion)]
@@ -19,7 +20,8 @@ _READ = ["tfhub_module", "image_size", "depth", "average_views"]  # in the order
 FEATURES = [*_READ, *DISTORTION, "distortion_variants"]  # what bottlenecks are made with
 HEAD = [field.name for field in fields(HeadSettings)]
 STACK = [name for name in HEAD if name not in ("learning_rate", "weight_decay", "label_smoothing")]  # alike in a stack
-SWEPT = frozenset(HEAD + FEATURES)  # what may be varied: all else decides about images, places and names
+TUNING = ["fine_tune_from", "fine_tune_epochs", "fine_tune_learning_rate"]  # how the network itself learns
+SWEPT = frozenset(HEAD + FEATURES + TUNING)  # what may be varied: all else decides about images, places and names
 _MOST_HEADS = 2000  # a grid beyond is a slip, or hours
 
 
@@ -40,6 +42,12 @@ class Point:
     @property
     def distortion(self) -> Distortion:
         return Distortion(**{name: self.parameters[name] for name in DISTORTION})
+
+    @property
+    def tuning(self) -> TuningSettings | None:
+        """How the network is fine-tuned; None where it is not."""
+        cut, epochs, rate = (self.parameters[name] for name in TUNING)
+        return TuningSettings(epochs, rate, seed=self.parameters["seed"]) if cut else None
 
 
 def divide(
@@ -93,7 +101,13 @@ def points(run: str, grid: Mapping[str, Sequence[Any]], values: Mapping[str, Any
         point = Point(f"{run}-{number:0{digits}}", varied, said, mine, candidates)
         if point.distortion.active:
             point.distortion.variant(mine["distortion_variants"])  # raises, if that is impossible
+        if point.tuning and head.hidden_units:
+            raise RetrainLabError(f"{said}: fine-tuning starts from a layer without hidden units. Leave one of both.")
         made.append(point)
+    if idle := [name for name in choices if name in TUNING and not any(point.tuning for point in made)]:
+        raise RetrainLabError(
+            f"{idle[0]} is to be tried, but nothing is fine-tuned. Set fine_tune_from as well, such as to auto."
+        )
     return made
 
 

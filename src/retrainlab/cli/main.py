@@ -97,8 +97,9 @@ def sweep(run: str | None, params: Path | None, pairs: tuple, replace: bool) -> 
     """Train every combination of some settings, and compare them: retrainlab sweep -p learning_rate 0.001,0.01,0.1
 
     Several values stand with commas between them, in a YAML file as a list. How the layer is trained may be varied, and
-    tfhub_module, image_size and the distortions. Validation images choose; test images take no part. A sweep that is
-    there already takes its own parameters, as a report does, but for the settings that are varied.
+    tfhub_module, image_size, the distortions and fine-tuning, which takes minutes for each combination. Validation
+    images choose; test images take no part. A sweep that is there already takes its own parameters, as a report does,
+    but for the settings that are varied.
 
     Each combination becomes a light run, without a model. The command that is printed runs the chosen one in full.
     """

@@ -4,30 +4,26 @@ Settings are chosen on validation, so the test images take no part here, and not
 are then run in full, by `Swept.command`, and tested once.
 """
 
-import re
 import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from .. import project
+from ..backbones import cuts, cutting
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
 from ..pages.repeating import in_force
-from ..runs import result_logs
-from ..runs.run_folder import Run, named, open_run
-from ..runs.summaries import ResultLogs
+from ..runs.run_folder import Run, named
 from ..training import trainer
-from ..training.classifier import Classifier
 from ..training.heads import Head, HeadSettings
-from . import grids
+from . import grids, light_runs
 from .grids import Point
+from .light_runs import Trained
 from .swept import Swept
 
 _IMAGES = [  # parameters of `Lab.open`
@@ -40,19 +36,8 @@ _IMAGES = [  # parameters of `Lab.open`
     "reports_dir",
 ]
 _HEADS_A_STACK = 64  # bounds the memory, with many features and labels
-_USED = [*_IMAGES, "start_from", "bottleneck_dir", *grids.FEATURES, *grids.HEAD, "eval_step_interval"]
+_USED = [*_IMAGES, "start_from", "bottleneck_dir", *grids.FEATURES, *grids.HEAD, *grids.TUNING, "eval_step_interval"]
 _EVALUATIONS = 20  # of a training, at most: the history of a light run is for a glance
-_LIGHT = {"run.json", "metrics.json", "images.parquet", "history.parquet", "predictions.parquet", "logs"}
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """The best head of a combination, how it learnt, and the values of weight_decay that did not diverge."""
-
-    head: Head
-    history: pd.DataFrame
-    seconds: float
-    decays: list[float]
 
 
 def sweep(
@@ -66,8 +51,9 @@ def sweep(
     """Train every combination of a grid, and write a light run for each: `<run>-01`, `<run>-02`, ...
 
     Combinations that can share a stack are trained together. Where weight_decay is a list and is not varied, validation
-    chooses one for each combination, as in 03_retrain. Combinations that diverge are left out, and said. Light runs of
-    an earlier sweep of this name are replaced, once there are others.
+    chooses one for each combination, as in 03_retrain. With fine_tune_from, each combination is then fine-tuned, from
+    the head that was chosen. Combinations that diverge are left out, and said. Light runs of an earlier sweep of this
+    name are replaced, once there are others.
 
     Args:
         run: beginning of the runs' names; a folder of that name holds what they share.
@@ -85,11 +71,14 @@ def sweep(
     """
     values, said = _in_force(run, given, grid, known, anew)
     points = grids.points(run, grid, values)
-    earlier = _keep_others(values["reports_dir"], run, points)
+    earlier = light_runs.keep_others(values["reports_dir"], run, points)
     lab = Lab.open(run, **{name: values[name] for name in _IMAGES}).starting_from(values["start_from"])
     by_features = grids.grouped(points, grids.FEATURES)
     for first, *_ in by_features:  # what is wrong with a backbone is said before the first one has worked for an hour
         lab.start(lab.backbone(first.backbone, values["bottleneck_dir"]))
+    for first, *_ in grids.grouped([point for point in points if point.tuning], [*grids.FEATURES, "fine_tune_from"]):
+        plain = lab.backbone(replace(first.backbone, depth="last", average_views=False), values["bottleneck_dir"])
+        cutting.choose(cuts.of(plain), first.parameters["fine_tune_from"])
     lab.begin()
     tried = {name: list(several) for name, several in grid.items()}
     lab.run.record(sweep={"grid": tried, "runs": [], "chosen": None})
@@ -97,7 +86,9 @@ def sweep(
     lab.run.replace(parameters=values)
     for line in said:
         say(line)
-    say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train")
+    tunings = sum(point.tuning is not None for point in points)
+    more = f" and {tunings:,} fine-tunings, one after the other" * (tunings > 0)
+    say(f"{run}: {len(points):,} settings, {sum(len(point.candidates) for point in points):,} heads to train{more}")
     rows, problems = _train_all(by_features, lab, values, say)
     if not rows:
         raise RetrainLabError(f"None of these {len(points):,} settings could be trained. {problems[0]}")
@@ -134,29 +125,6 @@ def _in_force(
     return defaults | values, said
 
 
-def _keep_others(reports_dir: str, run: str, points: list[Point]) -> set[str]:
-    """Refuse to write over what is no light run of a sweep of this name; returns the names of those that are."""
-    reports = project.place(reports_dir)
-    there = {path.name for path in reports.glob("*") if re.fullmatch(rf"{re.escape(run)}-\d+", path.name)}
-    light = {name for name in there if _is_light(reports / name, run)}
-    taken = [point.name for point in points if point.name in there - light]
-    if (reports / run / "metrics.json").exists():
-        taken.insert(0, run)
-    if taken:
-        raise RetrainLabError(
-            f"There is a run '{taken[0]}' already, which this sweep would replace. Give the sweep another --run."
-        )
-    return light
-
-
-def _is_light(folder: Path, sweep: str) -> bool:
-    """Tell whether it is a light run of this sweep, as the sweep left it: not tested, nothing added."""
-    if not folder.is_dir() or {path.name for path in folder.glob("[!.]*")} - _LIGHT:
-        return False
-    run = Run(folder)
-    return run.info().get("sweep", {}).get("name") == sweep and not run.metrics().get("test", {}).get("n")
-
-
 # --------------------------------------------------------------------------------------------- training
 
 
@@ -177,34 +145,60 @@ def _train_all(
     values: the parameters in force that are not varied.
     """
     rows: dict[str, dict[str, Any]] = {}
-    problems = []
+    problems, tuned = [], _Tuned([point for group in by_features for point in group if point.tuning])
     for group in by_features:
         features = _features(group[0], lab, say)
         for stack in grids.grouped(group, grids.STACK):
             for point, found in zip(stack, _train(stack, features, lab, values["eval_step_interval"]), strict=True):
-                if isinstance(found, _Trained):
-                    rows[point.name] = _write(point, found, features, lab, values)
+                if isinstance(found, Trained):
+                    try:
+                        rows[point.name] = light_runs.write(point, found, features, lab, values)
+                        tuned.add(point, lab, say)
+                    except RetrainLabError as error:  # it could not be fine-tuned
+                        shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)
+                        found = error
                 problems += _problems(point, found)
             say(f"{lab.run.name}: {len(rows):,} of {sum(map(len, by_features)):,} settings trained")
     return rows, problems
 
 
-def _train(points: list[Point], features: Features, lab: Lab, interval: int) -> list[_Trained | RetrainLabError]:
+@dataclass
+class _Tuned:
+    """The fine-tunings that are left, and what the others took."""
+
+    left: list[Point]
+    done: list[Point] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, point: Point, lab: Lab, say: Callable[[str], None]) -> None:
+        """Count one as done, and say how long those that are left take, by their epochs."""
+        if not point.tuning:
+            return
+        self.left.remove(point)
+        self.done.append(point)
+        self.seconds += lab.run.other(point.name).info()["seconds"]["fine_tune"]
+        epochs, ahead = (sum(each.parameters["fine_tune_epochs"] for each in some) for some in (self.done, self.left))
+        rest = f", about {self.seconds / epochs * ahead / 60:,.1f} minutes left" * bool(self.left)
+        took = f"{self.seconds / 60:,.1f} minutes"
+        say(f"{lab.run.name}: {len(self.done):,} of {len(self.done + self.left):,} fine-tunings in {took}{rest}")
+
+
+def _train(points: list[Point], features: Features, lab: Lab, interval: int) -> list[Trained | RetrainLabError]:
     """Train combinations that share a stack: of each its best candidate, or why there is none."""
     stack, start = [settings for point in points for settings in point.candidates], lab.start(features.backbone)
-    found: list[_Trained | RetrainLabError] = []
+    found: list[Trained | RetrainLabError] = []
     for begin in range(0, len(stack), _HEADS_A_STACK):
         found += _train_stack(stack[begin : begin + _HEADS_A_STACK], features, start, interval)
-    best: list[_Trained | RetrainLabError] = []
+    best: list[Trained | RetrainLabError] = []
     for point in points:
         mine, found = found[: len(point.candidates)], found[len(point.candidates) :]
-        best.append(_best([one for one in mine if isinstance(one, _Trained)]) or mine[0])
+        best.append(_best([one for one in mine if isinstance(one, Trained)]) or mine[0])
     return best
 
 
 def _train_stack(
     stack: list[HeadSettings], features: Features, start: Head | None, interval: int
-) -> list[_Trained | RetrainLabError]:
+) -> list[Trained | RetrainLabError]:
     """Train a stack; where one of its heads diverges, the halves of it, so that the others are not lost."""
     began, apart = time.perf_counter(), max(interval, -(-stack[0].how_many_training_steps // _EVALUATIONS))
     matrix, table = features.learning
@@ -217,19 +211,19 @@ def _train_stack(
         return [one for part in (stack[:half], stack[half:]) for one in _train_stack(part, features, start, interval)]
     seconds = (time.perf_counter() - began) / len(stack)
     of = {member: mine.drop(columns="member").reset_index(drop=True) for member, mine in history.groupby("member")}
-    return [_Trained(head, of[member], seconds, [_decay(head.settings)]) for member, head in enumerate(trained)]
+    return [Trained(head, of[member], seconds, [_decay(head.settings)]) for member, head in enumerate(trained)]
 
 
-def _best(trained: list[_Trained]) -> _Trained | None:
+def _best(trained: list[Trained]) -> Trained | None:
     """Choose one on validation."""
     if not trained:
         return None
     chosen = trained[trainer.select(pd.concat([one.history.assign(member=i) for i, one in enumerate(trained)]))]
     seconds = sum(one.seconds for one in trained)
-    return _Trained(chosen.head, chosen.history, seconds, [decay for one in trained for decay in one.decays])
+    return Trained(chosen.head, chosen.history, seconds, [decay for one in trained for decay in one.decays])
 
 
-def _problems(point: Point, found: _Trained | RetrainLabError) -> list[str]:
+def _problems(point: Point, found: Trained | RetrainLabError) -> list[str]:
     """Say what of a combination could not be trained."""
     if isinstance(found, RetrainLabError):
         return [f"{point.said}: {found}"]
@@ -239,42 +233,3 @@ def _problems(point: Point, found: _Trained | RetrainLabError) -> list[str]:
 
 def _decay(settings: HeadSettings) -> float:
     return settings.weight_decay
-
-
-# --------------------------------------------------------------------------------------------- afterwards
-
-
-def _write(point: Point, trained: _Trained, features: Features, lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table.
-
-    values: the parameters in force that are not varied.
-
-    The row's cross_entropy is that before temperature scaling, as `trainer.select` compares it: the temperature was
-    fitted on the very images that choose.
-    """
-    classifier = Classifier.of(features, trained.head, trained.history, point.candidates)
-    parameters = {**values, **point.varied, "run": point.name}
-    if len(trained.decays) < len(point.candidates):  # those that diverged would end the full run
-        parameters["weight_decay"] = trained.decays
-    shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)  # a light one, see _keep_others
-    light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
-    light.run.write_table("images", lab.images)
-    dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}
-    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, seconds=seconds)
-    light.write_results(classifier)
-    light.run.replace(parameters=parameters)
-    with ResultLogs(light.run.logs / "results", trained.head.settings.how_many_training_steps) as logs:
-        tried = result_logs.settings(classifier, light.image_dir.name, light.parameters)
-        logs.settings(point.name, tried, classifier.metrics)
-    figure = classifier.metrics["validation"]
-    low, high = figure["interval"] or (None, None)
-    last = trained.history.query("split == 'validation'")["cross_entropy"].tail(1)
-    return point.varied | {
-        "weight_decay": trained.head.settings.weight_decay,
-        "n": figure["n"],
-        "validation": figure["accuracy"],
-        "low": low,
-        "high": high,
-        "cross_entropy": None if last.empty else float(last.item()),
-        "train": classifier.metrics["train"]["accuracy"],
-    }

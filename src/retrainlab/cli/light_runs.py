@@ -1,0 +1,100 @@
+"""The light runs of a sweep: a run folder for each combination, with figures and without a model."""
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import project
+from ..bottlenecks.features import Features
+from ..errors import RetrainLabError
+from ..lab import Lab
+from ..runs import result_logs
+from ..runs.run_folder import Run, open_run
+from ..runs.summaries import ResultLogs
+from ..training.classifier import Classifier
+from ..training.heads import Head
+from .grids import Point
+
+_LIGHT = {"run.json", "metrics.json", "images.parquet", "history.parquet", "predictions.parquet", "logs"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best head of a combination, how it learnt, and the values of weight_decay that did not diverge."""
+
+    head: Head
+    history: pd.DataFrame
+    seconds: float
+    decays: list[float]
+
+
+def keep_others(reports_dir: str, run: str, points: list[Point]) -> set[str]:
+    """Refuse to write over what is no light run of a sweep of this name; returns the names of those that are."""
+    reports = project.place(reports_dir)
+    there = {path.name for path in reports.glob("*") if re.fullmatch(rf"{re.escape(run)}-\d+", path.name)}
+    light = {name for name in there if _is_light(reports / name, run)}
+    taken = [point.name for point in points if point.name in there - light]
+    if (reports / run / "metrics.json").exists():
+        taken.insert(0, run)
+    if taken:
+        raise RetrainLabError(
+            f"There is a run '{taken[0]}' already, which this sweep would replace. Give the sweep another --run."
+        )
+    return light
+
+
+def _is_light(folder: Path, sweep: str) -> bool:
+    """Tell whether it is a light run of this sweep, as the sweep left it: not tested, nothing added."""
+    if not folder.is_dir() or {path.name for path in folder.glob("[!.]*")} - _LIGHT:
+        return False
+    run = Run(folder)
+    return run.info().get("sweep", {}).get("name") == sweep and not run.metrics().get("test", {}).get("n")
+
+
+def write(point: Point, trained: Trained, features: Features, lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table.
+
+    Where it is to be fine-tuned, that happens here, from its best head. The row's cross_entropy is that before
+    temperature scaling, as `trainer.select` compares it: the temperature was fitted on the very images that choose.
+
+    Args:
+        values: the parameters in force that are not varied.
+
+    Raises:
+        RetrainLabError: it cannot be fine-tuned, see `tuned.fine_tuned`.
+    """
+    parameters = {**values, **point.varied, "run": point.name}
+    if len(trained.decays) < len(point.candidates):  # those that diverged would end the full run
+        parameters["weight_decay"] = trained.decays
+    shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)  # a light one, see `keep_others`
+    light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
+    light.run.write_table("images", lab.images)
+    dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}
+    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, seconds=seconds)
+    sound = [settings for settings in point.candidates if settings.weight_decay in trained.decays]
+    classifier = Classifier.of(features, trained.head, trained.history, sound)
+    if point.tuning is not None:
+        classifier = light.fine_tune(classifier, point.parameters["fine_tune_from"], point.tuning)
+    light.write_results(classifier)
+    light.run.replace(parameters=parameters)
+    with ResultLogs(light.run.logs / "results", classifier.head.settings.how_many_training_steps) as logs:
+        tried = result_logs.settings(classifier, light.image_dir.name, light.parameters)
+        logs.settings(point.name, tried, classifier.metrics)
+    figure = classifier.metrics["validation"]
+    low, high = figure["interval"] or (None, None)
+    losses = classifier.history.query("split == 'validation'")["cross_entropy"]
+    kept = losses.tail(1) if point.tuning is None else losses.nsmallest(1)  # of a fine-tuning, the best epoch
+    return point.varied | {
+        "weight_decay": classifier.head.settings.weight_decay,
+        "n": figure["n"],
+        "validation": figure["accuracy"],
+        "low": low,
+        "high": high,
+        "cross_entropy": None if kept.empty else float(kept.item()),
+        "train": classifier.metrics["train"]["accuracy"],
+    }
