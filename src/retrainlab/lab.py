@@ -258,11 +258,11 @@ class Lab:
             more: further keys of metrics.json.
         """
         info, features, head = self.run.info(), classifier.features, classifier.head
-        learnt_from = classifier.learnt_from | {"start_from": self.start_from}
-        made = {"settings": asdict(head.settings), "learnt_from": learnt_from}
-        parameters = made["settings"] | made["learnt_from"] | {"tfhub_module": features.backbone.handle}
+        learnt_from, settings = classifier.learnt_from | {"start_from": self.start_from}, asdict(head.settings)
+        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}
         trained_with = info["versions"] | {"commit": info["commit"]}
         backbone = features.backbone.record | {"milliseconds": features.milliseconds}
+        made = {"settings": settings, "learnt_from": learnt_from, "device": classifier.device}
         self.run.record(backbone=backbone, parameters=parameters, trained_with=trained_with, **made)
         self.run.write_table("history", classifier.history)
         self.run.write_table("predictions", classifier.predicted)

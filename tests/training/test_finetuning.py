@@ -14,7 +14,8 @@ from retrainlab.bottlenecks.features import load
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.pixels.decoding import ImageFolder
-from retrainlab.training import finetuning
+from retrainlab.training import devices, finetuning, tops
+from retrainlab.training.devices import Device
 from retrainlab.training.finetuning import TuningSettings
 from retrainlab.training.heads import HeadSettings
 from retrainlab.training.study import study
@@ -179,3 +180,56 @@ def test_which_cut_is_chosen(features):
         cutting.choose(found, "frist_out")
     with pytest.raises(RetrainLabError, match="cannot be fine-tuned"):
         cutting.choose([], "auto")
+
+
+# --------------------------------------------------------------------------------------------- devices
+
+
+def steps(top, cut, kept, layer, device):
+    """The variables after three steps on the same batches."""
+    made, rows = tops.Top(top, cut, layer, QUICK, device), np.arange(32)
+    classes = pd.Index(layer.labels).get_indexer(kept.table["label"].iloc[rows])
+    for number in range(1, 4):
+        made.step(kept.batch(rows, rows * 0), classes, number, 2)
+    return made.state()
+
+
+def test_without_a_gpu_it_learns_on_the_cpu_in_float32():
+    device = devices.found()
+    assert (device.mixed, device.loss_scale, str(device)) == (False, 1.0, "CPU, in float32")
+
+
+def test_a_scaled_loss_gives_the_same_gradients(top, cut, kept, layer):
+    plain = steps(top, cut, kept, layer, Device("CPU"))
+    scaled = steps(top, cut, kept, layer, Device("CPU", loss_scale=2.0**10))
+    for value, other in zip(plain, scaled, strict=True):
+        assert np.array_equal(value, other)  # a power of 2 changes no digit
+    assert any(np.ptp(value) > 0 for value in plain)
+
+
+def test_gradients_that_overflow_are_passed_over_and_the_scale_is_halved(top, cut, kept, layer):
+    start = tops.Top(top, cut, layer, QUICK, Device("CPU")).state()
+    for value, before in zip(steps(top, cut, kept, layer, Device("CPU", loss_scale=np.inf)), start, strict=True):
+        assert np.array_equal(value, before)
+    made = tops.Top(top, cut, layer, QUICK, Device("CPU", loss_scale=2.0**127))
+    rows = np.arange(32)
+    batch = 1e3 * kept.batch(rows, rows * 0), rows % 2, 1, 2
+    assert np.isfinite(made.step(*batch)) and made._scale.numpy() == 2.0**126
+    while any(np.array_equal(value, before) for value, before in zip(made.state()[:2], start, strict=False)):
+        assert made._scale.numpy() > 1
+        made.step(*batch)
+    assert all(np.isfinite(value).all() for value in made.state())
+
+
+def test_mixed_precision_is_asked_for_while_it_learns_and_no_longer(top, cut, kept, layer):
+    """What the pass does to a graph takes a GPU to see; on the CPU, it leaves it as it is."""
+    import tensorflow as tf
+
+    options = tf.config.optimizer.get_experimental_options
+    with Device("GPU", mixed=True).computing():
+        assert options()["auto_mixed_precision"] is True
+    assert options()["auto_mixed_precision"] is False
+    with Device("CPU").computing():
+        assert options()["auto_mixed_precision"] is False
+    plain, mixed = (steps(top, cut, kept, layer, Device("", mixed)) for mixed in (False, True))
+    assert all(np.array_equal(value, other) for value, other in zip(plain, mixed, strict=True))

@@ -23,7 +23,7 @@ from ..files import replacing
 from ..images import relabeling
 from ..pixels.levels import Levels
 
-_OF_TRAINING = ("settings", "learnt_from", "trained_with", "trained")  # keys of run.json that 03_retrain writes
+_OF_TRAINING = ("settings", "learnt_from", "trained_with", "device", "trained")  # what 03_retrain writes to run.json
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
 
 

@@ -1,12 +1,13 @@
 """A trained head made honest: calibrated on validation, with what it says of every image."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from ..bottlenecks.features import Features
 from ..evaluation import calibration, scores
+from . import devices
 from .heads import Head, HeadSettings
 
 
@@ -42,6 +43,12 @@ class Classifier:
     def refit(self) -> bool:
         """Whether what is exported has learnt from the validation images as well."""
         return self.head is not self.chosen
+
+    @property
+    def device(self) -> str:
+        """What it was trained on; mixed precision is for fine-tuning alone."""
+        device = devices.found()
+        return str(device if self.tuning["fine_tune_from"] else replace(device, mixed=False))
 
     @property
     def learnt(self) -> pd.DataFrame:

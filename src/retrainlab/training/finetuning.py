@@ -21,6 +21,7 @@ from ..backbones import cutting
 from ..bottlenecks.activations import Activations
 from ..errors import RetrainLabError
 from ..evaluation import calibration, scores
+from . import devices
 from .heads import Head
 from .progress import Progress
 from .tops import Top
@@ -93,7 +94,7 @@ def fine_tune(
         raise RetrainLabError("Fine-tuning starts from a layer without hidden units. Set hidden_units to 0.")
     if not (activations.table["split"] == "train").any():
         raise RetrainLabError("There is no training image to fine-tune on. Lower the other splits' percentages.")
-    top = Top(graph, activations.cut, head.calibrated(1 / head.temperature), settings)
+    top = Top(graph, activations.cut, head.calibrated(1 / head.temperature), settings, devices.found())
     progress = Progress(place, _key(activations, head, settings, until))
     judging = _Judging(top, activations, settings.seed, _JUDGED if until is None else _GLANCED)
     if (state := progress.load()) is None:
@@ -194,7 +195,8 @@ class _Judging:
 
 def logits(graph: Any, activations: Activations, found: Tuned, settings: TuningSettings) -> np.ndarray:
     """What a tuned top says of all images, as of `predict`; graph and settings are those of `fine_tune`."""
-    top = Top(cutting.with_values(graph, found.weights), activations.cut, found.head, settings)
+    given = cutting.with_values(graph, found.weights), activations.cut, found.head, settings
+    top = Top(*given, devices.found())
     return predict(top, activations, np.arange(len(activations.table)))
 
 

@@ -11,6 +11,7 @@ from ..backbones import cutting
 from ..backbones.cuts import Cut
 from ..backbones.freezing import OUTPUT
 from ..backbones.runtimes import tensorflow
+from .devices import Device
 from .heads import Head
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon
 class Top:
     """The variables above a cut, their forward pass, and AdamW on them."""
 
-    def __init__(self, graph: Any, cut: Cut, head: Head, settings: "TuningSettings") -> None:
-        tf = tensorflow()
+    def __init__(self, graph: Any, cut: Cut, head: Head, settings: "TuningSettings", device: Device) -> None:
+        tf, self._device = tensorflow(), device
         self.labels, self._start, self._settings = head.labels, head, settings
         values = cutting.kernels(graph)
         self._names, layer = list(values), (head.kernel, head.bias)
         self._variables = [tf.Variable(value, dtype=tf.float32) for value in (*values.values(), *layer)]
         self._moments = [[tf.Variable(tf.zeros_like(v)) for v in self._variables] for _ in range(2)]
+        self._scale = tf.Variable(device.loss_scale)
         shapes = [tf.TensorSpec([None, *cut.shape]), *(tf.TensorSpec(value.shape) for value in values.values())]
 
         def bottleneck(x: Any, *weights: Any) -> Any:
@@ -48,11 +50,13 @@ class Top:
         warm = min(1.0, number / an_epoch)
         along = max(0.0, (number - an_epoch) / max(1, last - an_epoch))
         rate = self._settings.learning_rate * warm * (1 + np.cos(np.pi * along)) / 2
-        return float(self._step(x, classes.astype(np.int32), np.float32(rate), np.int32(number)))
+        with self._device.computing():
+            return float(self._step(x, classes.astype(np.int32), np.float32(rate), np.int32(number)))
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """x: float32 [n, height, width, channels] -> float32 [n, labels]."""
-        return self._judge(x).numpy()
+        with self._device.computing():
+            return self._judge(x).numpy()
 
     def _logits(self, x: Any, step: Any) -> Any:
         tf = tensorflow()
@@ -69,16 +73,31 @@ class Top:
         with tf.GradientTape() as tape:
             losses = tf.nn.softmax_cross_entropy_with_logits(truth, self._logits(x, step))
             loss = tf.reduce_mean(losses)
+            scaled = loss if self._device.loss_scale == 1 else loss * self._scale
+        gradients = tape.gradient(scaled, self._variables)
+        if self._device.loss_scale == 1:
+            self._descend(gradients, rate, step)
+            return loss
+        gradients = [gradient / self._scale for gradient in gradients]
+        sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        tf.cond(sound, lambda: self._descend(gradients, rate, step), self._scale_less)
+        return loss
+
+    def _scale_less(self) -> None:
+        """Pass over a step whose gradients were too large for float16."""
+        self._scale.assign(self._scale / 2)
+
+    def _descend(self, gradients: list[Any], rate: Any, step: Any) -> None:
+        """Change the variables by their gradients, as AdamW does."""
+        tf = tensorflow()
         fade, fade2, epsilon = _ADAM
         time = tf.cast(step, tf.float32)
         unbiased = tf.sqrt(1 - fade2**time) / (1 - fade**time)
-        gradients = tape.gradient(loss, self._variables)
         for variable, gradient, mean, square in zip(self._variables, gradients, *self._moments, strict=True):
             mean.assign(fade * mean + (1 - fade) * gradient)
             square.assign(fade2 * square + (1 - fade2) * gradient**2)
             decayed = variable * (1 - rate * self._settings.weight_decay) if len(variable.shape) > 1 else variable
             variable.assign(decayed - rate * unbiased * mean / (tf.sqrt(square) + epsilon))
-        return loss
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights of the top by the names of their constants, without the layer's."""

@@ -12,6 +12,7 @@ from ..backbones.backbone import Backbone
 from ..backbones.cuts import Cut, short
 from ..bottlenecks import activations
 from ..bottlenecks.features import Features, load
+from . import devices
 from .classifier import Classifier
 from .finetuning import Tuned, TuningSettings, fine_tune, refitting
 from .heads import Head
@@ -96,7 +97,8 @@ def _features(found: Tuned, features: Features, plain: Backbone, cut: Cut) -> Fe
 
 def _said(cut: Cut, found: Tuned, kept: activations.Activations) -> str:
     computed = " ".join(map(str, kept.done))
-    said = f"Trained above '{short(cut.name)}', {cut.above:.0%} of the network's arithmetic. Activations: {computed}"
+    share = f"{cut.above:.0%} of the network's arithmetic"
+    said = f"Trained above '{short(cut.name)}', {share}, on the {devices.found()}. Activations: {computed}"
     if (found.history["split"] == "validation").any():
         said += f"\nOf {found.history['step'].max()} epochs, {found.epoch} has the lowest validation cross-entropy."
     return "\n".join(filter(None, [said, found.said]))
