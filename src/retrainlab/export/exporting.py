@@ -188,10 +188,11 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
     """
     head, handle, digest = read_head(folder)
     if digest != backbone.digest and handle == backbone.handle:
+        depth = "depth (last, where a fine-tuned network is read)" if backbone.settings.tuned else "depth"
         raise RetrainLabError(
             f"The head in '{folder}' stands on {handle}, but on other numbers of it than depth "
-            f"'{backbone.settings.depth}' and average_views {str(backbone.settings.average_views).lower()} give. Set "
-            "depth, average_views and image_size as that run had them, or start from none."
+            f"'{backbone.settings.depth}' and average_views {str(backbone.settings.average_views).lower()} give. "
+            f"Set {depth}, average_views and image_size as that run had them, or start from none."
         )
     if digest != backbone.digest:
         raise RetrainLabError(
