@@ -1,6 +1,6 @@
 """A trained head made honest: calibrated on validation, with what it says of every image."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -46,9 +46,8 @@ class Classifier:
 
     @property
     def device(self) -> str:
-        """What it was trained on; mixed precision is for fine-tuning alone."""
-        device = devices.found()
-        return str(device if self.tuning["fine_tune_from"] else replace(device, mixed=False))
+        """What it was trained on."""
+        return str(devices.found() if self.tuning["fine_tune_from"] else devices.CPU)  # layers are NumPy's
 
     @property
     def learnt(self) -> pd.DataFrame:

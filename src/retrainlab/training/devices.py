@@ -48,11 +48,14 @@ class Device:
             options.set_experimental_options({_MIXED: before})
 
 
+CPU = Device("CPU")
+
+
 def found() -> Device:
     """Tell which device this machine has."""
     tf: Any = tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return Device("CPU")
+        return CPU
     details = tf.config.experimental.get_device_details(gpus[0])
     return Device(f"GPU ({details.get('device_name', 'of a kind that is not told')})", True, _SCALE)
