@@ -83,7 +83,8 @@ class Trust:
         """
         rows = self._rows("test")
         if not len(rows):
-            raise RetrainLabError("There are no test images to measure it on. Set testing_percentage above 0.")
+            said = "There are no test images to measure it on"
+            raise RetrainLabError(f"{said}: it takes testing_percentage above 0, and three images of a label.")
         return rows
 
     @cached_property
@@ -129,7 +130,7 @@ class Trust:
     @finding("What an answer is like")
     def alike(self) -> Finding:
         """Whether the nearest training images agree with an answer, and what that tells."""
-        return opinions.alike(self.opinions, self.predicted.iloc[self.judged])
+        return opinions.alike(self.guard, self.opinions, self.predicted.iloc[self.judged])
 
     @cached_property
     @finding("Where it looks")
@@ -147,11 +148,35 @@ class Trust:
             f"{own}\n→ {name} {sure:.0%}"
             for own, name, sure in zip(some["label"], some["predicted"], some["probability"], strict=True)
         ]
-        same = float(np.mean([_correlation(*each) for each in zip(*maps.values(), strict=True)]))
+        pairs = [each for each in zip(*maps.values(), strict=True) if np.ptp(each[0]) and np.ptp(each[1])]
+        if not pairs:
+            raise RetrainLabError("No place in these images adds more to the answer than another.")
+        same = float(np.mean([np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in pairs]))
         said = f"The maps and those of a layer of chance correlate by {same:.2f}: 1 would mean that they say nothing."
-        return Finding("", said, numbers={"chance_maps": same}, draw=partial(plots.explained, pixels, maps, titles))
+        return Finding(
+            "", said, numbers={"maps_correlate_with_chance": same}, draw=partial(plots.explained, pixels, maps, titles)
+        )
 
     # ------------------------------------------------------------------------------------- what it goes by
+
+    def _pictured(self, made: Mapping[str, Condition], title: str) -> Finding:
+        image = self.table.iloc[self._drawn(self._rows("train"), 1)].iloc[0]
+        (pixels,) = self.features.photos.read_many([image["path"]], self.features.backbone.image_size)
+        pictures = np.stack([pixels, *(each.apply(pixels, image["sha256"]) for each in made.values())])
+        return Finding("", draw=partial(plots.gallery, pictures, ["as it is", *made], title, columns=5))
+
+    @cached_property
+    @finding("What masks hide")
+    def masks(self) -> Finding:
+        """A training image under every mask."""
+        return self._pictured(MASKS, "One image, masked")
+
+    @cached_property
+    @finding("What hard conditions look like")
+    def damage(self) -> Finding:
+        """A training image under the usual step of every condition."""
+        usual = {name: steps[robustness.USUAL - 1] for name, steps in CONDITIONS.items()}
+        return self._pictured(usual, f"One image under hard conditions, step {robustness.USUAL} of 5")
 
     @cached_property
     @finding("What it goes by")
@@ -178,16 +203,19 @@ class Trust:
         """Rows of the validation images that are shown under all conditions, as many as there is time for."""
         rows = self._rows("validation")
         if not len(rows):
-            raise RetrainLabError("There are no validation images. Set validation_percentage above 0.")
+            said = "There are no validation images"
+            raise RetrainLabError(f"{said}: it takes validation_percentage above 0, and three images of a label.")
         return self._drawn(rows, self._images(sum(map(len, CONDITIONS.values())), 0.25))
 
     @cached_property
     @finding("Whether learning from it helps")
     def mended(self) -> Finding:
         """Train on the weakest condition as well, and judge by validation images; see `robustness.mending`."""
-        if "weakest" not in self.conditions.numbers:
-            raise RetrainLabError("What is weakest is unknown.")
-        weakest = self.conditions.numbers["weakest"]
+        if not self.conditions:
+            raise RetrainLabError("It is not known what hard conditions cost.")
+        weakest = self.conditions.numbers["weakest_condition"]
+        if not robustness.lost_beyond_chance(self.conditions.numbers["weakest_condition_changes"]):
+            return Finding("", "No condition is shown to cost anything, so nothing is learnt from one.")
         hard = Condition(weakest, robustness.USUAL)
         train = self._drawn(self._rows("train"), self._images(1, 0.1))
         held = self._held
@@ -217,7 +245,7 @@ class Trust:
     @cached_property
     @finding("Whether a new batch is noticed")
     def batches(self) -> Finding:
-        """False alarms on random batches of test images, and what is found of such that were blurred or darkened."""
+        """False alarms on random batches of test images."""
         size, draws = min(100, len(self.judged) // 2), 100
         if size < batches.LEAST:
             raise RetrainLabError(f"It takes {2 * batches.LEAST} test images, and there are {len(self.judged)}.")
@@ -226,7 +254,7 @@ class Trust:
         alarms = [self.guard.differs([self.opinions[n] for n in some]) < batches.CHANCE for some in drawn]
         usual = accuracy(np.array(alarms))
         said = f"Of {draws} batches of {size} test images, it takes {percent(usual)} for different (5% are meant)."
-        return Finding("", said, numbers={"batch_alarms": usual})
+        return Finding("", said, numbers={"usual_batches_taken_for_different": usual})
 
     @cached_property
     @finding("What to label next would save")
@@ -255,10 +283,6 @@ class Trust:
 
     def summary(self) -> str:
         """What to watch out for with this classifier, in Markdown, for the top of the page."""
-        return doubts.markdown(doubts.watch_out(self.numbers))
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if one.std() == 0 or other.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+        return doubts.markdown(
+            doubts.watch_out(self.numbers), [each.question for each in self.found.values() if not each]
+        )
