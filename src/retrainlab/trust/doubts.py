@@ -60,8 +60,10 @@ def _weak_groups(weak: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def markdown(said: Sequence[str], untold: Sequence[str] = ()) -> str:
-    """Lay out what to watch out for, and the questions that could not be answered."""
+def markdown(said: Sequence[str], untold: Sequence[str] = (), asked: int = 0) -> str:
+    """Lay out what to watch out for, and those of the questions that were `asked` that could not be answered."""
+    if untold and len(untold) == asked:
+        return "**Nothing is known about single answers**: the images are too few, or too much alike. Below stands why."
     lines = ["Watch out for this, with this classifier:", "", *(f"1. {each}" for each in said)]
     if not said:
         lines = ["Nothing that could be looked into stands out."]

@@ -5,7 +5,7 @@ in setting it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from .guard import Guard, Opinion
 _SHOWN = 3  # right answers, and wrong ones
 _CORES = 2  # that a budget is told for
 _LABELLED = 800  # images that what to label next is simulated on
+_LABELS = 100  # that masked images are told apart by: the time goes with their number
 
 
 class Explainer(Protocol):
@@ -84,7 +85,9 @@ class Trust:
         rows = self._rows("test")
         if not len(rows):
             said = "There are no test images to measure it on"
-            raise RetrainLabError(f"{said}: it takes testing_percentage above 0, and three images of a label.")
+            raise RetrainLabError(
+                f"{said}: it takes testing_percentage above 0, and three different images of a label."
+            )
         return rows
 
     @cached_property
@@ -182,12 +185,16 @@ class Trust:
     @finding("What it goes by")
     def goes_by(self) -> Finding:
         """What is left when a part of the image is hidden; see `shortcuts.compare`."""
-        rows = self._drawn(self._rows("train", "validation"), self._images(len(MASKS), 0.25))
+        rows, known = self._rows("train", "validation"), self.head.labels
+        some = np.random.default_rng(self.seed).permutation(known)[:_LABELS]
+        rows = self._drawn(rows[self.table["label"].iloc[rows].isin(some)], self._images(len(MASKS), 0.25))
         labels, split = self.table["label"].to_numpy()[rows], np.full(len(rows), "train", dtype=object)
         folds = resampling.repeated_folds(labels, self.groups[rows], split, 5, self.seed)
         masked = {name: self.features.under(mask, rows) for name, mask in MASKS.items()}
         whole = self.features.matrix[rows]
-        return shortcuts.compare(whole, masked, labels, folds, self.settings, self.groups[rows])
+        found = shortcuts.compare(whole, masked, labels, folds, self.settings, self.groups[rows])
+        left = f"\nThat is for {len(some)} of {len(known):,} labels, drawn at random." * (len(some) < len(known))
+        return replace(found, sentence=found.sentence + left)
 
     @cached_property
     @finding("What hard conditions cost")
@@ -204,7 +211,9 @@ class Trust:
         rows = self._rows("validation")
         if not len(rows):
             said = "There are no validation images"
-            raise RetrainLabError(f"{said}: it takes validation_percentage above 0, and three images of a label.")
+            raise RetrainLabError(
+                f"{said}: it takes validation_percentage above 0, and three different images of a label."
+            )
         return self._drawn(rows, self._images(sum(map(len, CONDITIONS.values())), 0.25))
 
     @cached_property
@@ -283,6 +292,5 @@ class Trust:
 
     def summary(self) -> str:
         """What to watch out for with this classifier, in Markdown, for the top of the page."""
-        return doubts.markdown(
-            doubts.watch_out(self.numbers), [each.question for each in self.found.values() if not each]
-        )
+        untold = [each.question for each in self.found.values() if not each]
+        return doubts.markdown(doubts.watch_out(self.numbers), untold, len(self.found))
