@@ -148,7 +148,7 @@ class Trust:
         maps = {"what it answers": explainer.maps(pixels, labels)}
         maps["a layer of chance"] = explainer.of_chance(pixels, labels, self.seed)
         titles = [
-            f"{own}\n→ {name} {sure:.0%}"
+            f"{own}\n→ {name}\n{sure:.0%}"
             for own, name, sure in zip(some["label"], some["predicted"], some["probability"], strict=True)
         ]
         pairs = [each for each in zip(*maps.values(), strict=True) if np.ptp(each[0]) and np.ptp(each[1])]
