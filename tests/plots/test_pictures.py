@@ -86,10 +86,3 @@ def test_label_bars_stand_beside_the_pictures():
     assert axes.shape == (2, 2) and titles(axes) == ["1.png", "2.png"]
     assert [[text.get_text() for text in ax.texts] for ax in axes[:, 1]] == [["90.0%", "10.0%"], ["100.0%"]]
     assert inside(axes[0, 0].figure)
-
-
-def test_conditions_are_a_row_each_and_masks_a_gallery():
-    axes = plots.conditions(np.zeros((2, 5, 8, 6, 3), np.uint8), ["darker", "a name that is much too long to be read"])
-    assert axes.shape == (2, 5) and titles(axes[0]) == [f"step {step}" for step in range(1, 6)]
-    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["darker", "a name that is much…"]
-    assert titles(plots.conditions(np.zeros((2, 1, 8, 6, 3), np.uint8), ["grey", "coarse"]))[:2] == ["grey", "coarse"]

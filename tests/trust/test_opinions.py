@@ -1,5 +1,7 @@
 """What the guard comes to is measured, and said; where it promises nothing, that is said instead."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,17 +40,16 @@ def told():
 def test_sets_hold_what_they_promise_and_say_so(told):
     guard, given, rows = told
     found = opinions.unsure(guard, given, rows)
-    assert (
-        found.numbers["coverage"]["accuracy"] == pytest.approx(0.9, abs=0.06) and found.numbers["coverage"]["n"] == 200
-    )
+    held = found.numbers["right_label_among_likely"]
+    assert held["accuracy"] == pytest.approx(0.9, abs=0.06) and held["n"] == 200
     alone = [each.held[0] == own for each, own in zip(given, rows["label"], strict=True) if len(each.held) == 1]
     assert f"where one label is named, it is right for {np.mean(alone):.1%}" in str(found) and found.plot().axes
 
 
 def test_what_is_alike_tells_how_far_an_answer_goes(told, tmp_path):
-    _, given, rows = told
-    found = opinions.alike(given, rows, ImageFolder(tmp_path))
-    both = found.numbers["nearest"]
+    guard, given, rows = told
+    found = opinions.alike(guard, given, rows, ImageFolder(tmp_path))
+    both = found.numbers["answers_whose_nearest"]
     assert found.numbers["looks_like"]["mistakes"]["n"] + found.numbers["looks_like"]["right"]["n"] == 200
     assert found.plot().axes or found.plot().subfigs  # the pictures are not there: grey
     assert both["agree"]["n"] + both["differ"]["n"] == 200
@@ -58,8 +59,8 @@ def test_what_is_alike_tells_how_far_an_answer_goes(told, tmp_path):
 def test_the_detector_and_its_false_alarms_are_told(told):
     guard, given, _ = told
     found = opinions.strangers(guard, given)
-    assert found.numbers["false_alarms"]["accuracy"] == pytest.approx(0.05, abs=0.05)
-    assert found.numbers["left_out"] == max(guard.tried.values()) and guard.detector in str(found)
+    assert found.numbers["taken_for_unlike"]["accuracy"] == pytest.approx(0.05, abs=0.05)
+    assert found.numbers["unknown_label_area_under_roc"] == max(guard.tried.values()) and guard.detector in str(found)
     assert found.plot().axes
 
 
@@ -76,4 +77,47 @@ def test_without_validation_images_nothing_is_promised():
 def test_one_label_has_none_to_leave_out():
     guard, given, _ = made_up(labels=("ant",))
     found = opinions.strangers(guard, given)
-    assert found.numbers["left_out"] is None and "with one label, none can be left out" in str(found)
+    assert found.numbers["unknown_label_area_under_roc"] is None
+    assert "with one label, none can be left out" in str(found)
+
+
+def test_few_training_images_of_a_label_cannot_agree(told):
+    guard, given, rows = told
+    with pytest.raises(RetrainLabError, match="no label that is answered has them"):
+        opinions.alike(replace(guard, classes=guard.classes[:4]), given, rows)
+    few = replace(guard, classes=np.where(guard.classes == 1, 0, guard.classes))  # no bee among them
+    found, bees = opinions.alike(few, given, rows), int((rows["predicted"] == "bee").sum())
+    assert sum(each["n"] for each in found.numbers["answers_whose_nearest"].values()) == 200 - bees
+    assert f"{bees} answers have a label with fewer training images" in str(found)
+
+
+@pytest.mark.parametrize("limit", [-2.0, 0.0, 3.0])
+def test_a_limit_of_any_sign_parts_what_lies_beyond_it(told, limit):
+    guard, given, _ = told
+    places = np.stack([each.place for each in given])
+    for move in (-1, 1):
+        moved = replace(guard, strange=limit)
+        moved.__dict__["scores"] = lambda places, move=move: np.full(len(places), limit + move)
+        chances = np.full((len(places), 3), 1 / 3)
+        dim = len(guard.likeness.mean)
+        found = moved.opinions(np.zeros((len(places), dim), np.float32), chances)
+        assert {each.unlike for each in found} == {move > 0} and np.isfinite([e.strangeness for e in found]).all()
+
+
+def test_images_that_are_all_the_same_are_usual():
+    table = pd.DataFrame({"path": [str(n) for n in range(120)], "label": ["a", "b"] * 60})
+    table["split"] = np.repeat(["train", "validation", "test"], 40)
+    same, logits = np.ones((120, 6), np.float32), np.zeros((120, 2), np.float32)
+    guard = guards.learn(same, table, scores.predictions(table, logits, ["a", "b"]), ["a", "b"])
+    given = guard.opinions(same[80:], np.full((40, 2), 0.5))
+    assert not any(each.unlike for each in given) and guard.warnings(given) == ""
+    assert opinions.strangers(guard, given).plot().axes
+
+
+def test_a_batch_that_differs_is_said_with_its_mix_of_labels(told):
+    guard, given, _ = told
+    assert guard.warnings(given) == ""
+    away = [replace(each, place=each.place + 1) for each in given]
+    assert "Not so their mix of labels" in guard.warnings(away)
+    ants = [each for each in away if each.taken_for == 0]
+    assert "So does their mix of labels: 100% are taken for 'ant', and 3" in guard.warnings(ants)

@@ -152,10 +152,10 @@ def law(size: float) -> float:
 
 
 def test_half_the_labels_twice_the_labels_and_as_many():
-    assert querying.saved(curves(lambda size: law(2 * size), law, 3))["value"] == pytest.approx(0.5)
-    assert querying.saved(curves(law, lambda size: law(2 * size), 3))["value"] == pytest.approx(2)
+    assert querying.saved(curves(lambda size: law(2 * size), law, 3))["share"] == pytest.approx(0.5)
+    assert querying.saved(curves(law, lambda size: law(2 * size), 3))["share"] == pytest.approx(2)
     flat = querying.saved(curves(lambda _: 0.7, lambda _: 0.7, 3))
-    assert flat["value"] == 1 and flat["interval"] == [1, 1]
+    assert flat["share"] == 1 and flat["interval"] == [1, 1]
 
 
 def test_one_repeat_tells_nothing():
@@ -169,7 +169,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
                  for seed in range(100)]  # fmt: skip
         low, high = np.array([each["interval"] for each in found]).T
         assert 0.9 <= np.mean((low <= 1 / twice) & (1 / twice <= high)) <= 0.99
-        assert np.exp(np.mean([np.log(each["value"]) for each in found])) == pytest.approx(1 / twice, rel=0.06)
+        assert np.exp(np.mean([np.log(each["share"]) for each in found])) == pytest.approx(1 / twice, rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
 )
 def test_the_sentence_says_a_saving_only_where_it_is_shown(monkeypatch, interval, said):
     monkeypatch.setattr(querying, "simulate", lambda *_: curves(law, law, 2))
-    monkeypatch.setattr(querying, "saved", lambda _: {"value": 0.62, "interval": interval})
+    monkeypatch.setattr(querying, "saved", lambda _: {"share": 0.62, "interval": interval})
     found = querying.saving(points(9), np.arange(9), SETTINGS, np.arange(9), 0)
     assert found and said in found.sentence and found.question == "What to label next would save"
-    assert found.numbers["interval"] == interval
+    assert found.numbers["labels_needed"]["interval"] == interval
     assert {line.get_label() for line in found.draw().lines} == {"ordered", "random"}

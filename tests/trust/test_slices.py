@@ -49,7 +49,7 @@ def test_a_planted_weakness_is_found():
         night = random.permutation(800) < 160
         properties["day"] = np.where(night, "2024-05-31", "2024-06-01")
         right = random.random(800) < np.where(night, 0.65, 0.88)
-        found += "day: 2024-05-31" in ask(right, properties).numbers["weak"]
+        found += "day: 2024-05-31" in ask(right, properties).numbers["weak_groups"]
     assert found >= 18
 
 
@@ -58,8 +58,8 @@ def test_nobody_cries_wolf():
     for seed in range(20):
         random = np.random.default_rng(seed)
         found = ask(random.random(800) < 0.85, made_up(random, 800))
-        assert 25 <= found.numbers["looked_at"] <= 35
-        cries += bool(found.numbers["weak"])
+        assert 25 <= found.numbers["groups_looked_at"] <= 35
+        cries += bool(found.numbers["weak_groups"])
     assert cries <= 1
 
 
@@ -107,7 +107,7 @@ def test_images_that_are_all_of_one_group_tell_nothing():
 @pytest.mark.parametrize("right", [True, False])
 def test_all_right_and_all_wrong_have_no_weak_group(right):
     found = ask(np.full(800, right), made_up(np.random.default_rng(0), 800))
-    assert found.told and found.numbers == {"looked_at": 31, "weak": {}}
+    assert found.told and found.numbers == {"groups_looked_at": 31, "weak_groups": {}}
     assert str(found) == "No group of images has more mistakes than chance: 31 were looked at."
     assert found.plot() is not None and found.details["p"].eq(1).all()
 
@@ -133,7 +133,7 @@ def test_the_sentence_names_group_and_price():
     low, high = difference_interval(112, 160, 576, 640)
     expected = f"70% right of 160, others 90%, -20.0 points [{100 * low:.1f}, {100 * high:.1f}]: beyond chance"
     assert str(found) == f"Images of “camera: N”: {expected} after looking at 1 group."
-    assert found.numbers["weak"]["camera: N"]["difference"]["accuracy"] == pytest.approx(-0.2)
+    assert found.numbers["weak_groups"]["camera: N"]["difference"]["accuracy"] == pytest.approx(-0.2)
     assert json.dumps(found.numbers) and "camera: N" in found._repr_html_()
     properties["day"] = np.where(np.arange(800) < 165, "2024-05-31", "2024-06-01")
     assert "Groups overlap" in str(ask(right, properties))

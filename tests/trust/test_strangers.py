@@ -103,3 +103,12 @@ def test_batches_that_cannot_be_compared():
     assert batches.differs(points[:5], classes[:5], points, classes) == 1
     assert batches.differs(points[:50], np.full(50, 9), points, classes) == 1
     assert batches.differs(points[:50], classes[:50], points[:0], classes[:0]) == 1
+
+
+def test_another_mix_of_labels_is_told_from_the_same_one():
+    random = np.random.default_rng(0)
+    same = [batches.mixed(*(random.integers(0, 120, n) for n in (60, 400))) for _ in range(100)]
+    assert 0 <= np.mean(np.array(same) < batches.CHANCE) <= 0.12
+    usual = random.integers(0, 3, 200)
+    assert batches.mixed(np.zeros(20, int), usual) < 0.01 and batches.mixed(np.array([5] * 20), usual) < 0.01
+    assert batches.mixed(np.zeros(20, int), np.zeros(30, int)) == 1

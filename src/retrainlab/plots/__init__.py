@@ -11,7 +11,6 @@ from .comparing import accuracy_against_time, compare_runs, paired_differences, 
 from .overfitting import bands, gaps, learning_curve, memorised, settings_path
 from .pictures import (
     bottleneck_map,
-    conditions,
     distorted,
     gallery,
     image_counts,

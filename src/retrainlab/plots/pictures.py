@@ -95,27 +95,6 @@ def distorted(pictures: np.ndarray, name: str) -> np.ndarray:
     return gallery(pictures, captions, f"What the distortions make of {short(name)}")
 
 
-def conditions(pictures: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """An image under conditions, one a row, each in steps: uint8 [names, steps, height, width, 3].
-
-    What has a single step, as masks have, is shown as a gallery.
-    """
-    if pictures.shape[1] == 1:
-        return gallery(pictures[:, 0], names, "One image, masked")
-    rows, columns = pictures.shape[:2]
-    figure, axes = plt.subplots(rows, columns, figsize=(1.3 * columns + 1.3, 1.3 * rows + 0.6), squeeze=False)
-    for ax, picture in zip(axes.flat, pictures.reshape(-1, *pictures.shape[2:]), strict=True):
-        ax.imshow(picture)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    for ax, name in zip(axes[:, 0], names, strict=True):
-        ax.set_ylabel(short(name, 20), rotation=0, ha="right", va="center")
-    for step, ax in enumerate(axes[0], 1):
-        ax.set_title(f"step {step}", fontsize="small", loc="center")
-    figure.suptitle("One image under harder and harder conditions", x=0.01, ha="left")
-    return axes
-
-
 def mistakes(
     wrong: pd.DataFrame, nearest: Sequence[Sequence[tuple[str, str, float]]], pictures: Sequence[Sequence[np.ndarray]]
 ) -> np.ndarray:

@@ -14,7 +14,7 @@ def weak_groups(table: pd.DataFrame, overall: float, looked_at: int) -> Axes:
     images, a line. `looked_at`: how many groups were, these among them.
     """
     shown = table.sort_values("accuracy", kind="stable")
-    ax = new_axes(8, max(1.8, 1 + 0.3 * len(shown)))
+    ax = new_axes(9, max(1.8, 1 + 0.3 * len(shown)))
     kinds = ((True, PALETTE[3], PALETTE[3], "fewer right,\nbeyond chance"), (False, "0.5", "white", "within chance"))
     for is_weak, colour, filling, said in kinds:
         places = np.flatnonzero(shown["weak"] == is_weak)
@@ -22,7 +22,7 @@ def weak_groups(table: pd.DataFrame, overall: float, looked_at: int) -> Axes:
             measured = shown.iloc[places][["accuracy", "low", "high"]].to_numpy(float).T
             with_intervals(ax, places, measured, colour, 2.5, markerfacecolor=filling, markersize=7, label=said)
     ax.axvline(overall, color="0.4", linewidth=1, linestyle=":", label="all images")
-    name_rows(ax, [f"{short(str(name), 48)} (n = {n:,})" for name, n in shown["n"].items()])
+    name_rows(ax, [f"{short(str(name), 60)} (n = {n:,})" for name, n in shown["n"].items()])
     some = f", {len(shown)} of {looked_at:,} groups" if looked_at > len(shown) else ""
     ax.set(xlabel="accuracy, with 95% interval", title=f"Where it fails{some}")
     percent(ax.xaxis)

@@ -65,21 +65,19 @@ def coverage(curve: pd.DataFrame) -> Axes:
     return ax
 
 
-def strangeness(scores: Mapping[str, np.ndarray], threshold: float) -> Axes:
-    """How unlike the training images images are: a histogram a kind, and the threshold as a line.
-
-    `scores`: by kind, in units of the threshold or not; the first kind is drawn filled.
-    """
+def strangeness(scores: np.ndarray) -> Axes:
+    """How unlike the training images test images are: a histogram of scores, of which 1 is the threshold, a line."""
     ax = new_axes(8, 3)
-    together = np.concatenate(list(scores.values()))
-    bins = np.linspace(together.min(), np.quantile(together, 0.995) + 1e-9, 50)
-    for (name, values), colour in zip(scores.items(), (COLOURS["test"], COLOURS["validation"]), strict=False):
-        counts, edges = np.histogram(np.clip(values, bins[0], bins[-1]), bins)
-        ax.stairs(counts / len(values), edges, fill=True, alpha=0.5, color=colour, label=name)
-    if np.isfinite(threshold):
-        ax.axvline(threshold, color="0.3", linewidth=1.2, linestyle="--", label="unlike, beyond this")
+    bins = np.linspace(scores.min() - 1e-3, max(1.0, np.quantile(scores, 0.995)) + 1e-3, 50)
+    counts, edges = np.histogram(np.clip(scores, bins[0], bins[-1]), bins)
+    ax.stairs(counts / len(scores), edges, fill=True, alpha=0.5, color=COLOURS["test"], label="test images")
+    ax.axvline(1, color="0.3", linewidth=1.2, linestyle="--", label="unlike, beyond this")
     percent(ax.yaxis)
-    ax.set(xlabel="distance to what was learnt from", ylabel="share of the images", title="How unlike images are")
+    ax.set(
+        xlabel="how far from what was learnt from; 1 is the limit",
+        ylabel="share of the images",
+        title="How unlike images are",
+    )
     ax.legend(**BESIDE)
     return ax
 

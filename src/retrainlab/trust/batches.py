@@ -40,3 +40,21 @@ def differs(places: np.ndarray, predicted: np.ndarray, known: np.ndarray, classe
         apart += (sums - count * (pool.sum(axis=0) - sums) / max(1, len(pool) - count)) / mine.sum()
     distances = (apart**2).sum(axis=1)
     return float((distances >= distances[0] * (1 - 1e-9)).sum() / len(distances))
+
+
+def mixed(predicted: np.ndarray, classes: np.ndarray, seed: int = 0) -> float:
+    """Find how often two batches that are one would have labels in as different a mix, by Pearson's chi-square.
+
+    Args:
+        predicted, classes: int [n] and [m], what images of both were taken for; neither is empty.
+
+    Returns:
+        p, above 0 up to 1, by permutation: so few images of a label as there may be, it holds.
+    """
+    _, codes = np.unique(np.concatenate([predicted, classes]), return_inverse=True)
+    both, count = np.bincount(codes), len(predicted)
+    mine = np.bincount(codes[:count], minlength=len(both))
+    drawn = np.random.default_rng(seed).multivariate_hypergeometric(both, count, _DRAWS, method="marginals")
+    expected = both * count / len(codes)
+    apart = ((np.concatenate([mine[None], drawn]) - expected) ** 2 / expected).sum(axis=1)
+    return float((apart >= apart[0] * (1 - 1e-9)).sum() / len(apart))

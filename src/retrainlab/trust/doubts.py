@@ -1,12 +1,14 @@
 """What to watch out for with a classifier, in plain words, from what was measured."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.intervals import points
+from .robustness import lost_beyond_chance
 
 HARDLY = 0.9  # area under ROC below which images of an unknown label are said to pass for known ones
+_GROUPS = 3  # of images that it fails on, that are named
 
 
 def watch_out(numbers: Mapping[str, Any]) -> list[str]:
@@ -16,36 +18,56 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
         numbers: of the findings of `Trust`, by name.
     """
     said = []
-    if numbers.get("shortcut"):
-        border = numbers["masked"]["only the border"]["over_guessing"]
+    if numbers.get("border_tells_labels"):
+        border = numbers["accuracy_of_masked"]["only the border"]
+        guessing = border["accuracy"] - border["over_guessing"]["accuracy"]
         said.append(
-            f"**It goes by what surrounds the object, too**: with the middle hidden it still does better than guessing "
-            f"by {points(border)}. Unless the object fills the image, try it where the surroundings are others."
+            "**It may go by the surroundings.** With the middle of every image hidden, labels can still be told in "
+            f"{border['accuracy']:.0%} of cases; guessing is right in {guessing:.0%}. If your objects lie in the "
+            "middle, try it before other backgrounds than those it has learnt from."
         )
-    costs = numbers.get("costs")
-    if costs and costs["interval"] and costs["interval"][1] < 0:
+    changes = numbers.get("weakest_condition_changes")
+    if changes and lost_beyond_chance(changes):
         said.append(
-            f"**Weakest spot: {numbers['weakest']} images**. A middling case of it changes accuracy by {points(costs)}."
+            f"**It suffers most from images that are “{numbers['weakest_condition']}”.** In the third of five "
+            f"strengths that changes accuracy by {points(changes)}."
         )
-    for name, weak in numbers.get("weak", {}).items():
-        said.append(f"**It fails more often on some images**: {html.escape(name)}, {points(weak['difference'])}.")
-    left = numbers.get("left_out")
-    if left is not None and left == left and left < HARDLY:
+    said += _weak_groups(numbers.get("weak_groups", {}))
+    unknown = numbers.get("unknown_label_area_under_roc")
+    if unknown is not None and unknown < HARDLY:
         said.append(
-            "**A label that it has never seen may pass for one that it knows**: such images are told from others with "
-            f"an area under ROC of {left:.2f} (0.5 is guessing)."
+            "**It may not notice what it has never learnt.** It gives every image one of its own labels. Of an image "
+            f"of an unknown label and one of a known label, it finds the unknown one stranger in {unknown:.0%} of "
+            "cases; guessing would in 50%."
         )
-    several = numbers.get("several")
+    several = numbers.get("several_labels_likely")
     if several and several["accuracy"] is not None and several["accuracy"] > 0.1:
         said.append(
-            f"**It is often unsure**: for {several['accuracy']:.0%} of the images more than one label is likely. "
-            "Have a person look at those."
+            f"**It is often unsure.** For {several['accuracy']:.0%} of the images, more than one label is likely. "
+            "Let a person look at those."
         )
     return said
 
 
-def markdown(said: list[str]) -> str:
-    """Lay out what to watch out for."""
+def _weak_groups(weak: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    said = [
+        f"**It fails more often on some images.** Those of “{html.escape(name)}” are right in {group['accuracy']:.0%} "
+        f"of cases, others in {group['others']:.0%}: {points(group['difference'])}."
+        for name, group in list(weak.items())[:_GROUPS]
+    ]
+    if left := len(weak) - len(said):
+        said[-1] += f" So it does on {left:,} more groups of images, named below."
+    return said
+
+
+def markdown(said: Sequence[str], untold: Sequence[str] = (), asked: int = 0) -> str:
+    """Lay out what to watch out for, and those of the questions that were `asked` that could not be answered."""
+    if untold and len(untold) == asked:
+        return "**Nothing is known about single answers**: the images are too few, or too much alike. Below stands why."
+    lines = ["Watch out for this, with this classifier:", "", *(f"1. {each}" for each in said)]
     if not said:
-        return "Nothing that was looked into stands out. What could not be told is said below."
-    return "\n".join(["Watch out for this, with this classifier:", "", *(f"1. {each}" for each in said)])
+        lines = ["Nothing that could be looked into stands out."]
+    if untold:
+        names = "; ".join(name[:1].lower() + name[1:] for name in untold)
+        lines += ["", f"**This is not known:** {names}. Below stands why. It may be well or not."]
+    return "\n".join(lines)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Near = list[tuple[str, str, float]]  # (path, label, distance) of images learnt from, the most alike first
 
 FILE = "guard.npz"
-_NEAREST = 3
+NEAREST = 3
 _MOST = 5000  # images learnt from that are kept to compare with, drawn label by label in turn
 
 
@@ -34,7 +34,7 @@ class Opinion:
         said: "heron", "heron or egret", or "unsure"; see `conformal.say`.
         held: the labels of the set that holds the right one in nine of ten cases, the most probable first.
         unlike: whether the image is unlike those that were learnt from.
-        strangeness: its score, in units of the threshold: above 1 it is unlike.
+        strangeness: its score, 1 at the threshold and in units of it: above 1 it is unlike.
         nearest: three images learnt from that are most alike.
         place: float32 [p + 1], where its bottleneck lies; for `Guard.differs`.
         taken_for: the most probable label, its place in class order.
@@ -86,7 +86,9 @@ class Guard:
         """Say of each answer how far it goes: float32 [n, dim] and [n, labels]."""
         places = self.likeness.place(bottlenecks)
         held = conformal.sets(probabilities, self.least)
-        scores = self.scores(places) / self.strange if np.isfinite(self.strange) else np.zeros(len(places))
+        scores = np.zeros(len(places))
+        if np.isfinite(self.strange):  # a threshold below 0 is one, too, and so is 0 where all images are alike
+            scores = 1 + (self.scores(places) - self.strange) / (abs(self.strange) or 1)
         near = self._near(places)
         return [self._opinion(*each) for each in zip(probabilities, held, scores, near, places, strict=True)]
 
@@ -95,7 +97,7 @@ class Guard:
         return self._near(self.likeness.place(bottlenecks))
 
     def _near(self, places: np.ndarray) -> list[Near]:
-        rows, far = self.likeness.nearest(places, _NEAREST)
+        rows, far = self.likeness.nearest(places, NEAREST)
         return [
             [
                 (str(self.paths[row]), self.labels[self.classes[row]], float(away))
@@ -115,8 +117,8 @@ class Guard:
         """How often usual images would differ from the usual as much as these do; see `batches.differs`."""
         if not opinions:
             return 1.0
-        places, taken_for = np.stack([each.place for each in opinions]), np.array([each.taken_for for each in opinions])
-        return batches.differs(places, taken_for, self.held, self.taken_for)
+        places = np.stack([each.place for each in opinions])
+        return batches.differs(places, _taken_for(opinions), self.held, self.taken_for)
 
     def warnings(self, opinions: Sequence[Opinion]) -> str:
         """Say what is odd about a batch of images as a whole, a line each; nothing where nothing is."""
@@ -126,9 +128,21 @@ class Guard:
         if (chance := self.differs(opinions)) < batches.CHANCE:
             said.append(
                 f"As a whole, these {len(opinions):,} images differ from those that it was judged by (by chance, "
-                f"{chance:.1%} of such batches would as much): its accuracy may be another here."
+                f"{chance:.1%} of such batches would as much): its accuracy may be another here. {self._mix(opinions)}"
             )
         return "\n".join(said)
+
+    def _mix(self, opinions: Sequence[Opinion]) -> str:
+        """Say whether labels come in another mix, which may be all that is odd about a batch."""
+        mine = _taken_for(opinions)
+        if batches.mixed(mine, self.taken_for) >= batches.CHANCE:
+            return "Not so their mix of labels: it is the images themselves, their light or camera or what they show."
+        own, usual = (np.bincount(some, minlength=len(self.labels)) / len(some) for some in (mine, self.taken_for))
+        most = int((own - usual).argmax())
+        return (
+            f"So does their mix of labels: {own[most]:.0%} are taken for '{self.labels[most]}', and {usual[most]:.0%} "
+            "of those. If they are meant to be a part only, such as one label or one object, that may be all."
+        )
 
     def save(self, folder: Path) -> int:
         """Write it to a folder; returns bytes."""
@@ -152,6 +166,10 @@ class Guard:
             arrays["threshold"] = np.array([cheap.positive_label, repr(cheap.threshold), repr(cheap.cost_of_a_miss)])
         np.savez_compressed(folder / FILE, **arrays)  # type: ignore[arg-type]
         return (folder / FILE).stat().st_size
+
+
+def _taken_for(opinions: Sequence[Opinion]) -> np.ndarray:
+    return np.array([each.taken_for for each in opinions], np.int64)
 
 
 def load(folder: Path) -> Guard:

@@ -12,7 +12,7 @@ from ..evaluation.finding import Finding
 from ..evaluation.intervals import accuracy, percent
 from ..pixels.decoding import ImageFolder
 from . import conformal, doubts, lookalikes
-from .guard import Guard, Opinion
+from .guard import NEAREST, Guard, Opinion
 
 
 def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Finding:
@@ -23,8 +23,8 @@ def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Fin
         rows: [n], of the predictions table, of the same images.
 
     Returns:
-        Numbers: coverage and several, {"n", "accuracy", "interval"}: sets that hold the right label, and sets of more
-        than one label.
+        Numbers: right_label_among_likely and several_labels_likely, {"n", "accuracy", "interval"}: the shares of sets
+        that hold the right label, and of sets of more than one.
 
     Raises:
         RetrainLabError: the guard promises nothing.
@@ -40,7 +40,7 @@ def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Fin
         f"{percent(covered)}, test images. {several['accuracy']:.1%} of the answers name more than one label, or say "
         f"that it is unsure; where one label is named, it is right for {percent(accuracy(np.array(alone, bool)))}."
     )
-    numbers = {"coverage": covered, "several": several}
+    numbers = {"right_label_among_likely": covered, "several_labels_likely": several}
     return Finding("When it is unsure", said, numbers=numbers, draw=partial(plots.coverage, _coverage(rows)))
 
 
@@ -48,8 +48,8 @@ def strangers(guard: Guard, opinions: Sequence[Opinion]) -> Finding:
     """Which detector was chosen for images that are unlike what was learnt from, and its false alarms.
 
     Returns:
-        Numbers: left_out, the mean area under ROC for labels that were left out, None where none could be;
-        false_alarms, {"n", "accuracy", "interval"}.
+        Numbers: unknown_label_area_under_roc, the mean for labels that were left out, None where none could be;
+        taken_for_unlike, the share of test images that are, {"n", "accuracy", "interval"}.
 
     Raises:
         RetrainLabError: the guard has no threshold.
@@ -65,30 +65,42 @@ def strangers(guard: Guard, opinions: Sequence[Opinion]) -> Finding:
         said.append("So an image of a label that it has never seen may well pass for one that it knows.")
     table = pd.Series(guard.tried, name="area under ROC, a label left out").to_frame().style.format(precision=3)
     scores = np.array([each.strangeness for each in opinions])
-    draw = partial(plots.strangeness, {"test images": scores}, 1.0)
-    numbers = {"left_out": best if tried else None, "false_alarms": alarms}
+    draw = partial(plots.strangeness, scores)
+    numbers = {"unknown_label_area_under_roc": best if tried else None, "taken_for_unlike": alarms}
     return Finding("What is unlike", "\n".join(said), numbers=numbers, table=table, draw=draw)
 
 
-def alike(opinions: Sequence[Opinion], rows: pd.DataFrame, photos: ImageFolder) -> Finding:
+def alike(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame, photos: ImageFolder) -> Finding:
     """Whether the nearest training images have the label of the answer, and how much more such answers are worth.
 
     Args: as of `unsure`; photos: where these images and those learnt from lie.
 
     Returns:
-        Numbers: nearest, by agree and differ the accuracy of such answers, {"n", "accuracy", "interval"}; and those of
-        `lookalikes.mistakes`, whose figure it has.
+        Numbers: answers_whose_nearest, by agree and differ the accuracy of such answers, {"n", "accuracy",
+        "interval"}; answers with a label of fewer than three training images, which cannot agree, are left out. And
+        those of `lookalikes.mistakes`, whose figure it has.
+
+    Raises:
+        RetrainLabError: no answer is left.
     """
+    counts = dict(zip(guard.labels, np.bincount(guard.classes, minlength=len(guard.labels)), strict=True))
+    able = np.array([counts[name] >= NEAREST for name in rows["predicted"]])
+    if not able.any():
+        raise RetrainLabError(f"It takes {NEAREST} training images of a label, and no label that is answered has them.")
+    rows, opinions = rows[able], [each for each, can in zip(opinions, able, strict=True) if can]
     right = (rows["label"] == rows["predicted"]).to_numpy()
     told = zip(rows["predicted"], opinions, strict=True)
     agree = np.array([all(label == name for _, label, _ in each.nearest) for name, each in told])
     both = {"agree": accuracy(right[agree]), "differ": accuracy(right[~agree])}
     wrong = lookalikes.mistakes(rows, [each.nearest for each in opinions], photos)
     said = (
-        f"For {agree.mean():.1%} of the test images, the three nearest training images have the label of the answer; "
-        f"such answers are right for {percent(both['agree'])}, the others for {percent(both['differ'])}.\n{wrong}"
+        f"For {agree.mean():.1%} of {len(agree):,} test images, the three nearest training images have the label of "
+        f"the answer; such answers are right for {percent(both['agree'])}, the others for {percent(both['differ'])}."
     )
-    return Finding("What an answer is like", said, numbers={"nearest": both, **wrong.numbers}, draw=wrong.draw)
+    if left := int((~able).sum()):
+        said += f" {left:,} answers have a label with fewer training images than that, and are left out."
+    numbers = {"answers_whose_nearest": both, **wrong.numbers}
+    return Finding("What an answer is like", f"{said}\n{wrong}", numbers=numbers, draw=wrong.draw)
 
 
 def _coverage(rows: pd.DataFrame) -> pd.DataFrame:

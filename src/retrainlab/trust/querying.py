@@ -181,7 +181,7 @@ def saved(curves: pd.DataFrame) -> dict[str, Any]:
         curves: as `simulate` returns them.
 
     Returns:
-        value: labels that the ordered way needs, as a share of those that the random way does, above 0; interval: 95%,
+        share: labels that the ordered way needs, of those that the random way does, above 0; interval: 95%,
         by Student's t over repeats. Repeats share images, so it tells of this set of images and not of others.
 
     Raises:
@@ -198,7 +198,7 @@ def saved(curves: pd.DataFrame) -> dict[str, Any]:
             f"There is {len(logarithms)} repeat. Expected at least two, to tell a saving from chance."
         )
     mean, half = np.mean(logarithms), student(len(logarithms) - 1) * np.std(logarithms, ddof=1) / len(logarithms) ** 0.5
-    return {"value": float(np.exp(mean)), "interval": np.exp([mean - half, mean + half]).tolist()}
+    return {"share": float(np.exp(mean)), "interval": np.exp([mean - half, mean + half]).tolist()}
 
 
 def _rising(accuracies: pd.Series) -> np.ndarray:
@@ -228,15 +228,15 @@ def saving(
     """Say what asking by `order` would have saved on the images that have labels; the arguments are `simulate`'s.
 
     Returns:
-        Numbers: value and interval, as of `saved`. Details: the curves.
+        Numbers: labels_needed, as of `saved`. Details: the curves.
     """
     from .. import plots
 
     curves = simulate(features, labels, settings, groups, seed, repeats, rounds)
-    numbers = saved(curves)
-    low, high = numbers["interval"]
+    needed = saved(curves)
+    low, high = needed["interval"]
     said = "It is not shown to save any."
     if high < 1:
-        share = f"{numbers['value']:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+        share = f"{needed['share']:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
         said = f"By this order, {share} of the labels are enough for what a random order reaches."
-    return Finding("", said, numbers=numbers, draw=lambda: plots.labels_saved(curves), details=curves)
+    return Finding("", said, numbers={"labels_needed": needed}, draw=lambda: plots.labels_saved(curves), details=curves)

@@ -35,8 +35,8 @@ def compare(
         groups: [n], images that depend on one another, for the intervals.
 
     Returns:
-        Numbers: masked, by name {"n", "accuracy", "interval"} and, as "over_guessing", the difference to guessing;
-        shortcut, whether the border alone tells labels apart.
+        Numbers: accuracy_of_masked, by name {"n", "accuracy", "interval"} and, as "over_guessing", the
+        difference to guessing; border_tells_labels, whether the border alone tells them apart.
 
     Raises:
         RetrainLabError: fewer than two folds.
@@ -61,7 +61,7 @@ def compare(
         )
     draw = partial(plots.masked, pd.DataFrame(found).T, float(np.nanmean(guessed)))
     table = pd.DataFrame.from_dict(rows, orient="index")
-    numbers = {"masked": found, "shortcut": bool(shortcut)}
+    numbers = {"accuracy_of_masked": found, "border_tells_labels": bool(shortcut)}
     return Finding("What it goes by", "\n".join(said), numbers=numbers, table=table, draw=draw)
 
 

@@ -270,7 +270,7 @@ def where_it_fails(rows: pd.DataFrame, properties: pd.DataFrame, groups: np.ndar
     return Finding(
         "Where it fails",
         "\n".join(said),
-        numbers={"looked_at": len(looked), "weak": numbers},
+        numbers={"groups_looked_at": len(looked), "weak_groups": numbers},
         table=shown.style.format(precision=3).format(formats, precision=3),
         draw=lambda: plots.weak_groups(shown, right.mean(), len(looked)),
         details=table,

@@ -5,7 +5,7 @@ in setting it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from .guard import Guard, Opinion
 _SHOWN = 3  # right answers, and wrong ones
 _CORES = 2  # that a budget is told for
 _LABELLED = 800  # images that what to label next is simulated on
+_LABELS = 100  # that masked images are told apart by: the time goes with their number
 
 
 class Explainer(Protocol):
@@ -83,7 +84,10 @@ class Trust:
         """
         rows = self._rows("test")
         if not len(rows):
-            raise RetrainLabError("There are no test images to measure it on. Set testing_percentage above 0.")
+            said = "There are no test images to measure it on"
+            raise RetrainLabError(
+                f"{said}: it takes testing_percentage above 0, and three different images of a label."
+            )
         return rows
 
     @cached_property
@@ -129,7 +133,8 @@ class Trust:
     @finding("What an answer is like")
     def alike(self) -> Finding:
         """Whether the nearest training images agree with an answer, what that tells, and what mistakes look like."""
-        return opinions.alike(self.opinions, self.predicted.iloc[self.judged], self.features.photos)
+        given = self.guard, self.opinions, self.predicted.iloc[self.judged]
+        return opinions.alike(*given, self.features.photos)
 
     @cached_property
     @finding("Where it looks")
@@ -144,25 +149,53 @@ class Trust:
         maps = {"what it answers": explainer.maps(pixels, labels)}
         maps["a layer of chance"] = explainer.of_chance(pixels, labels, self.seed)
         titles = [
-            f"{own}\n→ {name} {sure:.0%}"
+            f"{own}\n→ {name}\n{sure:.0%}"
             for own, name, sure in zip(some["label"], some["predicted"], some["probability"], strict=True)
         ]
-        same = float(np.mean([_correlation(*each) for each in zip(*maps.values(), strict=True)]))
+        pairs = [each for each in zip(*maps.values(), strict=True) if np.ptp(each[0]) and np.ptp(each[1])]
+        if not pairs:
+            raise RetrainLabError("No place in these images adds more to the answer than another.")
+        same = float(np.mean([np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in pairs]))
         said = f"The maps and those of a layer of chance correlate by {same:.2f}: 1 would mean that they say nothing."
-        return Finding("", said, numbers={"chance_maps": same}, draw=partial(plots.explained, pixels, maps, titles))
+        return Finding(
+            "", said, numbers={"maps_correlate_with_chance": same}, draw=partial(plots.explained, pixels, maps, titles)
+        )
 
     # ------------------------------------------------------------------------------------- what it goes by
+
+    def _pictured(self, made: Mapping[str, Condition], title: str) -> Finding:
+        image = self.table.iloc[self._drawn(self._rows("train"), 1)].iloc[0]
+        (pixels,) = self.features.photos.read_many([image["path"]], self.features.backbone.image_size)
+        pictures = np.stack([pixels, *(each.apply(pixels, image["sha256"]) for each in made.values())])
+        return Finding("", draw=partial(plots.gallery, pictures, ["as it is", *made], title, columns=5))
+
+    @cached_property
+    @finding("What masks hide")
+    def masks(self) -> Finding:
+        """A training image under every mask."""
+        return self._pictured(MASKS, "One image, masked")
+
+    @cached_property
+    @finding("What hard conditions look like")
+    def damage(self) -> Finding:
+        """A training image under the usual step of every condition."""
+        usual = {name: steps[robustness.USUAL - 1] for name, steps in CONDITIONS.items()}
+        return self._pictured(usual, f"One image under hard conditions, step {robustness.USUAL} of 5")
 
     @cached_property
     @finding("What it goes by")
     def goes_by(self) -> Finding:
         """What is left when a part of the image is hidden; see `shortcuts.compare`."""
-        rows = self._drawn(self._rows("train", "validation"), self._images(len(MASKS), 0.25))
+        rows, known = self._rows("train", "validation"), self.head.labels
+        some = np.random.default_rng(self.seed).permutation(known)[:_LABELS]
+        rows = self._drawn(rows[self.table["label"].iloc[rows].isin(some)], self._images(len(MASKS), 0.25))
         labels, split = self.table["label"].to_numpy()[rows], np.full(len(rows), "train", dtype=object)
         folds = resampling.repeated_folds(labels, self.groups[rows], split, 5, self.seed)
         masked = {name: self.features.under(mask, rows) for name, mask in MASKS.items()}
         whole = self.features.matrix[rows]
-        return shortcuts.compare(whole, masked, labels, folds, self.settings, self.groups[rows])
+        found = shortcuts.compare(whole, masked, labels, folds, self.settings, self.groups[rows])
+        left = f"\nThat is for {len(some)} of {len(known):,} labels, drawn at random." * (len(some) < len(known))
+        return replace(found, sentence=found.sentence + left)
 
     @cached_property
     @finding("What hard conditions cost")
@@ -178,16 +211,21 @@ class Trust:
         """Rows of the validation images that are shown under all conditions, as many as there is time for."""
         rows = self._rows("validation")
         if not len(rows):
-            raise RetrainLabError("There are no validation images. Set validation_percentage above 0.")
+            said = "There are no validation images"
+            raise RetrainLabError(
+                f"{said}: it takes validation_percentage above 0, and three different images of a label."
+            )
         return self._drawn(rows, self._images(sum(map(len, CONDITIONS.values())), 0.25))
 
     @cached_property
     @finding("Whether learning from it helps")
     def mended(self) -> Finding:
         """Train on the weakest condition as well, and judge by validation images; see `robustness.mending`."""
-        if "weakest" not in self.conditions.numbers:
-            raise RetrainLabError("What is weakest is unknown.")
-        weakest = self.conditions.numbers["weakest"]
+        if not self.conditions:
+            raise RetrainLabError("It is not known what hard conditions cost.")
+        weakest = self.conditions.numbers["weakest_condition"]
+        if not robustness.lost_beyond_chance(self.conditions.numbers["weakest_condition_changes"]):
+            return Finding("", "No condition is shown to cost anything, so nothing is learnt from one.")
         hard = Condition(weakest, robustness.USUAL)
         train = self._drawn(self._rows("train"), self._images(1, 0.1))
         held = self._held
@@ -217,7 +255,7 @@ class Trust:
     @cached_property
     @finding("Whether a new batch is noticed")
     def batches(self) -> Finding:
-        """False alarms on random batches of test images, and what is found of such that were blurred or darkened."""
+        """False alarms on random batches of test images."""
         size, draws = min(100, len(self.judged) // 2), 100
         if size < batches.LEAST:
             raise RetrainLabError(f"It takes {2 * batches.LEAST} test images, and there are {len(self.judged)}.")
@@ -226,7 +264,7 @@ class Trust:
         alarms = [self.guard.differs([self.opinions[n] for n in some]) < batches.CHANCE for some in drawn]
         usual = accuracy(np.array(alarms))
         said = f"Of {draws} batches of {size} test images, it takes {percent(usual)} for different (5% are meant)."
-        return Finding("", said, numbers={"batch_alarms": usual})
+        return Finding("", said, numbers={"usual_batches_taken_for_different": usual})
 
     @cached_property
     @finding("What to label next would save")
@@ -255,10 +293,5 @@ class Trust:
 
     def summary(self) -> str:
         """What to watch out for with this classifier, in Markdown, for the top of the page."""
-        return doubts.markdown(doubts.watch_out(self.numbers))
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if one.std() == 0 or other.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+        untold = [each.question for each in self.found.values() if not each]
+        return doubts.markdown(doubts.watch_out(self.numbers), untold, len(self.found))
