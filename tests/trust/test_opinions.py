@@ -81,12 +81,12 @@ def test_one_label_has_none_to_leave_out():
     assert "with one label, none can be left out" in str(found)
 
 
-def test_few_training_images_of_a_label_cannot_agree(told):
+def test_few_training_images_of_a_label_cannot_agree(told, tmp_path):
     guard, given, rows = told
     with pytest.raises(RetrainLabError, match="no label that is answered has them"):
-        opinions.alike(replace(guard, classes=guard.classes[:4]), given, rows)
+        opinions.alike(replace(guard, classes=guard.classes[:4]), given, rows, ImageFolder(tmp_path))
     few = replace(guard, classes=np.where(guard.classes == 1, 0, guard.classes))  # no bee among them
-    found, bees = opinions.alike(few, given, rows), int((rows["predicted"] == "bee").sum())
+    found, bees = opinions.alike(few, given, rows, ImageFolder(tmp_path)), int((rows["predicted"] == "bee").sum())
     assert sum(each["n"] for each in found.numbers["answers_whose_nearest"].values()) == 200 - bees
     assert f"{bees} answers have a label with fewer training images" in str(found)
 

@@ -106,7 +106,7 @@ def mistakes(
         pictures: [n], of each mistake and what stands beside it, uint8 [height, width, 3] in their own proportions.
 
     Returns:
-        Axes [n or one more, 1 + beside]: orange captions are of training images that have the label of the wrong answer.
+        Axes [n or one more, 1 + beside]: orange captions are of training images with the label of the wrong answer.
     """
     beside, rows = max(map(len, nearest), default=0), -(-len(wrong) // 2)
     ratios = ([1.0] * (1 + beside) + [0.12]) * 2  # with gaps
