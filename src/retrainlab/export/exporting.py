@@ -106,7 +106,7 @@ def export_classifier(
     Args:
         int8: also in 8 bits, with 500 training images as examples, drawn by `seed`.
         before: sha256 of what the head that it started from had learnt from.
-        threshold: from which on one of two labels is said, as of `thresholds.cheapest_threshold`.
+        threshold: from which on one of two labels is said, as of `thresholds.another_threshold`.
     """
     import pandas as pd
 
