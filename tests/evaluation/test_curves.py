@@ -146,3 +146,49 @@ def test_the_seed_decides():
     rows, labels, _ = generated([0.9, 0.1], 100, 0)
     assert curves.rank_figures(rows, labels, 1) == curves.rank_figures(rows, labels, 1)
     assert curves.rank_figures(rows, labels, 1) != curves.rank_figures(rows, labels, 2)
+
+
+def drawn(counts: list[int], gains: tuple[float, float], seed: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Predictions of two classifiers on the same images, which are hard for both alike."""
+    random, labels = np.random.default_rng(seed), [f"kind {place}" for place in range(len(counts))]
+    classes = np.repeat(np.arange(len(counts)), counts)
+    known = pd.DataFrame({"path": "x", "label": np.array(labels, dtype=object)[classes], "split": "test"})
+    hard = random.normal(0, 0.9, (len(classes), len(counts)))
+    both = [hard + random.normal(0, 0.45, hard.shape) for _ in gains]
+    for logits, gain in zip(both, gains, strict=True):
+        logits[np.arange(len(classes)), classes] += gain
+    return *(scores.predictions(known, logits.astype(np.float32), labels) for logits in both), labels
+
+
+@pytest.mark.parametrize("counts", [[20, 180], [50, 450], [30, 100, 300]])
+def test_equal_classifiers_are_rarely_told_apart(counts):
+    missed = pd.DataFrame(
+        [
+            {name: found["p"] < 0.05 for name, found in curves.rank_differences(*drawn(counts, (2, 2), seed)).items()}
+            for seed in range(50)
+        ]
+    )
+    assert (missed.mean() <= 0.1).all()
+
+
+def test_a_difference_lies_in_its_interval_which_is_narrower_than_for_different_images():
+    truth, held = curves.rank_differences(*drawn([6000, 54000], (2.4, 2), 999)), []
+    width, apart = [], []
+    for seed in range(40):
+        rows, against, labels = drawn([50, 450], (2.4, 2), seed)
+        found = curves.rank_differences(rows, against, labels)
+        alone, other = curves.rank_figures(rows, labels), curves.rank_figures(against, labels)
+        for name, change in found.items():
+            low, high = change["interval"]
+            held.append(low <= truth[name]["accuracy"] <= high)
+            width.append(high - low)
+            apart.append(np.hypot(np.ptp(alone[name]["interval"]), np.ptp(other[name]["interval"])))
+            assert change["accuracy"] == pytest.approx(alone[name]["value"] - other[name]["value"])
+    assert np.mean(held) > 0.9 and np.mean(width) < 0.8 * np.mean(apart)
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [1, 200], [30] * 40])
+def test_a_classifier_does_not_differ_from_itself_and_few_images_are_not_certain(counts):
+    rows, _, labels = drawn(counts, (9, 9), 0)
+    for change in curves.rank_differences(rows, rows, labels).values():
+        assert change["accuracy"] == 0 and change["p"] == 1 and change["interval"][0] < 0 < change["interval"][1]

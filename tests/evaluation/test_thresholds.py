@@ -131,9 +131,8 @@ def test_the_kept_interval_is_no_wider_than_promised():
 
 
 def test_the_finding_says_what_it_wins():
-    found = thresholds.cheapest_threshold(
-        tables(500, 0, "validation"), tables(2000, 1, "test"), ["crack", "fine"], "crack", 10
-    )
+    images = tables(500, 0, "validation"), tables(2000, 1, "test")
+    found = thresholds.another_threshold(*images, ["crack", "fine"], "crack", 10, 0)
     assert found and found.details.positive_label == "crack" and found.details.threshold < 0.3
     before, after = found.numbers["at_half"], found.numbers["at_threshold"]
     saved = before["mean_cost"] - after["mean_cost"]
@@ -142,14 +141,51 @@ def test_the_finding_says_what_it_wins():
     assert f"saves {saved:.3f} [" in str(found) and "chosen on 500 validation images" in str(found)
 
 
+def test_the_finding_says_whether_a_recall_is_kept():
+    images = tables(500, 0, "validation"), tables(2000, 1, "test")
+    found = thresholds.another_threshold(*images, ["crack", "fine"], "crack", 10, 0.9)
+    probability, positive = thresholds.of_label(images[0], ["crack", "fine"], "crack")
+    least = thresholds.for_recall(probability, positive, 0.9)
+    assert found.details == Threshold("crack", least, wanted_recall=0.9)  # whatever a miss costs
+    low, high = found.numbers["kept_interval"]
+    recall = found.numbers["at_threshold"]["recall"]
+    assert low < recall["interval"][0] < recall["interval"][1] < high and low < 0.9 < high
+    assert found.numbers["at_threshold"]["mean_cost"] is None
+    assert f"To find 90% of 'crack', answer it from a probability of {least:.1%} on" in str(found)
+    assert f"is in [{100 * low:.1f}, {100 * high:.1f}]; 90% lies in it" in str(found)
+    strangers = images[0], images[1].assign(label=np.roll(images[1]["label"], 1))
+    assert "90% does not lie in it" in str(thresholds.another_threshold(*strangers, ["crack", "fine"], "crack", 1, 0.9))
+
+
+def test_a_wanted_recall_of_ninety_percent_lies_in_its_stated_interval_in_18_of_20_splits():
+    pool, kept = tables(1200, 7, "test"), 0
+    for seed in range(20):
+        drawn = pool.sample(frac=1, random_state=seed)
+        found = thresholds.another_threshold(drawn[:300], drawn[300:], ["crack", "fine"], "crack", 1, 0.9)
+        low, high = found.numbers["kept_interval"]
+        kept += low <= 0.9 <= high
+        assert high - low < 0.2
+    assert kept >= 18
+
+
+@pytest.mark.parametrize("wanted_recall", [0, 0.9])
 @pytest.mark.parametrize(
     ("validation", "test", "labels", "reason"),
     [(40, 100, ["crack", "fine"], "40 validation images"), (100, 0, ["crack", "fine"], "no test images"),
      (100, 100, ["crack", "fine", "other"], "of 3 labels"), (0, 100, ["crack", "fine"], "0 validation images"),
      (100, 100, ["fine", "other"], "'crack' of 2 labels")],
 )  # fmt: skip
-def test_the_finding_says_why_not(validation, test, labels, reason):
+def test_the_finding_says_why_not(validation, test, labels, reason, wanted_recall):
     images = tables(validation, 0, "validation"), tables(test, 1, "test")
-    found = thresholds.cheapest_threshold(*images, labels, "crack", 2)
+    found = thresholds.another_threshold(*images, labels, "crack", 2, wanted_recall)
     assert not found and str(found).startswith("What another threshold would win cannot be told.")
     assert reason in str(found)
+
+
+def test_what_is_asked_for_is_said_where_it_cannot_be_had():
+    images = tables(100, 0, "validation"), tables(100, 1, "test"), ["crack", "fine"]
+    assert str(thresholds.another_threshold(*images, "", 2, 0)) == ""
+    assert "Name it in positive_label" in str(thresholds.another_threshold(*images, "", 2, 0.9))
+    for wanted in (-1, 1.5, np.nan):
+        found = thresholds.another_threshold(*images, "crack", 2, wanted)
+        assert not found and "Give a number above 0 and up to 1." in str(found) and found.details is None

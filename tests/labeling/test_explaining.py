@@ -119,10 +119,11 @@ def test_an_export_says_what_its_answers_are_worth_without_the_images(made, tmp_
     assert "are unlike those that it was trained on" in warned and "differ from those that it was judged by" in warned
 
 
-def test_a_threshold_of_costs_is_kept_and_said(made, tmp_path):
+@pytest.mark.parametrize("asked", [{"cost_of_a_miss": 50.0}, {"wanted_recall": 0.9}], ids=["a cost", "a recall"])
+def test_a_threshold_is_kept_and_said(made, tmp_path, asked):
     model, features, _, _ = made
     folder = shutil.copytree(model, tmp_path / "model")
-    guard = replace(guards.load(folder / "trust"), threshold=Threshold("red", 0.01, 50.0))
+    guard = replace(guards.load(folder / "trust"), threshold=Threshold("red", 0.01, **asked))
     guard.save(folder / "trust")
     again = guards.load(folder / "trust")
     assert again.threshold == guard.threshold

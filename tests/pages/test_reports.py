@@ -131,6 +131,29 @@ def test_the_index_names_advice_only_where_it_promises_something(tmp_path, gain,
     assert ("Most promising: Rest more" in text) is shown and ("Most promising" in text) is shown
 
 
+@pytest.mark.parametrize(
+    ("interval", "shown"), [([0.4, 0.79], True), ([0.81, 0.9], True), ([0.4, 0.8], False), (None, False)]
+)
+def test_the_index_says_the_balanced_accuracy_where_accuracy_lies_outside_its_interval(tmp_path, interval, shown):
+    value = None if interval is None else 0.6
+    run_folder.open_run(tmp_path, "one").write_metrics(
+        METRICS | {"rare_labels": {"balanced_accuracy": {"value": value, "interval": interval}}}
+    )
+    text = index_page.write_index(tmp_path).read_text()
+    assert ("Rare labels do otherwise: each counted alike, 60.0% [" in text) is shown
+    assert ("where accuracy is 80.0%." in text) is ("Labels are called rare where" in text) is shown
+
+
+@pytest.mark.parametrize("rare", [{}, {"rare_labels": {}}])
+def test_the_index_says_a_threshold_where_one_was_chosen(tmp_path, rare):
+    run = run_folder.open_run(tmp_path, "one")
+    run.write_metrics(METRICS | rare | {"threshold": {}})
+    assert "is answered from" not in index_page.write_index(tmp_path).read_text()
+    run.write_metrics(METRICS | rare | {"threshold": {"positive_label": "a", "threshold": 0.123}})
+    text = index_page.write_index(tmp_path).read_text()
+    assert "&#39;a&#39; is answered from a probability of 12.3% on." in text and "Rare labels" not in text
+
+
 def test_no_figures_stay_under_other_images_and_a_refused_training_touches_nothing(tmp_path, module, bottleneck_dir):
     photos, others = (make_folder(tmp_path / name, {"red": 20, "blue": 20}) for name in ("photos", "others"))
     make_image(7, 3).save(others / "red" / "new.png")

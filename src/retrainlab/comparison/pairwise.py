@@ -3,7 +3,7 @@
 What is best is told by validation images alone. Test images may be looked at, too, but nothing is chosen by them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from operator import itemgetter
@@ -40,7 +40,7 @@ class Answers:
 def align(predictions: Mapping[str, pd.DataFrame], split: str) -> Answers:
     """Line runs up by image: by its content, or by its path where not all tables have the column sha256."""
     tables = [table[table["split"] == split] for table in predictions.values()]
-    image = identified if all("sha256" in table for table in tables) else itemgetter("path")
+    image = naming(tables)
     numbered = [table.assign(run=run, image=image(table)) for run, table in enumerate(tables)]
     rows = pd.concat([pd.DataFrame(columns=["run", "image", "label", "predicted", "cross_entropy"]), *numbered])
     place = rows["run"].to_numpy(int), pd.factorize(rows["image"])[0]
@@ -212,6 +212,11 @@ def listed(names: Iterable[object], most: int = 6) -> str:
     """Write names in a sentence; of many, the first."""
     quoted = [f"'{name}'" for name in names]
     return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")
+
+
+def naming(tables: Iterable[pd.DataFrame]) -> Callable[[pd.DataFrame], pd.Series]:
+    """Tell how images of these tables are named alike: by content, or by path where not all have the column sha256."""
+    return identified if all("sha256" in table for table in tables) else itemgetter("path")
 
 
 def identified(images: pd.DataFrame) -> pd.Series:

@@ -13,6 +13,7 @@ from ..evaluation.finding import Finding
 from ..evaluation.intervals import percent
 from ..runs.results import Result, shown
 from . import causes, costs, origins, pairwise
+from .counted_alike import counted_alike
 
 _RUN = ["backbone", "images", "labels", "n", "train", "validation", "cross-entropy", "test", "gap"]
 _PAIR = ["run", "n", "accuracy", "difference", "low", "high", "p", "p corrected", "verdict"]
@@ -77,6 +78,10 @@ class Comparison:
         if draw := self._drawn(pairs, "test"):
             return Finding(question, draw=draw)
         return Finding(question, "No other run has test images in common with the best one: nothing to look at.")
+
+    def rare_labels(self) -> Finding:
+        """Compare the runs by what does not let a common label hide a rare one."""
+        return counted_alike(self.rivals, self.best, self.run)
 
     def settings(self) -> Finding:
         """Tell which settings matter, among runs that are alike otherwise."""

@@ -1,7 +1,7 @@
 """From which probability on one of two labels is answered: chosen on validation images, judged on test images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,15 @@ _IMAGES, _OF_A_KIND = 50, 10  # below, chance chooses the threshold
 
 @dataclass(frozen=True)
 class Threshold:
-    """Answer `positive_label` where its probability is at least `threshold`, 0 to 1; else the other label."""
+    """Answer `positive_label` where its probability is at least `threshold`, 0 to 1; else the other label.
+
+    Of what it was chosen by, the other is 0.
+    """
 
     positive_label: str
     threshold: float
-    cost_of_a_miss: float  # in false alarms, which cost 1 each
+    cost_of_a_miss: float = 0.0  # in false alarms, which cost 1 each
+    wanted_recall: float = 0.0
 
     def answer(self, labels: Sequence[str], chances: np.ndarray) -> str:
         """Answer one of two labels, by their probabilities, float [2]."""
@@ -85,7 +89,7 @@ def judge(threshold: Threshold, probability: np.ndarray, positive: np.ndarray) -
 
     Returns:
         recall, precision and false_alarm_rate, each {"n", "accuracy", "interval"} (Wilson, 95%; None where n = 0), and
-        mean_cost an image, in false alarms (None without images).
+        mean_cost an image, in false alarms (None without images, or without a cost of a miss).
     """
     answered = probability >= threshold.threshold
     costs = _costs(threshold, probability, positive)
@@ -93,7 +97,7 @@ def judge(threshold: Threshold, probability: np.ndarray, positive: np.ndarray) -
         "recall": accuracy(answered[positive]),
         "precision": accuracy(positive[answered]),
         "false_alarm_rate": accuracy(answered[~positive]),
-        "mean_cost": float(costs.mean()) if len(costs) else None,
+        "mean_cost": float(costs.mean()) if len(costs) and threshold.cost_of_a_miss else None,
     }
 
 
@@ -116,16 +120,27 @@ def kept_interval(recall: dict[str, Any], chosen_with: int) -> tuple[float, floa
 
 
 @finding("What another threshold would win")
-def cheapest_threshold(
-    validation: pd.DataFrame, test: pd.DataFrame, labels: list[str], positive_label: str, cost_of_a_miss: float
+def another_threshold(
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    labels: list[str],
+    positive_label: str,
+    cost_of_a_miss: float,
+    wanted_recall: float,
 ) -> Finding:
-    """Choose the cheapest threshold on validation images and say what it and 0.5 come to on test images.
+    """Choose a threshold on validation images and say what it and 0.5 come to on test images.
+
+    It is the one that has the `wanted_recall`, above 0 and up to 1; where that is 0, the cheapest at this
+    `cost_of_a_miss`. Nothing is said, nor chosen, where neither `positive_label` nor a recall is asked for.
 
     `validation`, `test`: rows of the predictions table. `labels`: two, in class order. `details` is the `Threshold`.
-    Nothing is said, nor chosen, where `positive_label` is "".
     """
-    if not positive_label:
+    if not positive_label and wanted_recall == 0:
         return Finding("")
+    if not positive_label:
+        raise RetrainLabError(
+            f"The wanted recall is {wanted_recall:g}, and of which label is not said. Name it in positive_label."
+        )
     if len(labels) != 2 or positive_label not in labels:
         raise RetrainLabError(
             f"'{positive_label}' of {len(labels)} labels was named. Name one of two labels; of more, the most probable "
@@ -133,25 +148,67 @@ def cheapest_threshold(
         )
     if test.empty:
         raise RetrainLabError("There are no test images, and those that choose a threshold cannot judge it.")
-    value = cheapest(*of_label(validation, labels, positive_label), cost_of_a_miss)
-    chosen, half = (Threshold(positive_label, each, cost_of_a_miss) for each in (value, 0.5))
-    images = of_label(test, labels, positive_label)
+    held, images = (of_label(rows, labels, positive_label) for rows in (validation, test))
+    if wanted_recall == 0:
+        return _at_a_cost(Threshold(positive_label, cheapest(*held, cost_of_a_miss), cost_of_a_miss), held[1], images)
+    least = for_recall(*held, wanted_recall)
+    return _at_a_recall(Threshold(positive_label, least, wanted_recall=wanted_recall), held[1], images)
+
+
+def _at_a_cost(chosen: Threshold, held: np.ndarray, images: tuple[np.ndarray, np.ndarray]) -> Finding:
+    """Say what the cheapest threshold saves. `held`: bool [n], of validation. `images`: of test, as of `of_label`."""
+    half = replace(chosen, threshold=0.5)
     figures, before = judge(chosen, *images), judge(half, *images)
-    scale = max(1.0, cost_of_a_miss)
-    change = clustered_mean((_costs(chosen, *images) - _costs(half, *images)) / scale, np.arange(len(test)))
+    cost = chosen.cost_of_a_miss
+    scale = max(1.0, cost)
+    change = clustered_mean((_costs(chosen, *images) - _costs(half, *images)) / scale, np.arange(len(images[1])))
     ends = change["interval"]
     saved = None if ends is None else [-scale * ends[1], -scale * ends[0]]
     sure = "" if saved is None else f", which saves {before['mean_cost'] - figures['mean_cost']:.3f} [{_ends(saved)}]"
     said = [
-        f"If a missed '{positive_label}' costs as much as {cost_of_a_miss:g} false alarms, answer it from a "
-        f"probability of {value:.1%} on (chosen on {len(validation):,} validation images).",
-        f"On {len(test):,} test images an image then costs {figures['mean_cost']:.3f} false alarms on average instead "
-        f"of {before['mean_cost']:.3f} at 50%{sure}.",
-        f"Found of '{positive_label}': {_share(figures['recall'])}; at 50% {_share(before['recall'])}.",
+        f"If a missed '{chosen.positive_label}' costs as much as {cost:g} false alarms, answer it from a "
+        f"probability of {chosen.threshold:.1%} on (chosen on {len(held):,} validation images).",
+        f"On {len(images[1]):,} test images an image then costs {figures['mean_cost']:.3f} false alarms on average "
+        f"instead of {before['mean_cost']:.3f} at 50%{sure}.",
+    ]
+    return _told(chosen, figures, before, said, {"saved": saved})
+
+
+def _at_a_recall(chosen: Threshold, held: np.ndarray, images: tuple[np.ndarray, np.ndarray]) -> Finding:
+    """Say whether a recall is kept. `held`: bool [n], of validation. `images`: of test, as of `of_label`."""
+    figures, before = (judge(each, *images) for each in (chosen, replace(chosen, threshold=0.5)))
+    wanted, n = chosen.wanted_recall, int(held.sum())
+    low, high = kept_interval(figures["recall"], n)
+    lies = (
+        "lies in it: the test does not contradict it"
+        if low <= wanted <= high
+        else "does not lie in it: test images are not like validation images, beyond chance"
+    )
+    asked = [
+        f"To find {_number(wanted)} of '{chosen.positive_label}', answer it from a probability of "
+        f"{chosen.threshold:.1%} on (chosen on {len(held):,} validation images, {n:,} of them of it)."
+    ]
+    kept = [
+        f"Counting by whose chance it was chosen, too, what it finds is in [{100 * low:.1f}, {100 * high:.1f}]; "
+        f"{_number(wanted)} {lies}.",
+        f"Answered where it is another label: {_share(figures['false_alarm_rate'])}; at 50% "
+        f"{_share(before['false_alarm_rate'])}.",
+    ]
+    found = _told(chosen, figures, before, asked, {"kept_interval": [low, high]})
+    return replace(found, sentence="\n".join([found.sentence, *kept]))
+
+
+def _told(
+    chosen: Threshold, figures: dict[str, Any], before: dict[str, Any], said: list[str], more: dict[str, Any]
+) -> Finding:
+    """Put together what is said of every threshold, however it was chosen."""
+    lines = [
+        *said,
+        f"Found of '{chosen.positive_label}': {_share(figures['recall'])}; at 50% {_share(before['recall'])}.",
         f"Right where it is answered: {_share(figures['precision'])}; at 50% {_share(before['precision'])}.",
     ]
-    numbers = {"threshold": value, "at_threshold": figures, "at_half": before, "saved": saved}
-    return Finding("What another threshold would win", "\n".join(said), numbers=numbers, details=chosen)
+    numbers = {"at_threshold": figures, "at_half": before}
+    return Finding("", "\n".join(lines), numbers=asdict(chosen) | numbers | more, details=chosen)
 
 
 def _costs(threshold: Threshold, probability: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -162,6 +219,10 @@ def _costs(threshold: Threshold, probability: np.ndarray, positive: np.ndarray) 
 
 def _ends(interval: list[float]) -> str:
     return ", ".join(f"{end:.3f}" for end in interval)
+
+
+def _number(share: float) -> str:
+    return f"{100 * share:.6g}%"
 
 
 def _share(figure: dict[str, Any]) -> str:

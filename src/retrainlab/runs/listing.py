@@ -1,5 +1,6 @@
 """All runs under a folder, with their figures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
         For each: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light run of, None
         for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`, `<split> high`,
         `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence, and its first
-        advice that promises more than nothing. What is not known is None.
+        advice that promises more than nothing; rare: the balanced accuracy beside the accuracy, where it tells
+        otherwise; threshold: from which probability on a label is answered. What is not known is None.
     """
     found = []
     for file in project.place(reports_dir).glob("*/metrics.json"):
@@ -65,4 +67,25 @@ def _read(run: Run) -> dict[str, Any]:
     row |= {f"{split} n": metrics[split]["n"] for split in SPLITS}
     judged = metrics.get("overfitting", {})
     promising = (one["sentence"] for one in judged.get("advice", []) if round(100 * (one["accuracy"] or 0), 1) > 0)
-    return row | {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": next(promising, None)}
+    row |= {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": next(promising, None)}
+    return row | {"rare": _rare(metrics), "threshold": _threshold(metrics.get("threshold", {}))}
+
+
+def _rare(metrics: Mapping[str, Any]) -> str | None:
+    """Say the balanced accuracy where labels are rare: the accuracy lies outside its 95% interval."""
+    figure = metrics.get("rare_labels", {}).get("balanced_accuracy", {})
+    split = "test" if metrics["test"]["n"] else "validation"
+    accuracy = metrics[split]["accuracy"]
+    if figure.get("value") is None or accuracy is None or figure["interval"][0] <= accuracy <= figure["interval"][1]:
+        return None
+    low, high = figure["interval"]
+    return (
+        f"Rare labels do otherwise: each counted alike, {figure['value']:.1%} [{100 * low:.1f}, {100 * high:.1f}] of a "
+        f"label's {split} images are found (balanced accuracy), where accuracy is {accuracy:.1%}."
+    )
+
+
+def _threshold(chosen: Mapping[str, Any]) -> str | None:
+    if not chosen.get("positive_label"):
+        return None
+    return f"'{chosen['positive_label']}' is answered from a probability of {chosen['threshold']:.1%} on."

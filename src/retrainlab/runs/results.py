@@ -34,8 +34,8 @@ class Result:
     """What a run left behind: metrics.json, run.json, and two tables, which are None if missing.
 
     Attributes:
-        predictions: path, label, split, predicted, cross_entropy (of each image, in nats, before temperature scaling,
-            which has used the validation images), and sha256 where the images table tells it.
+        predictions: path, label, split, predicted, logits, cross_entropy (of each image, in nats, before temperature
+            scaling, which has used the validation images), and sha256 where the images table tells it.
         images: the usable rows of the images table.
     """
 
@@ -101,7 +101,7 @@ def _read(run: Run) -> Result:
         images = images[images["problem"].isna()]
     if predictions is not None:
         losses = _losses(predictions, metrics)
-        predictions = predictions[["path", "label", "split", "predicted"]].assign(cross_entropy=losses)
+        predictions = predictions[["path", "label", "split", "predicted", "logits"]].assign(cross_entropy=losses)
         if images is not None:
             predictions = predictions.merge(images[["path", "sha256"]], on="path", how="left")
     return Result(run.name, metrics, run.info(), predictions, images)

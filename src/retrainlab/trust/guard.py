@@ -1,7 +1,7 @@
 """What an exported classifier carries to know when not to be believed: a few megabytes, and no image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,8 +162,9 @@ class Guard:
             "held": self.held,
             "taken_for": self.taken_for.astype(np.int32),
         }
-        if (cheap := self.threshold) is not None:
-            arrays["threshold"] = np.array([cheap.positive_label, repr(cheap.threshold), repr(cheap.cost_of_a_miss)])
+        if self.threshold is not None:
+            label, *numbers = astuple(self.threshold)
+            arrays["threshold"] = np.array([label, *map(repr, numbers)])
         np.savez_compressed(folder / FILE, **arrays)  # type: ignore[arg-type]
         return (folder / FILE).stat().st_size
 
@@ -203,8 +204,8 @@ def load(folder: Path) -> Guard:
 def _threshold(values: np.ndarray | None) -> Threshold | None:
     if values is None:
         return None
-    label, least, cost = values.tolist()
-    return Threshold(label, float(least), float(cost))
+    label, *numbers = values.tolist()  # exports from before a recall could be asked for have no number for it
+    return Threshold(label, *map(float, numbers))
 
 
 def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame", labels: Sequence[str]) -> Guard:
@@ -254,7 +255,7 @@ def of(classifier: "Classifier", threshold: Threshold | None = None) -> Guard:
     """Learn, likewise, from what a trained classifier says of its images: what its export is to carry.
 
     Args:
-        threshold: from which on one of two labels is said, as of `thresholds.cheapest_threshold`.
+        threshold: from which on one of two labels is said, as of `thresholds.another_threshold`.
     """
     features = classifier.features
     learnt = learn(features.matrix, features.table, classifier.predicted, classifier.head.labels)
