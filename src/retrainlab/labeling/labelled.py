@@ -18,7 +18,7 @@ COLUMNS = ["path", "label", "predicted", "probability", "unlike", "seen"]
 
 
 def read(file: Path) -> pd.DataFrame:
-    """Read the table, all cells as text; none without a file, or where an earlier version wrote it without `predicted`.
+    """Read the table, all cells as text; none without a file.
 
     Raises:
         RetrainLabError: it cannot be read, or is not such a table.
@@ -30,11 +30,9 @@ def read(file: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS, dtype=str)
     except (OSError, ValueError) as error:
         raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
-    if not {"path", "label"} <= set(table.columns):
+    if not set(COLUMNS) <= set(table.columns):
         raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
-    if "predicted" not in table:
-        return pd.DataFrame(columns=COLUMNS, dtype=str)
-    return table.reindex(columns=COLUMNS, fill_value="").drop_duplicates("path", keep="last", ignore_index=True)
+    return table[COLUMNS].drop_duplicates("path", keep="last", ignore_index=True)
 
 
 def write(file: Path, table: pd.DataFrame) -> int:
