@@ -18,7 +18,15 @@ def test_runs_are_read_with_what_they_left(tmp_path):
     results = load(tmp_path, ["two", "one", "two", "three"])
     assert list(results) == ["two", "one", "three"]
     assert results["two"].predictions is None and results["three"].images is None
-    assert list(results["one"].predictions) == ["path", "label", "split", "predicted", "cross_entropy", "sha256"]
+    assert list(results["one"].predictions) == [
+        "path",
+        "label",
+        "split",
+        "predicted",
+        "logits",
+        "cross_entropy",
+        "sha256",
+    ]
     assert "sha256" not in results["three"].predictions
     assert set(load(tmp_path)) == {"one", "two", "three"} and len(load(tmp_path, most=2)) == 2
     assert load(tmp_path / "nowhere") == {}
