@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help report test lab tensorboard lint bench lock clean
+.PHONY: help report test test-hard lab tensorboard lint bench lock clean
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -10,7 +10,10 @@ report: .venv/ready  ## prepare the embedded images, run all notebooks, write re
 	$(BIN)/retrainlab report --run demo -p budget_minutes 3
 
 test: .venv/ready  ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not hard"
+
+test-hard: .venv/ready  ## run the tests that take minutes each: JupyterLab in a browser, and the like
+	$(BIN)/python -m pytest -n auto --dist loadfile -m hard
 
 # Its own kernels first: one that is called python3 as well, elsewhere on the path, would run another Python.
 lab: export JUPYTER_PATH := $(abspath $(BIN)/../share/jupyter):$(JUPYTER_PATH)

@@ -15,8 +15,8 @@ from retrainlab.images import scanning
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take minutes: whoever comes last of two cores waits for them."""
-    items.sort(key=lambda item: item.path.name not in ("test_jupyterlab.py", "test_notebooks.py"))
+    """Begin with the file that takes minutes: whoever comes last of two cores waits for it."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
 
 
 @pytest.fixture(autouse=True)

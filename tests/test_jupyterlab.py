@@ -14,7 +14,7 @@ from conftest import make_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; .ci/run installs it")
+pytestmark = [pytest.mark.hard, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; .ci/run installs it")]
 
 
 @pytest.fixture(scope="module")

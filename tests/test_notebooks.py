@@ -207,6 +207,7 @@ def test_distortions_are_shown_cached_and_judged(made, tmp_path):
     assert "distorted images: " in text and "none computed" in text  # 02 had computed them
 
 
+@pytest.mark.hard
 def test_without_validation_or_test_images_the_chain_still_ends_well(photos, module, bottleneck_dir, tmp_path):
     values = {"reports_dir": str(tmp_path), "image_dir": str(photos), "tfhub_module": str(module),
               "bottleneck_dir": str(bottleneck_dir), "how_many_training_steps": 50,

@@ -67,7 +67,7 @@ def test_the_readme_lists_every_command_and_make_target():
     for name in main.commands:
         assert f"retrainlab {name}" in README
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("report", "test", "lab", "tensorboard", "lint", "bench", "clean"):
+    for target in ("report", "test", "test-hard", "lab", "tensorboard", "lint", "bench", "clean"):
         assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE)
         assert f"make {target}" in README
 
