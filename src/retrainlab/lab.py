@@ -248,7 +248,8 @@ class Lab:
 
         with self.run.stage("fine_tune"):
             made = fine_tuned(layer, fine_tune_from, settings, self.run.folder / ".fine_tuning")
-        write_history(self.run.logs / "fine_tuning", made.history)
+        if made.tuning["fine_tune_from"]:
+            write_history(self.run.logs / "fine_tuning", made.history)
         return made
 
     def write_results(self, classifier: Classifier, **more: Any) -> None:

@@ -48,13 +48,13 @@ def whose_figures(metrics: Mapping[str, Any], learnt: int) -> Finding:
 
 
 def fine_tuning(history: pd.DataFrame, tuning: Mapping[str, Any], said: str) -> Finding:
-    """How fine-tuning went, by epoch; nothing where the network is as it came.
+    """How fine-tuning went, by epoch; why it was not kept, or nothing, where the network is as it came.
 
     Args:
         history: of the classifier; tuning and said: likewise.
     """
     if not tuning["fine_tune_from"]:
-        return Finding("How fine-tuning went")
+        return Finding("How fine-tuning went", said)
     table = history.pivot_table(["accuracy", "cross_entropy"], "step", "split")
     table.columns = [f"{split} {quantity}" for quantity, split in table.columns]
     shown = table.rename_axis("epoch").style.format(precision=3)

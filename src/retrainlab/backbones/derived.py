@@ -95,7 +95,7 @@ def chosen(backbone: Backbone, depth: str) -> list[cuts.Cut]:
     found = cuts.of(backbone)
     if depth == "all":
         return [list(alike)[-1] for _, alike in groupby(found, key=lambda cut: cut.shape)]
-    return [cuts.named(found, name, "depth", "'last', 'all' or") for name in depth.split()]
+    return [cuts.named(found, name, "depth", "'last', 'all' or") for name in depth.replace(",", " ").split()]
 
 
 def _read(wanted: list[cuts.Cut], average_views: bool, graph: Any) -> Callable[[Any], Any]:

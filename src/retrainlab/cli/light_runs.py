@@ -88,7 +88,8 @@ def write(point: Point, trained: Trained, features: Features, lab: Lab, values: 
     figure = classifier.metrics["validation"]
     low, high = figure["interval"] or (None, None)
     losses = classifier.history.query("split == 'validation'")["cross_entropy"]
-    kept = losses.tail(1) if point.tuning is None else losses.nsmallest(1)  # of a fine-tuning, the best epoch
+    tuned = classifier.tuning["fine_tune_from"]
+    kept = losses.nsmallest(1) if tuned else losses.tail(1)  # of a fine-tuning, the best epoch
     return point.varied | {
         "weight_decay": classifier.head.settings.weight_decay,
         "n": figure["n"],

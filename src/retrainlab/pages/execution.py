@@ -55,7 +55,6 @@ def execute(book: Path, run: Run, values: dict[str, Any]) -> None:
         raise RetrainLabError(
             f"The Python that ran {book.stem} has ended or never began ({error}). Mostly the memory did not suffice."
         ) from error
-    page(run, book).touch()
 
 
 def page(run: Run, book: Path) -> Path:

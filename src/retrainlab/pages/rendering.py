@@ -10,6 +10,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from .. import __version__
+from ..files import replacing
 from ..runs.run_folder import Run
 from . import execution, notebooks
 
@@ -30,7 +31,7 @@ def write_page(run: Run, book: Path) -> None:
         "links": [
             {"file": f"{other.stem}.html", "text": notebooks.title(other), "here": other.stem == book.stem}
             for other in notebooks.every()
-            if execution.page(run, other).exists()
+            if other.stem == book.stem or execution.page(run, other).exists()
         ],
         "version": __version__,
         "made": f", {made:%Y-%m-%d %H:%M} UTC" if made else "",
@@ -40,7 +41,8 @@ def write_page(run: Run, book: Path) -> None:
     }
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(TEMPLATES)], embed_images=True)
     body, _ = exporter.from_notebook_node(executed, resources={"page": shown})
-    execution.page(run, book).write_text(body, encoding="utf-8")
+    with replacing(execution.page(run, book)) as aside:
+        aside.write_text(body, encoding="utf-8")
 
 
 def _shown(cell: Any) -> Any:

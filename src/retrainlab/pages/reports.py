@@ -65,7 +65,7 @@ def report(
     except RetrainLabError:
         _take_back(opened, before, given, say)
         raise
-    finally:  # all pages anew, so that their links name every page that is there, also after a failure
+    finally:  # all pages anew, so that their links name every page that is there by now, also after a failure
         for book in every:
             if page(opened, book).exists():
                 write_page(opened, book)
@@ -80,6 +80,7 @@ def _run(run: Run, book: Path, values: dict[str, Any], say: Callable[[str], None
     page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
     say(f"{book.stem}: running")
     execute(book, run, values)
+    write_page(run, book)
 
 
 def _take_back(run: Run, before: dict[str, Any], given: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ def fine_tuned(
     place: Path,
     watch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Classifier:
-    """Fine-tune the network of a classifier above a cut, starting from its layer.
+    """Fine-tune the network of a classifier above a cut, starting from its layer; where that wins nothing, keep this.
 
     Fine-tuning makes the last layer's features the ones that tell labels apart; so the new classifier reads the last
     layer, whatever depth the old one read, and starts from a layer on that. Where the old one was refitted, so is the
@@ -50,6 +50,10 @@ def fine_tuned(
     kept = activations.load(features, cut, table[table["split"] != "test"])
     found = fine_tune(top, kept, start, settings, place / "chosen", watch)
     chosen = _features(found, features, plain, cut)
+    made, said = Classifier.of(chosen, found.head, found.history, layer.candidates), _said(cut, found, kept)
+    if why := _won_nothing(made, found, layer):
+        shutil.rmtree(place, ignore_errors=True)
+        return replace(layer, said=f"{said}\n{why} The layer above is exported, and the network is as it was.")
     refitted, again = None, None
     if layer.refit:
         both = refitting(kept)
@@ -63,15 +67,27 @@ def fine_tuned(
         "fine_tune_learning_rate": settings.learning_rate,
     }
     shutil.rmtree(place, ignore_errors=True)
-    made = Classifier.of(chosen, found.head, found.history, layer.candidates, refitted)
-    said = _said(cut, found, kept)
-    if again is not None and refitted is None:
+    if refitted is not None:
+        made = Classifier.of(chosen, found.head, found.history, layer.candidates, refitted)
+    elif again is not None:
         said += "\nLearning again with the validation images went astray, so what validation chose is exported."
     return replace(made, tuning=tuning, said=said)
 
 
+def _won_nothing(made: Classifier, found: Tuned, layer: Classifier) -> str:
+    """Say why fine-tuning is not kept; "" where it is."""
+    after, before = (each.metrics["validation"]["cross_entropy"] for each in (made, layer))
+    if after is None:
+        if _held(found):
+            return ""
+        return "No validation images choose an epoch, and after the last it knows its own training images less well."
+    if found.epoch and after < before:
+        return ""
+    return f"Fine-tuning won nothing: validation cross-entropy is {after:.3f} with it and {before:.3f} without it."
+
+
 def _held(again: Tuned) -> bool:
-    """Tell whether a refit, which no validation image judges, has at least learnt what it was shown."""
+    """Tell whether fine-tuning that no validation image judges has at least learnt what it was shown."""
     losses = again.history[again.history["split"] == "train"].sort_values("step")["cross_entropy"]
     return not again.said and bool(losses.iloc[-1] <= losses.iloc[0] + _SMOOTHED)
 
@@ -100,5 +116,8 @@ def _said(cut: Cut, found: Tuned, kept: activations.Activations) -> str:
     share = f"{cut.above:.0%} of the network's arithmetic"
     said = f"Trained above '{short(cut.name)}', {share}, on the {devices.found()}. Activations: {computed}"
     if (found.history["split"] == "validation").any():
-        said += f"\nOf {found.history['step'].max()} epochs, {found.epoch} has the lowest validation cross-entropy."
+        best = f"after epoch {found.epoch}" if found.epoch else "before the first"
+        said += f"\nOf {found.history['step'].max()} epochs, validation cross-entropy is lowest {best}."
+    else:
+        said += "\nThere are no validation images to choose an epoch by, so the last one counts."
     return "\n".join(filter(None, [said, found.said]))

@@ -204,8 +204,8 @@ def load(folder: Path) -> Guard:
 def _threshold(values: np.ndarray | None) -> Threshold | None:
     if values is None:
         return None
-    label, *numbers = values.tolist()  # exports from before a recall could be asked for have no number for it
-    return Threshold(label, *map(float, numbers))
+    label, threshold, cost, recall = values.tolist()
+    return Threshold(label, float(threshold), float(cost), float(recall))
 
 
 def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame", labels: Sequence[str]) -> Guard:
