@@ -224,16 +224,6 @@ def test_a_module_that_gives_inf_or_nan_is_refused(tmp_path, number):
     assert not list((tmp_path / "cache").glob("*/backbone*"))
 
 
-def test_a_module_with_operations_that_litert_does_not_have_is_refused(tmp_path):
-    import tensorflow as tf
-
-    made = save_function(tmp_path / "module", lambda x: tf.linalg.det(x[..., 0])[:, None] + x[:, 0, 0])
-    said = r"cannot be run by LiteRT, which computes the bottlenecks: it uses MatrixDeterminant\. Use another one\.$"
-    with pytest.raises(RetrainLabError, match=said):
-        registry.resolve(made, tmp_path / "cache")
-    assert not list((tmp_path / "cache").glob("*/backbone*"))
-
-
 def test_a_folder_of_other_things_is_not_tagged_as_a_cache(tmp_path, module):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").touch()

@@ -1,7 +1,12 @@
-"""A module -> a Backbone: converted to LiteRT, checked against TensorFlow, and opened without it from then on."""
+"""A module -> a Backbone: converted to LiteRT, checked against TensorFlow, and opened without it from then on.
+
+Where LiteRT cannot run a module, mostly since it lacks an operation, the module's frozen graph stands in for it, and
+TensorFlow runs that. Either is kept only if it gives the module's own numbers, so the cache need not tell them apart.
+"""
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +14,17 @@ import numpy as np
 
 from ..errors import RetrainLabError
 from ..files import replacing
-from .backbone import NETWORK, Backbone, BackboneSettings
+from .backbone import GRAPH, NETWORK, Backbone, BackboneSettings
+from .freezing import OUTPUT, freeze
 from .modules import load_module, own_size
-from .runtimes import litert, quiet, tensorflow
+from .runtimes import frozen, in_one_line, litert, quiet, tensorflow
 
 _RECORD = "backbone.json"
 _TOLERANCE = 1e-3  # of the largest feature; LiteRT and TensorFlow differ by about 1e-5
+
+
+class _NotRun(Exception):
+    """Why LiteRT cannot run a module, as a sentence without its full stop."""
 
 
 def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone | None:
@@ -22,7 +32,8 @@ def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone |
     try:
         values = json.loads((folder / _RECORD).read_text())
         height, width = values["image_size"]
-        found = Backbone(settings, values["digest"], (height, width), values["dim"], module, folder)
+        known = values["digest"], (height, width), values["dim"]
+        found = Backbone(settings, *known, module, folder, values.get("no_litert", ""))
         found.network  # noqa: B018 (opens it)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -30,7 +41,9 @@ def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone |
 
 
 def convert(settings: BackboneSettings, digest: str, module: Path, folder: Path, default_size: int | None) -> Backbone:
-    """Write `backbone.tflite` and, last, `backbone.json`: where that one is, the conversion was whole and checked.
+    """Write the network and, last, `backbone.json`: where that one is, the conversion was whole and checked.
+
+    The network is a `NETWORK` or, where LiteRT cannot run the module, a `GRAPH`.
 
     Args:
         digest: identifies what is converted.
@@ -39,7 +52,7 @@ def convert(settings: BackboneSettings, digest: str, module: Path, folder: Path,
         default_size: pixels a side, for modules that take any size and where none was asked for; None if unknown.
 
     Raises:
-        RetrainLabError: the module is no image feature vector of that size, or LiteRT cannot run it.
+        RetrainLabError: the module is no image feature vector of that size, or does not give the same each time.
     """
     function, loaded = load_module(module)
     handle, own = settings.handle, own_size(loaded)
@@ -49,19 +62,17 @@ def convert(settings: BackboneSettings, digest: str, module: Path, folder: Path,
         raise RetrainLabError(f"The module {handle} takes images of any size. Say which to use: set image_size.")
     probe = np.random.default_rng(0).random((1, *size, 3), np.float32)
     concrete, expected = _traced(handle, function, probe, own)
-    with replacing(folder / NETWORK) as aside:
-        aside.write_bytes(_converted(handle, concrete, loaded))
-        apart = np.abs(expected - litert(aside)(probe)).max()
-        if not apart <= _TOLERANCE * max(1.0, np.abs(expected).max()):  # nor if it is nan
-            raise RetrainLabError(
-                f"The module {handle} gives other features in LiteRT than in TensorFlow (they differ by up to "
-                f"{apart:.2g}). It cannot be used."
-            )
-    dim = expected.shape[1]
-    values = {"handle": handle, "digest": digest, "image_size": size, "input_range": [0, 1], "dim": dim}
+    found = Backbone(settings, digest, size, expected.shape[1], module, folder)
+    try:
+        _write_lite(folder, _converted(concrete, loaded), probe, expected)
+    except _NotRun as error:
+        found = replace(found, no_litert=str(error))
+        _write_graph(found, (function, loaded), probe, expected)
+    values = {"handle": handle, "digest": digest, "image_size": size, "input_range": [0, 1], "dim": found.dim}
+    values["no_litert"] = found.no_litert
     with replacing(folder / _RECORD) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
-    return Backbone(settings, digest, size, dim, module, folder)
+    return found
 
 
 def _traced(handle: str, function: Any, probe: np.ndarray, own: tuple[int, int] | None) -> tuple[Any, np.ndarray]:
@@ -96,14 +107,47 @@ def _traced(handle: str, function: Any, probe: np.ndarray, own: tuple[int, int] 
     return concrete, found
 
 
-def _converted(handle: str, function: Any, module: Any) -> bytes:
+def _converted(function: Any, module: Any) -> bytes:
     converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([function], module)
     try:
         with quiet():
             return converter.convert()
     except Exception as error:  # the converter's own error has no public name
         operations = re.findall(r"^(?:TF Select|Custom) ops: (.+)", str(error), re.MULTILINE)
-        reason = f"it uses {', '.join(operations)}" if operations else str(error).strip().splitlines()[0]
-        raise RetrainLabError(
-            f"The module {handle} cannot be run by LiteRT, which computes the bottlenecks: {reason}. Use another one."
-        ) from error
+        if operations:
+            raise _NotRun(f"LiteRT lacks {', '.join(operations)}") from error
+        raise _NotRun(f"LiteRT's converter fails ({in_one_line(error)[:-1]})") from error
+
+
+def _write_lite(folder: Path, converted: bytes, probe: np.ndarray, expected: np.ndarray) -> None:
+    with replacing(folder / NETWORK) as aside:
+        aside.write_bytes(converted)
+        try:
+            apart = np.abs(expected - litert(aside)(probe)).max()
+        except (ValueError, RuntimeError) as error:
+            raise _NotRun(f"LiteRT fails ({in_one_line(error)[:-1]})") from error
+        if not _close(apart, expected):
+            raise _NotRun(f"LiteRT gives other features (they differ by up to {apart:.2g})")
+    (folder / GRAPH).unlink(missing_ok=True)
+
+
+def _write_graph(backbone: Backbone, module: tuple[Any, Any], probe: np.ndarray, expected: np.ndarray) -> None:
+    with replacing(backbone.folder / GRAPH) as aside:
+        try:
+            graph = tensorflow().compat.v1.graph_util.extract_sub_graph(freeze(backbone, module), [OUTPUT])
+            aside.write_bytes(graph.SerializeToString())
+            apart = np.abs(expected - frozen(aside)(probe)).max()
+        except (ValueError, RuntimeError) as error:
+            raise RetrainLabError(
+                f"{backbone.no_litert}, and TensorFlow cannot run the module {backbone.handle} as a frozen graph "
+                f"({in_one_line(error)[:-1]}). Use another one."
+            ) from error
+        if not _close(apart, expected):
+            raise RetrainLabError(
+                f"The module {backbone.handle} gives other features each time (they differ by up to {apart:.2g}). It "
+                "cannot be used."
+            )
+
+
+def _close(apart: float, expected: np.ndarray) -> bool:
+    return bool(apart <= _TOLERANCE * max(1.0, np.abs(expected).max()))  # not if it is nan

@@ -1,8 +1,8 @@
 """A handle -> a Backbone: the pretrained network that turns pixels into bottlenecks.
 
-What a handle may be, the kinds say (`backbone.Kind`); they are asked in turn. Every module is converted to LiteRT once;
-the converted network lies beside its bottlenecks in `bottleneck_dir/<digest>/`, so that TensorFlow is not imported
-again.
+What a handle may be, the kinds say (`backbone.Kind`); they are asked in turn. Every module is converted to LiteRT once,
+so that TensorFlow is not imported again, or frozen for TensorFlow where LiteRT cannot run it; what comes of it lies
+beside its bottlenecks in `bottleneck_dir/<digest>/`.
 """
 
 import hashlib

@@ -69,6 +69,45 @@ def without_wildcards(folder: Path) -> Iterator[Path]:
         yield link
 
 
+def in_one_line(error: Exception) -> str:
+    """Cut what TensorFlow says down to one line: the first, or the last if it begins with where the fault was."""
+    lines = [line for line in getattr(error, "message", str(error)).splitlines() if line and not line[0].isspace()]
+    line = lines[-1 if lines[0].startswith("Graph execution error") else 0] if lines else type(error).__name__
+    return line.rstrip(".") + "."
+
+
+def frozen(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Open a frozen graph of one input and one output as a function, array -> array, that TensorFlow runs on the CPU.
+
+    Threads may call it side by side; they share one session. Where it fails on an array, it raises a RuntimeError.
+
+    Raises:
+        ValueError: the file is no such graph.
+    """
+    tf = tensorflow()
+    graph, definition = tf.Graph(), tf.compat.v1.GraphDef()
+    session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}))
+
+    def run(values: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(gives, {takes: values})
+        except tf.errors.OpError as error:
+            raise RuntimeError(in_one_line(error)) from error
+
+    try:
+        definition.ParseFromString(file.read_bytes())
+        with graph.as_default():
+            tf.graph_util.import_graph_def(definition, name="")
+        operations = graph.get_operations()
+        (takes,) = (each.outputs[0] for each in operations if each.type == "Placeholder")
+        (gives,) = (each.outputs[0] for each in operations if not any(out.consumers() for out in each.outputs))
+        with quiet():  # the first call brings TensorFlow's notes, and finds out a damaged file
+            run(np.random.default_rng(0).random([side or 1 for side in takes.shape], np.float32))
+    except Exception as error:  # that of protocol buffers has no public name
+        raise ValueError(f"no frozen graph: {error}") from error
+    return run
+
+
 def litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Open a .tflite file of one input and one output as a function, array -> array.
 

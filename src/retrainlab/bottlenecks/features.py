@@ -120,13 +120,24 @@ class Features:
         return self.backbone.milliseconds()
 
     @property
+    def note(self) -> str:
+        """What a person should know of how the network runs, one sentence or more; mostly nothing."""
+        if not self.backbone.no_litert:
+            return ""
+        return (
+            f"{self.backbone.no_litert}, so TensorFlow runs the network, on the CPU: {self.milliseconds} ms an image "
+            "on one core, after the seconds that TensorFlow takes to start, for labelling too. No LiteRT model can be "
+            "made of it."
+        )
+
+    @property
     def seconds(self) -> float:
         """How long the extraction took."""
         return round(sum(done.seconds for done in self.extractions), 2)
 
     def __str__(self) -> str:
         problems = [f"{path}: {why}" for done in self.extractions for path, why in done.problems.items()]
-        return "\n".join([*map(str, self.extractions), *problems])
+        return "\n".join([*map(str, self.extractions), *filter(None, [self.note]), *problems])
 
 
 def load(

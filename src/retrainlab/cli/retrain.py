@@ -93,6 +93,8 @@ def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion:
     features = load_features(backbone, photos, table, distortion, flags.distortion_variants)
     for done in features.extractions:
         log.info(done)
+    if features.note:
+        log.info(features.note)
     _name(features.extractions[0].problems)
     known = _drawn(features.table, "validation", flags.validation_batch_size)
     return replace(features, table=_drawn(known, "test", flags.test_batch_size))

@@ -132,8 +132,8 @@ def _features(point: Point, lab: Lab, say: Callable[[str], None]) -> Features:
     """Compute and load the bottlenecks of a combination, without those of the test images."""
     place, count = point.parameters["bottleneck_dir"], point.parameters["distortion_variants"]
     features = lab.features(point.backbone, place, point.distortion, count)
-    for done in features.extractions:
-        say(f"{features.backbone.handle}: {done}")
+    for said in filter(None, [*map(str, features.extractions), features.note]):
+        say(f"{features.backbone.handle}: {said}")
     return features.rows(lambda table: table["split"] != "test")
 
 

@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from ..backbones import derived, freezing
-from ..backbones.backbone import NETWORK, Backbone
+from ..backbones.backbone import Backbone, network_in
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
@@ -42,8 +43,9 @@ def export(
 
     - `saved_model.pb`, `variables/`: see `write_saved_model`.
     - `output_graph.pb`: frozen graph, from `Placeholder` to `final_tensor_name`, for TF1-style clients.
-    - `model.tflite`: float32 LiteRT model, [1, height, width, 3] in [0, 1] to [1, labels]; see `metadata.described`.
-    - `model_int8.tflite`: the same with an 8-bit backbone; only with `representative`.
+    - `model.tflite`: float32 LiteRT model, [1, height, width, 3] in [0, 1] to [1, labels]; see `metadata.described`;
+      not where LiteRT cannot run the backbone.
+    - `model_int8.tflite`: the same with an 8-bit backbone; only with `representative`, likewise.
     - `output_labels.txt`: the labels in class order, one a line.
     - `head.npz`: the trained layer alone, for a later training to start from.
     - `learnt.txt`: sha256 of the images that it has learnt from, lest a later training is judged by them.
@@ -66,11 +68,8 @@ def export(
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(freezing.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
-        lite = {"model.tflite": formats.lite(backbone, head, module)}
-        if representative is not None:
-            lite["model_int8.tflite"] = formats.quantized(backbone, head, module, representative)
-        for name, model in lite.items():
-            (aside / name).write_bytes(metadata.described(model, head.labels))
+        if not backbone.no_litert:
+            _write_lite(aside, backbone, head, module, representative)
         hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
         arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
         np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
@@ -78,15 +77,26 @@ def export(
         if guard is not None:
             (aside / TRUST).mkdir()
             guard.save(aside / TRUST)
-            shutil.copyfile(backbone.folder / NETWORK, aside / TRUST / NETWORK)
+            network = network_in(backbone.folder)
+            shutil.copyfile(network, aside / TRUST / network.name)
     files = {
         "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
         "frozen graph": [folder / "output_graph.pb"],
-        "LiteRT": [folder / "model.tflite"],
+        "LiteRT": list(folder.glob("model.tflite")),
         "LiteRT, int8": list(folder.glob("model_int8.tflite")),
         "trust": list(folder.glob(f"{TRUST}/*")),
     }
     return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
+
+
+def _write_lite(
+    folder: Path, backbone: Backbone, head: Head, module: tuple[Any, Any], representative: np.ndarray | None
+) -> None:
+    lite = {"model.tflite": formats.lite(backbone, head, module)}
+    if representative is not None:
+        lite["model_int8.tflite"] = formats.quantized(backbone, head, module, representative)
+    for name, model in lite.items():
+        (folder / name).write_bytes(metadata.described(model, head.labels))
 
 
 def export_classifier(
@@ -108,8 +118,8 @@ def export_classifier(
     import pandas as pd
 
     features, learnt = classifier.features, classifier.learnt
-    pixels = None
-    if int8:
+    pixels, reason = None, features.backbone.no_litert
+    if int8 and not reason:
         paths = learnt["path"].iloc[overview.sample(learnt["label"], _EXAMPLES, seed)]
         pixels = features.photos.read_many(paths, features.backbone.image_size)
     known, levels = {*before, *learnt["sha256"]}, features.photos.levels
@@ -117,7 +127,9 @@ def export_classifier(
     made_of = features.backbone, classifier.head, final_tensor_name
     sizes = export(folder, *made_of, pixels, known, levels, guard, maps)
     table = pd.Series({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, name="size").to_frame()
-    return Finding("What was exported", numbers=sizes, table=table)
+    left_out = " and ".join(["model.tflite", *["model_int8.tflite"] * int8])
+    said = f"{reason}, so {left_out} cannot be written; `label` asks TensorFlow." if reason else ""
+    return Finding("What was exported", said, numbers=sizes, table=table)
 
 
 def write_saved_model(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backbones.runtimes import quiet, tensorflow
+from ..backbones.runtimes import in_one_line, quiet, tensorflow
 from ..errors import RetrainLabError
 
 OUTPUT = "final_result"  # retrain.py's name for the output, unless --final_tensor_name says otherwise
@@ -82,7 +82,7 @@ def read(file: Path, input_layer: str | None = None, output_layer: str | None = 
                 return session.run(output, {fed: images}).astype(np.float32).reshape(-1)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise RetrainLabError(
-                f"'{file}' cannot be run from '{name}' to '{output.op.name}': {_reason(error)}"
+                f"'{file}' cannot be run from '{name}' to '{output.op.name}': {in_one_line(error)}"
             ) from error
 
     size = (fed.shape[1], fed.shape[2]) if fed.shape.rank == 4 else (None, None)
@@ -129,7 +129,7 @@ def _graph(file: Path) -> Any:
                 tf.import_graph_def(definition, name="")
             return graph
         except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {_reason(error)}") from error
+            raise RetrainLabError(f"'{file}' holds a graph that cannot be read: {in_one_line(error)}") from error
     found = "it is empty" if not content else "its content is something else, or damaged"
     if file.name == "saved_model.pb":
         found = "it is a SavedModel"
@@ -217,10 +217,3 @@ def _inputs(operations: Iterable[Any]) -> list[Any]:
 def _shape(tensor: Any) -> str:
     shape = tensor.shape
     return "[any shape]" if shape.rank is None else str(shape.as_list()).replace("None", "?")
-
-
-def _reason(error: Exception) -> str:
-    """Cut what TensorFlow says down to one line: the first, or the last if it begins with where the fault was."""
-    lines = [line for line in getattr(error, "message", str(error)).splitlines() if line and not line[0].isspace()]
-    line = lines[-1 if lines[0].startswith("Graph execution error") else 0] if lines else type(error).__name__
-    return line.rstrip(".") + "."

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backbones.backbone import NETWORK
-from ..backbones.runtimes import litert
+from ..backbones.backbone import network_in, open_network
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..export import exporting
@@ -43,7 +42,7 @@ class Guarded:
         try:
             return self.network(images)
         except (ValueError, RuntimeError) as error:
-            raise RetrainLabError(f"'{exporting.TRUST}/{NETWORK}' cannot be run on an image: {error}") from error
+            raise RetrainLabError(f"The network in '{exporting.TRUST}/' cannot be run on an image: {error}") from error
 
 
 def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
@@ -56,10 +55,11 @@ def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
     if not folder.is_dir():
         return None
     head, *_ = exporting.read_head(model)
+    file = network_in(folder)
     try:
-        network = litert(folder / NETWORK)
+        network = open_network(file)
     except ValueError as error:
-        raise RetrainLabError(f"'{folder / NETWORK}' is no whole LiteRT model ({error}). Export it again.") from error
+        raise RetrainLabError(f"'{file}' is no whole network ({error}). Export it again.") from error
     found = Guarded(network, preprocessing, head, guards.load(folder))
     if found.guard.labels != head.labels:
         raise RetrainLabError(f"'{folder}' belongs to another export than '{model}'. Export the model again.")
