@@ -24,9 +24,9 @@ LOCK = dict(
 )
 
 
-def test_nothing_imports_tensorflow_before_it_is_needed():
+def test_nothing_imports_tensorflow_or_dask_before_it_is_needed():
     code = f"import sys, importlib\nfor m in {MODULES}: importlib.import_module(m)\n"
-    code += "assert not {'tensorflow', 'tensorflow_hub', 'keras'} & set(sys.modules)"
+    code += "assert not {'tensorflow', 'tensorflow_hub', 'keras', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

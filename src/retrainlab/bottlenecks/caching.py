@@ -30,7 +30,7 @@ class Cache:
     dim: int  # length of a bottleneck
     dtype: type[np.floating] = np.float32  # of its numbers: float16 for activations, which are many
     damaged: list[Path] = field(default_factory=list)  # parts that were, on opening, under the names they have now
-    _parts: set[str] = field(default_factory=set, repr=False)  # names of those that are open
+    parts: set[str] = field(default_factory=set, repr=False)  # names of those that are open
     _rows: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)  # views of them, [dim]
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Cache:
     def refresh(self) -> None:
         """Open the parts that were not seen yet; set damaged ones aside."""
         for part in sorted(self.folder.glob("*.arrow")):
-            if part.name not in self._parts:
+            if part.name not in self.parts:
                 try:
                     self._open(part)
                 except (FileNotFoundError, PermissionError):
@@ -58,6 +58,15 @@ class Cache:
                         part.replace(aside)
                     self.damaged.append(aside)
 
+    def take(self, parts: Iterable[str]) -> None:
+        """Open parts that another process has just written, by name: a shared drive may list them only later.
+
+        Raises:
+            FileNotFoundError: one is not here.
+        """
+        for name in parts:
+            self._open(self.folder / name)
+
     def _open(self, part: Path) -> None:
         with part.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != part.stem:
@@ -66,7 +75,7 @@ class Cache:
         rows = table["bottleneck"].chunk(0).flatten().to_numpy().reshape(-1, self.dim)
         keys = zip(table["sha256"].to_pylist(), table["variant"].to_pylist(), strict=True)
         self._rows.update(zip(keys, rows, strict=True))
-        self._parts.add(part.name)
+        self.parts.add(part.name)
 
     def add(self, keys: list[tuple[str, int]], rows: np.ndarray) -> None:
         """Write one part: its rows, float32 [len(keys), dim], and for each the key, (sha256, variant)."""

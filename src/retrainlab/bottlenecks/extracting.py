@@ -1,15 +1,16 @@
-"""Compute the bottlenecks that a cache lacks, on every core."""
+"""Compute the bottlenecks that a cache lacks, on every core, or on every worker of a Dask cluster."""
 
 import hashlib
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,13 @@ from tqdm.auto import tqdm
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
 from ..pixels.decoding import ImageFolder, read_pixels
+from . import cluster
 from .caching import Cache, digests
 
 _ROWS_A_PART, _BYTES_A_PART = 2048, 2**26
 _SECONDS_A_PART = 20.0  # the most work that a crash can lose
 _IMAGES_AHEAD = 32  # of what is written, for each thread
+_IMAGES_A_TASK, _TASKS_A_THREAD = 256, 4  # of a cluster: at most, and at least
 _Key = tuple[str, int]  # what the cache knows an image by, and what it calls a variant of it
 
 
@@ -61,6 +64,25 @@ class _Gone(RetrainLabError):
 
 
 @dataclass(frozen=True)
+class _Work:
+    """How a source becomes a bottleneck: by what, from where, changed how."""
+
+    backbone: Backbone
+    photos: ImageFolder
+    change: Change | None
+
+    def bottleneck(self, source: _Source) -> np.ndarray:
+        data, size = _content(self.photos.root, source), self.backbone.image_size
+
+        def read(wanted: tuple[int, int]) -> np.ndarray:
+            return read_pixels(data, wanted, self.photos.levels, source.path)
+
+        change = self.change
+        pixels = read(size) if change is None else change.make(read, size, source.sha256, source.number)
+        return self.backbone.bottlenecks(pixels[None])[0]
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What `extract` did: counts of images or variants, wall seconds, and a sentence for each file that failed."""
 
@@ -92,7 +114,7 @@ def extract(
     variants: int = 1,
     threads: int | None = None,
 ) -> Extraction:
-    """Compute the bottlenecks that the cache lacks, on every core.
+    """Compute the bottlenecks that the cache lacks, on every core; on a Dask cluster, where one was joined.
 
     Each thread takes one image from file to bottleneck: decoding and inference both release the interpreter lock.
     What was computed is kept whatever ends the work, an interrupt included.
@@ -101,10 +123,11 @@ def extract(
         images: the images table; rows with a problem are passed over, equal content is computed once.
         change: what makes variants of them; None for the images as they are.
         variants: with a distortion, how many of each image, 1 to 255.
-        threads: None = one a core.
+        threads: None = one a core; a cluster's workers have their own.
 
     Raises:
-        RetrainLabError: the number of variants is impossible, the cache cannot be written, or the folder has vanished.
+        RetrainLabError: the number of variants is impossible, the cache cannot be written, or the folder has vanished;
+            see also `cluster.run`.
     """
     if change is None:
         numbers = {0: 0}  # what the cache calls a variant -> its number, 0 for the image as it is
@@ -121,18 +144,14 @@ def extract(
     }
     missing = {key: source for key, source in wanted.items() if key not in cache}
 
-    def bottleneck(source: _Source) -> np.ndarray:
-        data, size = _content(photos.root, source), backbone.image_size
-
-        def read(wanted: tuple[int, int]) -> np.ndarray:
-            return read_pixels(data, wanted, photos.levels, source.path)
-
-        pixels = read(size) if change is None else change.make(read, size, source.sha256, source.number)
-        return backbone.bottlenecks(pixels[None])[0]
-
     started = time.perf_counter()
     before = len(cache)
-    problems = _compute(missing, bottleneck, cache, threads)
+    work, client = _Work(backbone, photos, change), cluster.current() if missing else None
+    with tqdm(total=len(missing), desc="bottlenecks", unit=" images", leave=False, disable=None) as bar:
+        if client is None:
+            problems = _compute(work, missing, cache, threads, bar.update)
+        else:
+            problems = _distribute(client, work, missing, cache, bar.update)
     seconds, computed = time.perf_counter() - started, len(cache) - before
     what = "images" if change is None else change.what
     return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
@@ -162,11 +181,47 @@ def _is_gone(folder: Path) -> bool:
         return True
 
 
+def _distribute(
+    client: Any, work: _Work, missing: dict[_Key, _Source], cache: Cache, count: Callable[[int], object]
+) -> dict[str, str]:
+    """Compute on the workers of a cluster, which write what comes of it; returns what went wrong, by path."""
+    tasks = _TASKS_A_THREAD * max(1, cluster.threads(client))
+    size = min(_IMAGES_A_TASK, -(-len(missing) // tasks))
+    items = iter(missing.items())
+    chunks = [dict(islice(items, size)) for _ in range(0, len(missing), size)]
+    there = replace(work, backbone=replace(work.backbone))  # without the network that is open here
+    problems: dict[str, str] = {}
+    for chunk, (parts, found) in cluster.run(client, partial(_compute_there, there, cache.dtype), chunks):
+        try:
+            cache.take(parts)
+        except FileNotFoundError as error:
+            raise RetrainLabError(
+                f"What the Dask workers write to '{cache.folder}' does not appear here: their folder of that name lies "
+                "on another disk. Set bottleneck_dir to a folder that all machines share, and run again."
+            ) from error
+        problems |= found
+        count(len(chunk))
+    return problems
+
+
+def _compute_there(
+    work: _Work, dtype: type[np.floating], missing: dict[_Key, _Source]
+) -> tuple[set[str], dict[str, str]]:
+    """Compute on one of a worker's threads: (names of the parts that were written, what went wrong, by path)."""
+    folder = work.backbone.folder
+    for name, needed in {"image_dir": work.photos.root, "bottleneck_dir": folder}.items():
+        if _is_gone(needed):
+            raise RetrainLabError(
+                f"It does not see the folder '{needed}', or sees it empty. What was computed is kept: let {name} be a "
+                "folder that all machines share under the same path, and run again."
+            )
+    cache = Cache(folder, work.backbone.dim, dtype)
+    problems = _compute(work, missing, cache, 1, lambda _: None)
+    return cache.parts, problems
+
+
 def _compute(
-    missing: dict[_Key, _Source],
-    bottleneck: Callable[[_Source], np.ndarray],
-    cache: Cache,
-    threads: int | None,
+    work: _Work, missing: dict[_Key, _Source], cache: Cache, threads: int | None, count: Callable[[int], object]
 ) -> dict[str, str]:
     """Compute on threads, and write what comes of it; returns what went wrong, by path.
 
@@ -185,31 +240,30 @@ def _compute(
         written = time.perf_counter()
         kept.clear()
 
-    def submit(count: int) -> None:
-        for key, source in islice(waiting, count):
-            job = pool.submit(bottleneck, source)
+    def submit(more: int) -> None:
+        for key, source in islice(waiting, more):
+            job = pool.submit(work.bottleneck, source)
             running[job] = key
             job.add_done_callback(ended.put)
 
     most = max(1, min(_ROWS_A_PART, _BYTES_A_PART // (cache.dim * np.dtype(cache.dtype).itemsize)))
-    count = threads or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(count)
+    workers = threads or os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
     try:
-        with tqdm(total=len(missing), desc="bottlenecks", unit=" images", leave=False, disable=None) as bar:
-            submit(count * _IMAGES_AHEAD)
-            while running:
-                job = ended.get()
-                key = running.pop(job)
-                submit(1)
-                bar.update()
-                try:
-                    kept[key] = job.result().astype(cache.dtype, copy=False)
-                except _Gone:
-                    raise
-                except RetrainLabError as error:
-                    problems[missing[key].path] = str(error)
-                if len(kept) >= most or time.perf_counter() - written > _SECONDS_A_PART:
-                    write()
+        submit(workers * _IMAGES_AHEAD)
+        while running:
+            job = ended.get()
+            key = running.pop(job)
+            submit(1)
+            count(1)
+            try:
+                kept[key] = job.result().astype(cache.dtype, copy=False)
+            except _Gone:
+                raise
+            except RetrainLabError as error:
+                problems[missing[key].path] = str(error)
+            if len(kept) >= most or time.perf_counter() - written > _SECONDS_A_PART:
+                write()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         finished = {key: job for job, key in running.items() if not job.cancelled() and job.exception() is None}

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..backbones import cuts, cutting
+from ..bottlenecks import cluster
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
@@ -36,7 +37,8 @@ _IMAGES = [  # parameters of `Lab.open`
     "reports_dir",
 ]
 _HEADS_A_STACK = 64  # bounds the memory, with many features and labels
-_USED = [*_IMAGES, "start_from", "bottleneck_dir", *grids.FEATURES, *grids.HEAD, *grids.TUNING, "eval_step_interval"]
+_PLACES = ["bottleneck_dir", "dask_scheduler"]
+_USED = [*_IMAGES, "start_from", *_PLACES, *grids.FEATURES, *grids.HEAD, *grids.TUNING, "eval_step_interval"]
 _EVALUATIONS = 20  # of a training, at most: the history of a light run is for a glance
 
 
@@ -71,6 +73,7 @@ def sweep(
     """
     values, said = _in_force(run, given, grid, known, anew)
     points = grids.points(run, grid, values)
+    cluster.join(values["dask_scheduler"])
     earlier = light_runs.keep_others(values["reports_dir"], run, points)
     lab = Lab.open(run, **{name: values[name] for name in _IMAGES}).starting_from(values["start_from"])
     by_features = grids.grouped(points, grids.FEATURES)

@@ -1,0 +1,236 @@
+"""Extraction on a Dask cluster: a real scheduler, and three worker processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+from conftest import make_folder
+from slow_change import Slow
+
+from retrainlab.backbones import registry
+from retrainlab.bottlenecks import caching, cluster, extracting
+from retrainlab.errors import RetrainLabError
+from retrainlab.images import scanning
+from retrainlab.pixels.decoding import ImageFolder
+from retrainlab.pixels.distortions import Distortion
+
+THERE = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # workers import what is `Slow`
+WORKER = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard", "--nthreads", "1"]
+
+
+class Machines:
+    """A scheduler, and worker processes that are started anew where they were killed."""
+
+    def __init__(self):
+        self.scheduler = distributed.LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1")
+        self.address = self.scheduler.scheduler_address
+        self.processes: list[subprocess.Popen] = []
+
+    def three(self) -> list[subprocess.Popen]:
+        self.processes = [process for process in self.processes if process.poll() is None]
+        more = range(3 - len(self.processes))
+        command = [*WORKER, self.address]
+        self.processes += [subprocess.Popen(command, env=THERE, stderr=subprocess.DEVNULL) for _ in more]
+        while len(cluster.current().nthreads()) != 3:
+            time.sleep(0.05)
+        return self.processes
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.scheduler.close()
+
+
+@pytest.fixture(scope="module")
+def machines():
+    started = Machines()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def joined(machines):
+    cluster.join(machines.address)
+    machines.three()
+    yield machines
+    cluster.current().close()
+
+
+@pytest.fixture
+def without_workers():
+    """A scheduler that nobody works for."""
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as alone:
+        cluster.join(alone.scheduler_address)
+        yield alone
+        cluster.current().close()
+
+
+@pytest.fixture
+def fresh(module, backbone, tmp_path):
+    """Makes caches of their own for the tiny backbone, converted already: name -> backbone."""
+
+    def make(name):
+        root = tmp_path / name
+        shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
+        return registry.resolve(str(module), root)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("far") / "images", {"a": 20, "b": 20}, ("png", "jpg"))
+
+
+@pytest.fixture(scope="module")
+def table(photos):
+    return scanning.scan(photos).images
+
+
+def extract(backbone, photos, table, *change):
+    cache = caching.open_cache(backbone)
+    return cache, extracting.extract(backbone, cache, ImageFolder(photos), table, *change)
+
+
+def matrix(cache, table, variant=0):
+    return cache.load(table["sha256"], variant)
+
+
+def test_the_matrix_is_that_of_one_machine_bit_for_bit(joined, fresh, photos, table):
+    distortion = Distortion(flip_left_right=True, random_crop=20)
+    there, done = extract(fresh("there"), photos, table)
+    assert done.computed == 40 and done.problems == {} and str(done).startswith("40 images: 0 bottlenecks from")
+    assert len(list(there.folder.glob("*.arrow"))) >= 10  # as many tasks, at least: 4 a thread
+    backbone = registry.resolve(fresh("again").handle, there.folder.parent)
+    there, distorted = extract(backbone, photos, table, distortion, 2)
+    assert (distorted.computed, distorted.what) == (80, "distorted images")
+    assert extract(backbone, photos, table)[1].computed == 0
+    cluster.current().close()
+    assert cluster.current() is None
+    mine = fresh("here")
+    here, done = extract(mine, photos, table)
+    here, distorted = extract(mine, photos, table, distortion, 2)
+    assert done.computed == 40 and distorted.computed == 80
+    for variant in (0, distortion.variant(1), distortion.variant(2)):
+        assert np.array_equal(matrix(here, table, variant), matrix(there, table, variant))
+    cluster.join(joined.address)
+
+
+def test_images_that_cannot_be_read_are_said_as_on_one_machine(joined, fresh, photos, tmp_path):
+    mine = shutil.copytree(photos, tmp_path / "mine")
+    table = scanning.scan(mine).images
+    (mine / "a" / "image 002.png").write_bytes(b"changed")
+    _, done = extract(fresh("there"), mine, table)
+    assert done.computed == 39
+    assert done.problems == {"a/image 002.png": "the file has changed since it was scanned; run again"}
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(joined, fresh, photos, table, tmp_path):
+    (log := tmp_path / "log").mkdir()
+    victim, backbone = joined.three()[0], fresh("there")
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(extract, backbone, photos, table, Slow(log, seconds=0.1))
+        while not (log / str(victim.pid)).exists() and not work.done():
+            time.sleep(0.01)
+        victim.kill()
+        cache, done = work.result(timeout=60)
+    assert done.computed == 40 and done.problems == {} and len(list(log.iterdir())) == 3
+    cluster.current().close()
+    here, _ = extract(fresh("here"), photos, table, Slow(log, seconds=0))
+    assert np.array_equal(matrix(cache, table, 7), matrix(here, table, 7))
+    cluster.join(joined.address)
+
+
+def test_images_that_cost_one_worker_after_the_other_end_in_a_sentence(joined, fresh, photos, table, tmp_path):
+    (log := tmp_path / "log").mkdir()
+    scheduler, backbone = joined.scheduler.scheduler, fresh("there")
+    before, scheduler.allowed_failures = scheduler.allowed_failures, 0
+    try:
+        with pytest.raises(
+            RetrainLabError, match=r"^Dask workers were lost over the same images.*What was computed is"
+        ):
+            extract(backbone, photos, table, Slow(log, deadly=table["sha256"].iloc[-1]))
+    finally:
+        scheduler.allowed_failures = before
+    assert 0 < len(caching.open_cache(backbone)) < 40
+
+
+def test_a_worker_that_does_not_see_a_folder_says_which_one(joined, fresh, photos, table, tmp_path):
+    backbone, elsewhere = fresh("there"), tmp_path / "not mounted"
+    with pytest.raises(RetrainLabError) as error:
+        extract(backbone, elsewhere, table)
+    said = str(error.value)
+    assert said.startswith("The Dask worker tcp://127.0.0.1:") and f"does not see the folder '{elsewhere}'" in said
+    assert "What was computed is kept" in said and "image_dir" in said and "\n" not in said
+    apart = caching.Cache(tmp_path, backbone.dim)  # a disk of this machine that has the name of theirs
+    with pytest.raises(RetrainLabError, match=r"does not appear here.*Set bottleneck_dir to a folder that all"):
+        extracting.extract(backbone, apart, ImageFolder(photos), table)
+    backbone = fresh("gone")
+    cache = caching.open_cache(backbone)
+    shutil.rmtree(backbone.folder)
+    with pytest.raises(RetrainLabError, match=rf"does not see the folder '{backbone.folder}'.*bottleneck_dir"):
+        extracting.extract(backbone, cache, ImageFolder(photos), table)
+
+
+def test_other_versions_are_refused_with_both_numbers(joined, fresh, photos, table, monkeypatch):
+    own = cluster.versions()
+    assert all(own.values()) and own["numpy"] == np.__version__
+    monkeypatch.setattr(cluster, "versions", lambda: own | {"pillow": "1.0"})
+    with pytest.raises(RetrainLabError, match=rf"has other versions.*: pillow {own['pillow']} \(here 1.0\)\."):
+        extract(fresh("there"), photos, table)
+
+
+def test_a_scheduler_without_workers_is_waited_for_but_not_for_ever(without_workers, fresh, photos, table, monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    monkeypatch.setattr(cluster, "_SECONDS_WITHOUT_WORKERS", 0.3)
+    with pytest.raises(RetrainLabError, match=r"has had no workers for 0 seconds.*start workers, and run again"):
+        extract(fresh("there"), photos, table)
+
+
+def test_a_scheduler_that_goes_away_ends_in_a_sentence(without_workers, fresh, photos, table, monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    backbone = fresh("there")
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(extract, backbone, photos, table)
+        time.sleep(0.5)
+        without_workers.close()
+        with pytest.raises(RetrainLabError, match=r"is gone, or has dropped the work. What was computed is kept"):
+            work.result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "nowhere", "tcp://nowhere.invalid:8786", "x://y:1"]
+)
+def test_a_scheduler_that_does_not_answer_is_said(address, monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS_TO_ANSWER", 0.5)
+    with pytest.raises(RetrainLabError, match=f"^No Dask scheduler answers at dask_scheduler '{address}'. Expected"):
+        cluster.join(address)
+    assert cluster.current() is None
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    cluster.join("")
+    assert cluster.current() is None
+    with pytest.raises(RetrainLabError, match=r"Dask is not installed.*pip install 'retrainlab\[distributed\]'"):
+        cluster.join("local")
+
+
+def test_local_is_a_process_a_core_and_joining_again_leaves_it():
+    cluster.join("local")
+    first = cluster.current()
+    try:
+        assert list(first.nthreads().values()) == [1] * os.cpu_count()
+        with pytest.raises(RetrainLabError):
+            cluster.join("nowhere")
+        assert first.status == "closed" and cluster.current() is None
+    finally:
+        first.close()
