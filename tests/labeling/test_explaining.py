@@ -147,13 +147,23 @@ def test_an_image_is_read_once_to_be_labelled_and_explained(made, monkeypatch, t
     assert done.exit_code == 0 and len(read) == 3
 
 
+def test_maps_never_take_the_place_of_images(made, tmp_path):
+    model, features, _, _ = made
+    image = tmp_path / "photo.png"
+    shutil.copy(features.photos.root / features.table["path"].iloc[0], image)
+    before = image.read_bytes()
+    done = CliRunner().invoke(main, ["label", "--model", str(model), str(image), "--explain", str(tmp_path)])
+    assert done.exit_code == 0 and image.read_bytes() == before
+    assert (tmp_path / "photo.png.map.png").exists()
+
+
 def test_the_command_says_it_and_draws_it(made, tmp_path):
     model, features, _, _ = made
     image = features.photos.root / features.table["path"].iloc[0]
     done = CliRunner().invoke(main, ["label", "--model", str(model), str(image), "--explain", str(tmp_path / "why")])
     assert done.exit_code == 0, done.output
     assert "says: " in done.stdout and "most like " in done.stdout
-    assert Image.open(tmp_path / "why" / f"{image.stem}.png").size == (SIDE, SIDE)
+    assert Image.open(tmp_path / "why" / f"{image.name}.map.png").size == (SIDE, SIDE)
     done = CliRunner().invoke(main, ["label", "--model", str(model), str(image), "--json"])
     opinion = json.loads(done.stdout)["opinion"]
     assert set(opinion) == {"says", "labels", "unlike", "strangeness", "nearest"} and len(opinion["nearest"]) == 3

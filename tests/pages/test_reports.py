@@ -2,12 +2,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_folder, make_image, run_notebook
 from nbformat import v4
 
 from retrainlab.errors import RetrainLabError
+from retrainlab.evaluation.intervals import accuracy
 from retrainlab.pages import execution, index_page, notebooks, parameters, rendering, reports
 from retrainlab.runs import results, run_folder
 
@@ -148,10 +150,13 @@ def test_the_index_says_the_balanced_accuracy_where_accuracy_lies_outside_its_in
 def test_the_index_says_a_threshold_where_one_was_chosen(tmp_path, rare):
     run = run_folder.open_run(tmp_path, "one")
     run.write_metrics(METRICS | rare | {"threshold": {}})
-    assert "is answered from" not in index_page.write_index(tmp_path).read_text()
-    run.write_metrics(METRICS | rare | {"threshold": {"positive_label": "a", "threshold": 0.123}})
-    text = index_page.write_index(tmp_path).read_text()
-    assert "&#39;a&#39; is answered from a probability of 12.3% on." in text and "Rare labels" not in text
+    assert "is said from" not in index_page.write_index(tmp_path).read_text()
+    none, some = accuracy(np.zeros(0, bool)), accuracy(np.array([True, True, False, True]))
+    for found, said in ((none, "on."), (some, "on: of its test images, 75.0% [30.1, 95.4], n = 4, are found;")):
+        judged = {"positive_label": "a", "threshold": 0.123, "at_threshold": {"recall": some, "precision": found}}
+        run.write_metrics(METRICS | rare | {"threshold": judged})
+        text = index_page.write_index(tmp_path).read_text()
+        assert f"&#39;a&#39; is said from a probability of 12.3% {said}" in text and "Rare labels" not in text
 
 
 def test_no_figures_stay_under_other_images_and_a_refused_training_touches_nothing(tmp_path, module, bottleneck_dir):

@@ -105,6 +105,9 @@ def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, 
     labeler = labelers.load(model) if model else label_image.load(graph, **flags)
     if labeler.note:
         click.echo(labeler.note, err=True)
+    if labeler.guarded is not None and (chosen := labeler.guarded.guard.threshold) is not None:
+        said = f"It says '{chosen.positive_label}' from a probability of {chosen.threshold:.1%} on, as was asked for"
+        click.echo(f"{said} in training; 'label' is still the most probable one.", err=True)
     return labeler
 
 
@@ -114,7 +117,7 @@ def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Answ
 
     if not Path(model or "none").expanduser().is_dir():
         raise RetrainLabError("--explain goes with --model and a run's model folder: only that knows where to look.")
-    explainer, written = explaining.load(Path(model).expanduser()), set[str]()
+    explainer, written = explaining.load(Path(model).expanduser()), set[Path]()
     with writing(f"The folder '{folder}'", "Name another one with --explain."):
         place(folder).mkdir(parents=True, exist_ok=True)
 
@@ -123,11 +126,13 @@ def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Answ
         if pixels is None:  # it could not be read
             return
         values = explainer.maps(pixels[None], [labeler.labels.index(answer.labels[0][0])])[0]
-        name = Path(answer.path).stem
-        name += f"-{len(written)}" if name in written else ""  # two folders may hold images of one name
-        written.add(name)
-        with writing(f"'{folder / name}.png'", "Make room, and run again."):
-            explaining.picture(pixels, values).save(place(folder) / f"{name}.png")
+        name = Path(answer.path).name
+        file = place(folder) / f"{name}.map.png"  # never the name of the image, which may lie in that folder
+        if file in written:  # two folders may hold images of one name
+            file = file.with_name(f"{name}.{len(written)}.map.png")
+        written.add(file)
+        with writing(f"'{file}'", "Make room, and run again."):
+            explaining.picture(pixels, values).save(file)
 
     return draw
 

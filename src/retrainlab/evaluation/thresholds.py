@@ -164,7 +164,10 @@ def _at_a_cost(chosen: Threshold, held: np.ndarray, images: tuple[np.ndarray, np
     change = clustered_mean((_costs(chosen, *images) - _costs(half, *images)) / scale, np.arange(len(images[1])))
     ends = change["interval"]
     saved = None if ends is None else [-scale * ends[1], -scale * ends[0]]
-    sure = "" if saved is None else f", which saves {before['mean_cost'] - figures['mean_cost']:.3f} [{_ends(saved)}]"
+    won = before["mean_cost"] - figures["mean_cost"]
+    sure = "" if saved is None else f"; it saves {won:.3f} [{_ends(saved)}]"
+    if won < 0:
+        sure += ". So here it costs more, not less, which may be chance: judge it on more images before you use it"
     said = [
         f"If a missed '{chosen.positive_label}' costs as much as {cost:g} false alarms, answer it from a "
         f"probability of {chosen.threshold:.1%} on (chosen on {len(held):,} validation images).",

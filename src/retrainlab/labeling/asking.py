@@ -43,7 +43,7 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     known = [(each, each.opinion) for each in given if each.opinion is not None]
     if not known:
         why = next((each.problem for each in given if each.problem), "there is no image")
-        raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled`.")
+        raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled_dir`.")
     new = [(each, opinion) for each, opinion in known if opinion.nearest[0][2] >= _SAME]
     if not new:
         raise RetrainLabError(f"All {len(known):,} images in '{folder}' are such that it has learnt from.")
@@ -65,6 +65,9 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     said += [f"{len(known) - len(new):,} more are such that it has learnt from."] * (len(new) < len(known))
     said += [f"{len(given) - len(known):,} could not be read."] * (len(known) < len(given))
     said += [f"{done:,} of those to label have a label by now."] * bool(done)
+    foreign = sorted({*labelled.read(file)["label"]} - {"", *labeler.labels})
+    if foreign:
+        said.append(f"Labels that it does not know: {', '.join(map(repr, foreign[:5]))}. See that none is a slip.")
     draw = partial(_gallery, table.head(_SHOWN), found, labeler)
     return Finding("What to label next", " ".join(said), draw=draw, details=table)
 

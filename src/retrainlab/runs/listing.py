@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import project
 from ..errors import RetrainLabError
+from ..evaluation.intervals import percent
 from ..evaluation.scores import SPLITS
 from .run_folder import Run
 
@@ -88,4 +89,8 @@ def _rare(metrics: Mapping[str, Any]) -> str | None:
 def _threshold(chosen: Mapping[str, Any]) -> str | None:
     if not chosen.get("positive_label"):
         return None
-    return f"'{chosen['positive_label']}' is answered from a probability of {chosen['threshold']:.1%} on."
+    said = f"'{chosen['positive_label']}' is said from a probability of {chosen['threshold']:.1%} on"
+    found, right = chosen["at_threshold"]["recall"], chosen["at_threshold"]["precision"]
+    if not (found["n"] and right["n"]):
+        return f"{said}."
+    return f"{said}: of its test images, {percent(found)}, are found; of such answers, {percent(right)}, are right."

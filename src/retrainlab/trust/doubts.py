@@ -8,6 +8,7 @@ from ..evaluation.intervals import points
 from .robustness import lost_beyond_chance
 
 HARDLY = 0.9  # area under ROC below which images of an unknown label are said to pass for known ones
+ALIKE = 0.8  # correlation of maps with those of a layer of chance from which on they are said to tell little
 _GROUPS = 3  # of images that it fails on, that are named
 
 
@@ -39,6 +40,11 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
             "**It may not notice what it has never learnt.** It gives every image one of its own labels. Of an image "
             f"of an unknown label and one of a known label, it finds the unknown one stranger in {unknown:.0%} of "
             "cases; guessing would in 50%."
+        )
+    if (alike := numbers.get("maps_correlate_with_chance") or 0) > ALIKE:
+        said.append(
+            "**Its maps of where it looks say little.** They are much like those of a layer that has learnt nothing: "
+            f"they correlate by {alike:.2f}, where 1 is the same."
         )
     several = numbers.get("several_labels_likely")
     if several and several["accuracy"] is not None and several["accuracy"] > 0.1:

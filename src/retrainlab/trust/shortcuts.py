@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import plots
 from ..analysis import levers, resampling
+from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import accuracy, clustered_mean, percent, points
 from ..training.heads import HeadSettings
@@ -39,7 +40,7 @@ def compare(
         difference to guessing; border_tells_labels, whether the border alone tells them apart.
 
     Raises:
-        RetrainLabError: fewer than two folds.
+        RetrainLabError: fewer than two folds, or whole images are not shown to tell labels apart either.
     """
     splits = levers.one_repeat(splits)
     guessed = _guessing(labels, splits)
@@ -49,6 +50,12 @@ def compare(
         known = ~np.isnan(right)
         found[name] = accuracy(right[known] > 0.5) | {"over_guessing": clustered_mean(right - guessed, groups)}
         rows[name] = {"accuracy": percent(found[name]), "more than guessing": points(found[name]["over_guessing"])}
+    whole_images = found["the whole image"]["over_guessing"]
+    if whole_images["interval"] is None or whole_images["interval"][0] <= 0:
+        raise RetrainLabError(
+            f"Of these {found['the whole image']['n']:,} images, layers on the whole image are not shown to know more "
+            f"than guessing ({points(whole_images)}), so masked ones tell nothing. Take more images, or budget_minutes."
+        )
     border = found.get(BORDER, {}).get("over_guessing", {"interval": None})
     shortcut = border["interval"] is not None and border["interval"][0] > 0
     said = []
