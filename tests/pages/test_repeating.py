@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder, run_notebook
+from nbformat import v4
 
 from retrainlab import project
 from retrainlab.cli.main import main
@@ -164,6 +166,7 @@ def test_an_interrupted_report_is_resumed_with_what_it_was_given(mine, monkeypat
 @pytest.mark.parametrize("changed", [True, False])
 def test_what_was_given_is_kept_once_the_run_is_made_of_it(mine, monkeypatch, tmp_path, changed):
     def fail(book, run, values):
+        nbformat.write(v4.new_notebook(), run.folder / book.name)
         if book.stem == "02_bottlenecks":
             if changed:
                 run.begin(TABLE.assign(path="b"), tmp_path / "photos", "another")
