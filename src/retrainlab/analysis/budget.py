@@ -61,11 +61,12 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
     share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
     counts = {name: max(_LEAST[name], int(count * share)) for name, count in _FULL.items()}
     left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
-    said = f"Nothing is left out: about {max(1, round(whole / 60))} of the budget's {minutes:g} minutes are needed."
+    needed = "a minute" if whole < 90 else f"{whole / 60:.0f} minutes"
+    said = f"Nothing is left out: about {needed} of the budget's {minutes:g} minutes are needed."
     if counts != _FULL:
         now, full = counts, _FULL
         said = (
-            f"Everything would take about {whole / 60:.0f} minutes on two cores; the budget is {minutes:g}. So there "
+            f"Everything would take about {needed} on two cores; the budget is {minutes:g} minutes. So there "
             f"are {now['resplits']} re-splits instead of {full['resplits']}, {now['stepped']} of them by step "
             f"instead of {full['stepped']}, {now['shuffled']} with shuffled labels instead of {full['shuffled']}, "
             f"settings are tried on {now['folds']} folds instead of {full['folds']}, "

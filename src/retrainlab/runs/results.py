@@ -70,12 +70,15 @@ class Result:
 
 
 def shown(value: object) -> str:
-    """Write a setting's value briefly: 0.0001, not 1e-4; of an address or path the part that names the network."""
+    """Write a setting's value briefly: 0.0001, not 1e-4; of an address or path the part that names the network.
+
+    An empty text is `none`.
+    """
     if isinstance(value, float):
         return f"{value:.10f}".rstrip("0").rstrip(".") if 1e-6 <= abs(value) < 1e6 else f"{value:g}"
     if not isinstance(value, str):
         return str(value)
-    return re.sub(r"(/feature[-_]vector)?(/\d+)?/?$", "", value).rpartition("/")[2] or value
+    return re.sub(r"(/feature[-_]vector)?(/\d+)?/?$", "", value).rpartition("/")[2] or value or "none"
 
 
 def load(reports_dir: str, names: Iterable[str] = (), most: int = 12, run: str = "") -> dict[str, Result]:
