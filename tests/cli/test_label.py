@@ -284,7 +284,7 @@ def test_an_interrupt_ends_in_a_sentence_and_the_command_goes_on_later(model, ph
         while not file.exists() or file.read_bytes().count(b"\n") < 2:
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
-        time.sleep(1)  # a busy machine takes its time to hand it over; the image must not end before
+        time.sleep(3)  # a busy machine takes its time to hand it over; the image must not end before
     said = f"Interrupted: 1 of 2 images are labelled and in {file}; the same command goes on with the others.\n"
     assert running.communicate() == (None, said) and running.returncode == 130
     pipe.unlink()
