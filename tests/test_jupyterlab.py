@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
-from conftest import make_folder
+from conftest import make_folder, make_image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,10 +29,14 @@ def lab(tmp_path_factory):
     for number in range(4):  # labelled wrongly, so that there is something to decide on
         image = next((photos / "blue").glob(f"*{number:03}.*"))
         image.rename(photos / "green" / f"wrong {image.name}")
+    (project / "new").mkdir()
+    for number in range(6):
+        make_image(900 + number, number % 3).save(project / "new" / f"{number}.png")
     for book in (project / "notebooks").glob("*.ipynb"):  # what takes longest is tried elsewhere
         text = book.read_text(encoding="utf-8").replace('depth: str = \\"all\\"', 'depth: str = \\"last\\"')
         text = text.replace('image_dir: str = \\"elpv\\"', 'image_dir: str = \\"photos\\"')
         text = text.replace("budget_minutes: float = 12.0", "budget_minutes: float = 0.2")
+        text = text.replace('unlabelled_dir: str = \\"\\"', 'unlabelled_dir: str = \\"new\\"')
         book.write_text(text, encoding="utf-8")
     port, home = free_port(), tmp_path_factory.mktemp("home")
     server = {"open_browser": False, "allow_root": True, "port": port, "port_retries": 0}
@@ -102,6 +106,17 @@ def decide(tab, file: Path) -> None:
     assert len(decided.merge(images, on=["path", "sha256"])) == 2
 
 
+def label_next(tab, file: Path) -> None:
+    """Skip an image, label the one after it by a button, and take that back."""
+    tab.click("button:has-text('Skip')")
+    tab.click(".jupyter-button:has-text('green')")
+    tab.wait_for_selector("text=1 of 6 have a label")
+    assert pd.read_csv(file)["label"].dropna().tolist() == ["green"]
+    tab.click("button:has-text('Undo')")
+    tab.wait_for_selector("text=0 of 6 have a label")
+    assert pd.read_csv(file)["label"].isna().all()
+
+
 def choose(tab, photo: Path) -> None:
     """Choose a photo, and see it labelled."""
     with tab.expect_file_chooser() as chooser:
@@ -121,6 +136,8 @@ def test_run_all_in_every_notebook_decide_on_labels_and_label_a_chosen_photo(lab
                 decide(tab, project / "reports" / "demo" / "labels.csv")
             if book.stem == "05_label":
                 choose(tab, next((project / "photos" / "red").iterdir()))
+            if book.stem == "07_trust":
+                label_next(tab, project / "reports" / "demo" / "to_label.csv")
         assert (project / "reports" / "demo" / "metrics.json").exists()
         assert not (project / "notebooks" / "reports").exists()
 
