@@ -146,7 +146,7 @@ def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
     try:
         kept = json.loads(file.read_text())
         return [_cut(each) for each in kept["cuts"]], kept["last_map"] and _cut(kept["last_map"])
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or as an earlier version wrote it
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged
         chains = _chains(freeze(backbone), backbone.image_size)
     found = [cut for chain in chains for cut in _narrow(chain)]
     maps = [cut for chain in chains for cut in chain if cut.shape[0] * cut.shape[1] > 1]

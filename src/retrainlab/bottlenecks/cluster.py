@@ -89,11 +89,11 @@ def run(
             again and again, or there are none; or the scheduler is gone.
     """
     ended: SimpleQueue[Any] = SimpleQueue()
-    running = {}
+    running, wanted = {}, versions()
     try:
         for chunk in chunks:
             # in a partial, where Dask does not look for tasks among the keys of the cache; impure: never from memory
-            future = client.submit(partial(_on_worker, versions(), function, chunk), pure=False)
+            future = client.submit(partial(_on_worker, wanted, function, chunk), pure=False)
             running[future] = chunk
             future.add_done_callback(ended.put)
         while running:

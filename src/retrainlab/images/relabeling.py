@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import RetrainLabError, writing
 from ..files import replacing
+from . import edited
 
 DECISIONS = "labels.csv"
 _COLUMNS = ["path", "label", "decided", "sha256"]
@@ -25,19 +26,13 @@ def read(folder: Path | str) -> pd.DataFrame:
         RetrainLabError: `labels.csv` cannot be read, or is not such a table.
     """
     file = Path(folder, DECISIONS)
-    expected = f"Expected the columns {','.join(_NEEDED)}; correct it, or move it elsewhere."
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        return pd.DataFrame(columns=_COLUMNS, dtype=str)
-    except (OSError, ValueError) as error:
-        raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
-    if not set(_NEEDED) <= set(table.columns):
-        raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
+    table = edited.read(file, _COLUMNS, _NEEDED)
     blank = (table["path"] == "") | (table["label"] == "")
     if blank.any():
-        raise RetrainLabError(f"{file} has no path or no label in line {blank.to_numpy().argmax() + 2}. {expected}")
-    return table.reindex(columns=_COLUMNS, fill_value="").drop_duplicates("path", keep="last", ignore_index=True)
+        raise RetrainLabError(
+            f"{file} has no path or no label in line {blank.to_numpy().argmax() + 2}. {edited.expected(_NEEDED)}"
+        )
+    return table.drop_duplicates("path", keep="last", ignore_index=True)
 
 
 def read_all(folders: Sequence[Path | str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import RetrainLabError, writing
 from ..files import replacing
+from ..images import edited
 from ..images.given import SPLITS
 
 COLUMNS = ["path", "label", "predicted", "probability", "unlike", "seen"]
@@ -23,16 +24,7 @@ def read(file: Path) -> pd.DataFrame:
     Raises:
         RetrainLabError: it cannot be read, or is not such a table.
     """
-    expected = f"Expected the columns {','.join(COLUMNS)}; correct it, or move it elsewhere."
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        return pd.DataFrame(columns=COLUMNS, dtype=str)
-    except (OSError, ValueError) as error:
-        raise RetrainLabError(f"{file} cannot be read as a table ({error}). {expected}") from error
-    if not set(COLUMNS) <= set(table.columns):
-        raise RetrainLabError(f"{file} has the columns {', '.join(map(str, table.columns))}. {expected}")
-    return table[COLUMNS].drop_duplicates("path", keep="last", ignore_index=True)
+    return edited.read(file, COLUMNS, COLUMNS).drop_duplicates("path", keep="last", ignore_index=True)
 
 
 def write(file: Path, table: pd.DataFrame) -> int:

@@ -1,7 +1,7 @@
 """Pixels of image files, whatever their format: upright RGB of 8 bits, on one scale for a folder."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +41,8 @@ def read_many(
 ) -> np.ndarray:
     """Read images as `read_pixels` does, by threads: uint8 [n, height, width, 3]; grey where one cannot be read."""
 
-    def read(source: Path | str | bytes) -> np.ndarray:
-        try:
-            return read_pixels(source, size, levels)
-        except RetrainLabError:
-            return np.full((*size, 3), 128, np.uint8)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array(list(pool.map(read, sources)), np.uint8).reshape(-1, *size, 3)
+    found = _read_each(lambda source: read_pixels(source, size, levels), sources, size)
+    return np.array(found, np.uint8).reshape(-1, *size, 3)
 
 
 def read_whole(sources: Sequence[Path | str | bytes], side: int, levels: Levels = OWN) -> list[np.ndarray]:
@@ -58,15 +52,26 @@ def read_whole(sources: Sequence[Path | str | bytes], side: int, levels: Levels 
     """
 
     def read(source: Path | str | bytes) -> np.ndarray:
+        image = open_image(source, (side, side))
+        scale = side / max(image.width, image.height)
+        return image.pixels((max(1, round(image.height * scale)), max(1, round(image.width * scale))), levels)
+
+    return _read_each(read, sources, (side, side))
+
+
+def _read_each(
+    read: Callable[[Path | str | bytes], np.ndarray], sources: Sequence[Path | str | bytes], size: tuple[int, int]
+) -> list[np.ndarray]:
+    """Read images by threads; grey of this size where one cannot be read."""
+
+    def shown(source: Path | str | bytes) -> np.ndarray:
         try:
-            image = open_image(source, (side, side))
-            scale = side / max(image.width, image.height)
-            return image.pixels((max(1, round(image.height * scale)), max(1, round(image.width * scale))), levels)
+            return read(source)
         except RetrainLabError:
-            return np.full((side, side, 3), 128, np.uint8)
+            return np.full((*size, 3), 128, np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(read, sources))
+        return list(pool.map(shown, sources))
 
 
 @dataclass(frozen=True)
