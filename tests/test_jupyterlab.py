@@ -122,7 +122,7 @@ def choose(tab, photo: Path) -> None:
     with tab.expect_file_chooser() as chooser:
         tab.click("button:has-text('Choose photos')")
     chooser.value.set_files(photo)
-    tab.wait_for_selector(".jupyter-widgets img", timeout=30_000)
+    tab.wait_for_selector(".jupyter-widgets img", timeout=120_000)
 
 
 def test_run_all_in_every_notebook_decide_on_labels_and_label_a_chosen_photo(lab):

@@ -76,8 +76,12 @@ def test_it_takes_two_runs(count):
 def test_the_named_label_is_drawn_else_the_rarer_one():
     best, other = result("best", 3), result("other", 1)
     assert asked(best, other).draw()[1].get_legend().get_title().get_text() == "runs, for 'crack'"
-    named = replace(best, metrics=best.metrics | {"threshold": {"positive_label": "fine"}})
-    assert asked(named, other).draw()[1].get_legend().get_title().get_text() == "runs, for 'fine'"
+    some = {"n": 10, "accuracy": 0.9, "interval": [0.6, 0.98]}
+    chosen = {"positive_label": "fine", "threshold": 0.2, "at_threshold": {"recall": some, "precision": some}}
+    found = asked(replace(best, metrics=best.metrics | {"threshold": chosen}), other)
+    assert found.draw()[1].get_legend().get_title().get_text() == "runs, for 'fine'"
+    said = "Here 'best' gives its most probable label; in use, 'fine' is said from a probability of 20.0% on"
+    assert said in str(found) and "Here 'other'" not in str(found)
 
 
 @pytest.mark.parametrize("count", [2, 12])

@@ -121,14 +121,16 @@ def test_an_export_says_what_its_answers_are_worth_without_the_images(made, tmp_
 
 @pytest.mark.parametrize("asked", [{"cost_of_a_miss": 50.0}, {"wanted_recall": 0.9}], ids=["a cost", "a recall"])
 def test_a_threshold_is_kept_and_said(made, tmp_path, asked):
-    model, features, _, _ = made
-    folder = shutil.copytree(model, tmp_path / "model")
-    guard = replace(guards.load(folder / "trust"), threshold=Threshold("red", 0.01, **asked))
-    guard.save(folder / "trust")
-    again = guards.load(folder / "trust")
-    assert again.threshold == guard.threshold
+    model, features, _predicted, head = made
+    guard = replace(guards.load(model / "trust"), threshold=Threshold("red", 0.01, **asked))
+    exporting.export(tmp_path / "model", features.backbone, head, guard=guard)
+    labeler = labelers.load(tmp_path / "model")
+    again = labeler.guarded.guard
+    assert again.threshold == guard.threshold and "It says 'red' from a probability of 1.0% on" in labeler.note
     chances = np.array([[0.985, 0.015], [0.995, 0.005]], np.float32)
     assert [each.said for each in again.opinions(features.matrix[:2], chances)] == ["red", "green"]
+    alone = labelers.load(tmp_path / "model" / "model.tflite")
+    assert "model.tflite alone says the most probable label: name its folder." in alone.note
 
 
 def test_an_image_is_read_once_to_be_labelled_and_explained(made, monkeypatch, tmp_path):

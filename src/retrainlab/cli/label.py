@@ -105,9 +105,6 @@ def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, 
     labeler = labelers.load(model) if model else label_image.load(graph, **flags)
     if labeler.note:
         click.echo(labeler.note, err=True)
-    if labeler.guarded is not None and (chosen := labeler.guarded.guard.threshold) is not None:
-        said = f"It says '{chosen.positive_label}' from a probability of {chosen.threshold:.1%} on, as was asked for"
-        click.echo(f"{said} in training; 'label' is still the most probable one.", err=True)
     return labeler
 
 

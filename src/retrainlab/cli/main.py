@@ -69,6 +69,7 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     """
     from ..evaluation.intervals import percent
     from ..pages import parameters, reports
+    from ..runs import listing
     from ..runs.run_folder import Run
 
     known = parameters.known()
@@ -82,6 +83,10 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
             click.echo(f"  {sentence}")
         for split in ("train", "validation", "test"):
             click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
+        if said := listing.say_threshold(metrics.get("threshold", {})):
+            click.echo(f"  {said}")
+        elif asked := done.info().get("parameters", {}).get("positive_label"):
+            click.echo(f"  No threshold could be chosen for '{asked}': 03_retrain.html says why.")
         if extraction := done.info().get("extraction"):
             click.echo(f"  {extraction}")
     click.echo(f"Pages: {index}")

@@ -12,6 +12,7 @@ from ..errors import RetrainLabError
 from ..evaluation import curves
 from ..evaluation.finding import Finding, finding
 from ..evaluation.intervals import points
+from ..runs.listing import say_threshold
 from ..runs.results import Result
 from .pairwise import ALPHA, holm, listed, naming
 
@@ -64,6 +65,8 @@ def counted_alike(results: Mapping[str, Result], best: str | None, run: str = ""
     }
     table = pd.DataFrame.from_dict(rows, orient="index").fillna("–").style.format(escape="html")
     said = [f"On {split} images, each run on its own.", *_conclude(changes, best)]
+    chosen = {name: say_threshold(results[name].metrics.get("threshold", {})) for name in rows}
+    said += [f"Here '{name}' gives its most probable label; in use, {each}" for name, each in chosen.items() if each]
     if best in judged and (others := [name for name in judged if name not in alike]):
         said.append(f"Not told apart from '{best}', for having other images or labels: {listed(others)}.")
     draw = None

@@ -19,6 +19,7 @@ from ..backbones.backbone import Backbone
 from ..backbones.freezing import INPUT
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
+from ..evaluation.thresholds import Threshold
 from ..pixels.levels import Levels
 from ..training.heads import Head
 
@@ -65,6 +66,7 @@ class Contract:
         reference: path of an image in the folder -> {label: probability expected}.
         files: path in the folder -> sha256, as exported.
         maps: names of the frozen graph's operations that still have height and width and that bottlenecks are made of.
+        threshold: from which probability on one of two labels is to be said, whatever else is likely; None for none.
     """
 
     labels: list[str]
@@ -76,10 +78,17 @@ class Contract:
     reference: dict[str, dict[str, float]]
     files: dict[str, str]
     maps: tuple[str, ...] = ()
+    threshold: Threshold | None = None
 
 
 def write(
-    folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels, maps: Sequence[str] = ()
+    folder: Path,
+    backbone: Backbone,
+    head: Head,
+    final_tensor_name: str,
+    levels: Levels,
+    maps: Sequence[str] = (),
+    threshold: Threshold | None = None,
 ) -> None:
     """Write contract.json, and the reference images, for what else is in a folder."""
 
@@ -104,6 +113,7 @@ def write(
         "input": INPUT,
         "output": final_tensor_name,
         "maps": list(maps),
+        "threshold": None if threshold is None else asdict(threshold),
         "backbone": backbone.handle,
         "backbone_digest": backbone.digest,
         "settings": asdict(head.settings),
@@ -145,6 +155,7 @@ def read(folder: Path) -> Contract:
             {str(entry["image"]): _numbers(entry["probabilities"]) for entry in values["reference"]},
             {str(path): str(sha256) for path, sha256 in values["files"].items()},
             tuple(map(str, values["maps"])),
+            None if values["threshold"] is None else Threshold(**values["threshold"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RetrainLabError(

@@ -15,6 +15,7 @@ from ..backbones.backbone import Backbone, network_in
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
+from ..evaluation.thresholds import Threshold
 from ..files import replacing_folder
 from ..images import overview
 from ..pixels.levels import OWN, Levels
@@ -51,8 +52,8 @@ def export(
     - `learnt.txt`: sha256 of the images that it has learnt from, lest a later training is judged by them.
     - `trust/`: with `guard`, what it takes to tell when an answer should not be believed: the guard, and the network
       that gives bottlenecks.
-    - `contract.json`: image size, input range, `levels`, names, labels; digests of the files; and, for three images
-      in `reference/`, the probabilities to expect.
+    - `contract.json`: image size, input range, `levels`, names, labels, the threshold of `guard`; digests of the files;
+      and, for three images in `reference/`, the probabilities to expect.
 
     Args:
         representative: uint8 [n, height, width, 3], some hundreds of training images; see `formats.quantized`.
@@ -64,7 +65,8 @@ def export(
         Size in bytes of each format.
     """
     module = load_module(backbone.module)
-    with _described(folder, backbone, head, final_tensor_name, levels, maps) as aside:
+    threshold = None if guard is None else guard.threshold
+    with _described(folder, backbone, head, final_tensor_name, levels, maps, threshold) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(freezing.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
@@ -216,10 +218,17 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
 
 @contextmanager
 def _described(
-    folder: Path, backbone: Backbone, head: Head, final_tensor_name: str, levels: Levels, maps: Sequence[str] = ()
+    folder: Path,
+    backbone: Backbone,
+    head: Head,
+    final_tensor_name: str,
+    levels: Levels,
+    maps: Sequence[str] = (),
+    threshold: Threshold | None = None,
 ) -> Iterator[Path]:
     """Give a folder to write a classifier to; with its labels and contract, it takes the place of `folder`."""
     with replacing_folder(folder) as aside:
         yield aside
         write_labels(aside / "output_labels.txt", head.labels)
-        contracts.write(aside, backbone, head, final_tensor_name, levels, maps)  # once everything else is there
+        # once everything else is there
+        contracts.write(aside, backbone, head, final_tensor_name, levels, maps, threshold)

@@ -1,7 +1,7 @@
 """Answers with an opinion of them: an export that carries its guard judges an image by the bottleneck that it gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from ..backbones.backbone import network_in, open_network
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..export import exporting
-from ..export.contracts import Preprocessing
+from ..export.contracts import Contract, Preprocessing
 from ..training.heads import Head
 from ..trust import guard as guards
 from ..trust.guard import Guard, Opinion
@@ -45,8 +45,8 @@ class Guarded:
             raise RetrainLabError(f"The network in '{exporting.TRUST}/' cannot be run on an image: {error}") from error
 
 
-def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
-    """Open the guard of an exported folder; None where it has none.
+def load(model: Path, contract: Contract) -> Guarded | None:
+    """Open the guard of an exported folder with this contract; None where it has none.
 
     Raises:
         RetrainLabError: it is damaged.
@@ -60,7 +60,8 @@ def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
         network = open_network(file)
     except ValueError as error:
         raise RetrainLabError(f"'{file}' is no whole network ({error}). Export it again.") from error
-    found = Guarded(network, preprocessing, head, guards.load(folder))
+    guard = replace(guards.load(folder), threshold=contract.threshold)
+    found = Guarded(network, contract.preprocessing, head, guard)
     if found.guard.labels != head.labels:
         raise RetrainLabError(f"'{folder}' belongs to another export than '{model}'. Export the model again.")
     return found

@@ -30,7 +30,8 @@ class Labeler:
         labels: in class order.
         image_size: (height, width) of the pixels that it takes; None where it takes images as they are.
         probabilities: uint8 [height, width, 3], RGB -> float32 [labels]. Raises RetrainLabError where it fails.
-        note: what was found out or assumed about a graph that nobody described; else empty.
+        note: what was found out or assumed about a graph that nobody described, or from which probability on a label
+            is said; else empty.
         levels: the scale that it has learnt images on which are not of 8 bits.
         guarded: the same with an opinion of each answer; None where the model does not carry what that needs.
     """
@@ -87,7 +88,7 @@ def load(model: Path | str) -> Labeler:
     file = next((file for file in ([path] if path.is_file() else usual) if file.exists()), None)
     if file is None:
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
-    guarded = guarding.load(folder, contract.preprocessing) if path.is_dir() else None
+    guarded = guarding.load(folder, contract) if path.is_dir() else None
     size: _Size
     run: _Run
     if guarded is not None:
@@ -108,7 +109,17 @@ def load(model: Path | str) -> Labeler:
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         return run(contract.preprocessing(pixels))
 
-    return Labeler(contract.labels, contract.image_size, probabilities, levels=contract.levels, guarded=guarded)
+    note = _of_threshold(contract, file, guarded is not None)
+    return Labeler(contract.labels, contract.image_size, probabilities, note, contract.levels, guarded)
+
+
+def _of_threshold(contract: Contract, file: Path, used: bool) -> str:
+    if (chosen := contract.threshold) is None:
+        return ""
+    said = f"'{chosen.positive_label}' from a probability of {chosen.threshold:.1%} on"
+    if used:
+        return f"It says {said}, as was asked for in training; 'label' is still the most probable one."
+    return f"In training it was asked to say {said}. {file.name} alone says the most probable label: name its folder."
 
 
 def _litert(file: Path) -> tuple[_Size, _Run]:

@@ -10,7 +10,6 @@ from typing import Any
 import ipywidgets
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import display
 from PIL import Image
 
 from ..errors import RetrainLabError
@@ -26,15 +25,13 @@ _BUTTONS = 12  # labels: of more, one is sought by typing
 def label_uploads(labeler: Labeler, top: int = 5) -> ipywidgets.Widget:
     """Return a button to choose photos with; their labels appear under it, with bars."""
     button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose photos")
-    shown = ipywidgets.Output()
+    shown = ipywidgets.VBox()
 
     def label(_: Any) -> None:
+        shown.children = (ipywidgets.HTML("They are being labelled ..."),)
         photos = {file["name"]: bytes(file["content"]) for file in button.value}
         told = answering.answer(labeler, photos, top)
-        shown.clear_output()
-        with shown:
-            display(told)
-            plt.show()
+        shown.children = (ipywidgets.HTML(told._repr_html_()), *_figure(told))
 
     button.observe(label, "value")
     return ipywidgets.VBox([button, shown])
@@ -225,6 +222,15 @@ def _button(act: Callable[[], None], style: str, description: str = "", tooltip:
     button = ipywidgets.Button(description=description, tooltip=tooltip, button_style=style, layout={"width": "auto"})
     button.on_click(lambda _: act())
     return button
+
+
+def _figure(told: Finding) -> list[ipywidgets.Widget]:
+    if (figure := told.plot()) is None:
+        return []
+    data = io.BytesIO()
+    figure.savefig(data, format="png", bbox_inches="tight")
+    plt.close(figure)  # else the notebook's next cell would show it once more
+    return [ipywidgets.Image(value=data.getvalue(), format="png", layout={"max_width": "100%"})]
 
 
 def _picture(photos: ImageFolder, path: str) -> ipywidgets.Widget:

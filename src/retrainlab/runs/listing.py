@@ -69,7 +69,7 @@ def _read(run: Run) -> dict[str, Any]:
     judged = metrics.get("overfitting", {})
     promising = (one["sentence"] for one in judged.get("advice", []) if round(100 * (one["accuracy"] or 0), 1) > 0)
     row |= {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": next(promising, None)}
-    return row | {"rare": _rare(metrics), "threshold": _threshold(metrics.get("threshold", {}))}
+    return row | {"rare": _rare(metrics), "threshold": say_threshold(metrics.get("threshold", {}))}
 
 
 def _rare(metrics: Mapping[str, Any]) -> str | None:
@@ -86,7 +86,8 @@ def _rare(metrics: Mapping[str, Any]) -> str | None:
     )
 
 
-def _threshold(chosen: Mapping[str, Any]) -> str | None:
+def say_threshold(chosen: Mapping[str, Any]) -> str | None:
+    """Say from which probability on a label is answered, as metrics.json states it; None for none."""
     if not chosen.get("positive_label"):
         return None
     said = f"'{chosen['positive_label']}' is said from a probability of {chosen['threshold']:.1%} on"

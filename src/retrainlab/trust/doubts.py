@@ -31,7 +31,7 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
     if changes and lost_beyond_chance(changes):
         said.append(
             f"**It suffers most from images that are “{numbers['weakest_condition']}”.** In the third of five "
-            f"strengths that changes accuracy by {points(changes)}."
+            f"strengths accuracy falls by {_fall(changes)}."
         )
     said += _weak_groups(numbers.get("weak_groups", {}))
     unknown = numbers.get("unknown_label_area_under_roc")
@@ -58,12 +58,18 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
 def _weak_groups(weak: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said = [
         f"**It fails more often on some images.** Those of “{html.escape(name)}” are right in {group['accuracy']:.0%} "
-        f"of cases, others in {group['others']:.0%}: {points(group['difference'])}."
+        f"of cases, others in {group['others']:.0%}: {_fall(group['difference'])} less."
         for name, group in list(weak.items())[:_GROUPS]
     ]
     if left := len(weak) - len(said):
         said[-1] += f" So it does on {left:,} more groups of images, named below."
     return said
+
+
+def _fall(change: Mapping[str, Any]) -> str:
+    """Say how much lower an accuracy is, from a difference below 0."""
+    ends = change["interval"] and [-end for end in reversed(change["interval"])]
+    return points({"accuracy": -change["accuracy"], "interval": ends}).lstrip("+")
 
 
 def markdown(said: Sequence[str], untold: Sequence[str] = (), asked: int = 0) -> str:

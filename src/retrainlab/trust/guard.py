@@ -1,7 +1,7 @@
 """What an exported classifier carries to know when not to be believed: a few megabytes, and no image."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,7 +145,7 @@ class Guard:
         )
 
     def save(self, folder: Path) -> int:
-        """Write it to a folder; returns bytes."""
+        """Write it to a folder, without its threshold, which a contract states for everybody; returns bytes."""
         like = self.likeness
         arrays = {
             "mean": like.mean,
@@ -162,9 +162,6 @@ class Guard:
             "held": self.held,
             "taken_for": self.taken_for.astype(np.int32),
         }
-        if self.threshold is not None:
-            label, *numbers = astuple(self.threshold)
-            arrays["threshold"] = np.array([label, *map(repr, numbers)])
         np.savez_compressed(folder / FILE, **arrays)  # type: ignore[arg-type]
         return (folder / FILE).stat().st_size
 
@@ -195,17 +192,9 @@ def load(folder: Path) -> Guard:
             float(values["strange"]),
             values["held"],
             values["taken_for"],
-            _threshold(values.get("threshold")),
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise RetrainLabError(f"'{folder / FILE}' is damaged or missing ({error}). Export the model again.") from error
-
-
-def _threshold(values: np.ndarray | None) -> Threshold | None:
-    if values is None:
-        return None
-    label, threshold, cost, recall = values.tolist()
-    return Threshold(label, float(threshold), float(cost), float(recall))
 
 
 def learn(features: np.ndarray, table: "pd.DataFrame", predicted: "pd.DataFrame", labels: Sequence[str]) -> Guard:
