@@ -81,6 +81,11 @@ def test_one_label_has_none_to_leave_out():
     assert "with one label, none can be left out" in str(found)
 
 
+def test_two_labels_leave_one_out_and_say_how_little_that_tells(told):
+    two, three = (str(opinions.strangers(*some[:2])) for some in (made_up(labels=("ant", "bee")), told))
+    assert "which says little of what is neither" in two and "which says little of what is neither" not in three
+
+
 def test_few_training_images_of_a_label_cannot_agree(told, tmp_path):
     guard, given, rows = told
     with pytest.raises(RetrainLabError, match="no label that is answered has them"):

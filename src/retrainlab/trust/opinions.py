@@ -63,6 +63,8 @@ def strangers(guard: Guard, opinions: Sequence[Opinion]) -> Finding:
     said = [f"Detector: {guard.detector}, {how}.", f"False alarms among test images: {percent(alarms)} (5% are meant)."]
     if tried and best < doubts.HARDLY:
         said.append("So an image of a label that it has never seen may well pass for one that it knows.")
+    if tried and len(guard.labels) == 2:
+        said.append("With two labels it was tried on one apart from the other, which says little of what is neither.")
     table = pd.Series(guard.tried, name="area under ROC, a label left out").to_frame().style.format(precision=3)
     scores = np.array([each.strangeness for each in opinions])
     draw = partial(plots.strangeness, scores)
