@@ -55,7 +55,9 @@ def test_what_would_change_nothing_or_was_not_measured_is_left_out():
 
 def test_the_verdict_stands_above_what_was_tried():
     assert advice.markdown("It fits.", []).strip() == "**It fits.**"
-    assert advice.markdown("It fits.", [], "Weakest: 'bri<b>ck'.").strip() == "**It fits.** Weakest: 'bri&lt;b&gt;ck'."
+    assert (
+        advice.markdown("It fits.", [], "Weakest: 'bri<b>ck'.").strip() == "**It fits.** Weakest: 'bri&#60;b&#62;ck'."
+    )
     helps, may, not_at_all = (change(0.01, low, 0.02) for low in (0.005, -0.01, -0.5))
     not_at_all["accuracy"] = -0.01
     whole = advice.rank({"this": helps, "that": may, "other": not_at_all})

@@ -96,7 +96,7 @@ def test_nothing_to_watch_out_for():
 def test_weak_groups_are_named_as_long_as_they_are_few():
     group = {"accuracy": 0.6, "others": 0.8, "difference": {"accuracy": -0.2, "interval": [-0.3, -0.1]}}
     (said,) = doubts.watch_out({"weak_groups": {"camera: <b>": group}})
-    assert "“camera: &lt;b&gt;” are right in 60% of cases, others in 80%: 20.0 points [10.0, 30.0] less" in said
+    assert "“camera: &#60;b&#62;” are right in 60% of cases, others in 80%: 20.0 points [10.0, 30.0] less" in said
     many = doubts.watch_out({"weak_groups": {str(number): group for number in range(9)}})
     assert len(many) == 3 and "6 more groups" in many[-1]
 

@@ -1,9 +1,9 @@
 """What could be done, ranked by what it gained where it was measured."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..escaping import markdown as as_text
 from ..evaluation.intervals import points
 from .regularisation import describe
 from .verdict import known
@@ -63,15 +63,15 @@ def markdown(sentence: str, advice: Sequence[Mapping[str, Any]], baseline: str =
         baseline: what guessing would give, and the weakest label; labels are what people call them, and no markup.
         doubtful: labels that are in doubt; what mending them would bring is known only afterwards.
     """
-    said, likely = [f"**{sentence}** {html.escape(baseline, quote=False)}".strip(), ""], to_try(advice)
+    said, likely = [f"**{as_text(sentence)}** {as_text(baseline)}".strip(), ""], to_try(advice)
     if advice and not any(_shown(each)[1] > 0 for each in advice):
         said += ["Nothing that was looked into is shown to help.", ""]
     if likely:
         said += ["To try next, the surest gain in accuracy first (by the lower end of its interval):", ""]
-        said += [*(f"1. {each['sentence']}" for each in likely), ""]
+        said += [*(f"1. {as_text(each['sentence'])}" for each in likely), ""]
     if len(likely) < len(advice):
         said += ["Looked into, and no help:", ""]
-        said += [*(f"- {each['sentence']}" for each in advice if each not in likely), ""]
+        said += [*(f"- {as_text(each['sentence'])}" for each in advice if each not in likely), ""]
     if doubtful:
         said.append(
             f"At most {doubtful:,} labels are in doubt: mistakes on images that are hard to tell count as well."

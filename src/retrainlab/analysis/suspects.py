@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import writing
+from ..escaping import cell
 from ..files import replacing
 
 _PRIOR = 5  # images' worth of the overall self-confidence that a label's own is mixed with: one image is no mean
@@ -58,5 +59,7 @@ def write(folder: Path | str, table: pd.DataFrame) -> Path:
     """Write what `find` returned as `suspects.csv`, the most suspicious first."""
     file = Path(folder, "suspects.csv")
     with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
-        table.drop(columns=["sha256", "given"]).round(4).to_csv(aside, index=False)
+        shown = table.drop(columns=["sha256", "given"]).round(4)
+        names = {column: shown[column].map(cell) for column in ("path", "label", "suggested")}
+        shown.assign(**names).to_csv(aside, index=False)
     return file

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..backbones.runtimes import tensorflow
 from ..errors import writing
+from ..escaping import markdown as as_text
 from ..evaluation.finding import Finding
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ResultLogs(_Logs):
             value = metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"]
             if value is not None:
                 tensorflow().summary.scalar(tag, value)
-        rows = [f"| {_markdown(name)} | {_markdown(value)} |" for name, value in settings.items()]
+        rows = [f"| {as_text(name)} | {as_text(value) or '(blank)'} |" for name, value in settings.items()]
         self.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
 
     def text(self, tag: str, markdown: str) -> None:
@@ -188,9 +189,3 @@ class ResultLogs(_Logs):
 def _line(value: object) -> str:
     """Keep a name on one line and in one column."""
     return " ".join(str(value).split()) or "(blank)"
-
-
-def _markdown(value: object) -> str:
-    """Keep a name within its cell of a Markdown table, and as the text that it is."""
-    text = _line(value).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{sign}" if sign in "|\\`*_[]#" else sign for sign in text)

@@ -1,9 +1,9 @@
 """What to watch out for with a classifier, in plain words, from what was measured."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..escaping import markdown as as_text
 from ..evaluation.intervals import points
 from .robustness import lost_beyond_chance
 
@@ -57,7 +57,7 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
 
 def _weak_groups(weak: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said = [
-        f"**It fails more often on some images.** Those of “{html.escape(name)}” are right in {group['accuracy']:.0%} "
+        f"**It fails more often on some images.** Those of “{as_text(name)}” are right in {group['accuracy']:.0%} "
         f"of cases, others in {group['others']:.0%}: {_fall(group['difference'])} less."
         for name, group in list(weak.items())[:_GROUPS]
     ]
