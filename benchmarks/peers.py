@@ -4,17 +4,18 @@ Retrain Lab; TensorFlow's own `image_dataset_from_directory` and `predict`; Open
 tf_efficientnet_lite0, whose weights come from the same file; the body of fastai's learner with that network. All take
 the same 300 x 300 PNG files to the same 1,280 numbers, in blocks that take turns; each is checked to agree with ours
 (mean cosine above 0.95: they resize in ways of their own). Then, where fastai is there, the whole way from
-files to a classifier, on the same training and validation images.
+files to a classifier, on the same training and validation images. Each way has a process of its own.
 
 torch, torchvision, timm, openvino and fastai belong to no environment of ours; what is not installed is left out.
 """
 
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,14 @@ from retrainlab.training.heads import HeadSettings
 BLOCK, BLOCKS, BATCH = 200, 4, 16
 EPOCHS = 4  # of fastai's learner, its body frozen
 CORES = len(os.sched_getaffinity(0))
-Way = Callable[[Path], np.ndarray]  # a folder of label folders -> features, in the order of the sorted paths
-
-
-def there(*modules: str) -> bool:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    for name in missing:
-        print(f"{name} is not installed: left out")
-    return not missing
+Way = Callable[[Path], Any]  # of a folder of label folders
 
 
 def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.png"))
+
+
+# ---------------------------------------------------- from files to features [n, dim], in the order of the sorted paths
 
 
 def of_ours(backbone: Backbone) -> Way:
@@ -140,89 +137,121 @@ def of_timm(backbone: Backbone) -> Way:
     return features
 
 
-def blocks(table: pd.DataFrame, source: Path, scratch: Path) -> Iterator[Path]:
-    """Folders of `BLOCK` images each, as label folders."""
-    for number in range(BLOCKS + 1):
-        folder = scratch / f"block {number}"
-        for path in table["path"].iloc[number * BLOCK : (number + 1) * BLOCK]:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / path, folder / path)
-        yield folder
+# ------------------------------------ from files to a classifier: is it right about every fourth, held-out image
 
 
-def extraction(backbone: Backbone, table: pd.DataFrame, source: Path, scratch: Path) -> None:
-    ways = {"Retrain Lab": of_ours(backbone), "TensorFlow": of_tensorflow(backbone)}
-    if there("openvino"):
-        ways["OpenVINO"] = of_openvino(backbone)
-    if there("torch", "torchvision", "timm"):
-        ways["PyTorch, timm"] = of_timm(backbone)
-    seconds = dict.fromkeys(ways, 0.0)
-    alike: dict[str, list[float]] = {name: [] for name in ways}
-    for number, folder in enumerate(blocks(table, source, scratch)):
-        known = None
-        for name, way in ways.items():
-            started = time.perf_counter()
-            found = way(folder)
-            if number:  # the first one warms up
-                seconds[name] += time.perf_counter() - started
-            known = found if known is None else known
-            lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(found, axis=1)
-            alike[name].append(float(((known * found).sum(axis=1) / lengths).mean()))
-    ours = seconds["Retrain Lab"]
-    for name, taken in seconds.items():
-        rate, cosine = BLOCK * BLOCKS / taken, np.mean(alike[name])
-        print(f"{name:14} {rate:5.0f} images/s, {taken / ours:.2f} times our time; cosine with ours {cosine:.3f}")
-        assert cosine > 0.95, name
+def held(paths: list[str]) -> np.ndarray:
+    return np.arange(len(paths)) % 4 == 0
 
 
-def classifiers(backbone: Backbone, table: pd.DataFrame, source: Path, scratch: Path) -> None:
-    """From files to a classifier: a layer on our bottlenecks, and fastai's learner with its body frozen."""
+def our_classifier(backbone: Backbone) -> Way:
+    def right(folder: Path) -> np.ndarray:
+        features, table = of_ours(backbone)(folder), scanning.scan(folder).images
+        mine = held(list(table["path"]))
+        split = np.where(mine, "validation", "train").astype(object)
+        (head,) = solver.solve(features, table["label"], split, [HeadSettings(weight_decay=0.3)])
+        answers = np.array(head.labels)[head.logits(features[mine]).argmax(axis=1)]
+        return answers == table["label"].to_numpy()[mine]
+
+    return right
+
+
+def fastai_learner(backbone: Backbone) -> Way:
     import torch
     from fastai.vision.all import ImageDataLoaders, Learner, Resize, ResizeMethod
 
-    rows = table.iloc[: BLOCK * (BLOCKS + 1)]
-    folder = scratch / "all"
-    for path in rows["path"]:
+    def right(folder: Path) -> np.ndarray:
+        paths = [path.relative_to(folder).as_posix() for path in files(folder)]
+        table = pd.DataFrame({"path": paths, "label": [path.split("/")[0] for path in paths], "held": held(paths)})
+        data = ImageDataLoaders.from_df(
+            table, folder, fn_col="path", label_col="label", valid_col="held", bs=BATCH, num_workers=1, seed=0,
+            item_tfms=Resize(backbone.image_size[0], ResizeMethod.Squish),
+        )  # fmt: skip
+        network = torch.nn.Sequential(timm_network(), torch.nn.Linear(backbone.dim, table["label"].nunique()))
+        learner = Learner(data, network, splitter=lambda model: [list(part.parameters()) for part in model])
+        learner.freeze()
+        with learner.no_bar(), learner.no_logging():
+            learner.fit_one_cycle(EPOCHS)
+            chances, classes = learner.get_preds()
+        return (chances.argmax(dim=1) == classes).numpy()
+
+    return right
+
+
+# ------------------------------------------------------------------------------------------------------- side by side
+
+
+FEATURES = {
+    "Retrain Lab": (of_ours, []),
+    "TensorFlow": (of_tensorflow, []),
+    "OpenVINO": (of_openvino, ["openvino"]),
+    "PyTorch, timm": (of_timm, ["torch", "torchvision", "timm"]),
+}
+CLASSIFIERS = {"Retrain Lab": (our_classifier, []), "fastai": (fastai_learner, ["torch", "timm", "fastai"])}
+
+
+def work(make: Callable[[Backbone], Way], backbone_dir: Path, pipe: Any) -> None:
+    """Do a way's work on every folder that comes, in a process of its own: libraries do not bear with each other."""
+    way = make(registry.resolve("efficientnet_lite0", backbone_dir))
+    pipe.send(None)
+    while folder := pipe.recv():
+        started = time.perf_counter()
+        found = way(folder)
+        pipe.send((time.perf_counter() - started, found))
+
+
+def side_by_side(ways: dict[str, Any], folders: list[Path], scratch: Path) -> dict[str, list[tuple[float, Any]]]:
+    """Let ways take turns, folder by folder: by way, the seconds and what came of each."""
+    processes, pipes = multiprocessing.get_context("spawn"), {}
+    for name, (make, needed) in ways.items():
+        if missing := [module for module in needed if importlib.util.find_spec(module) is None]:
+            print(f"{name}: left out, for {', '.join(missing)} is not installed")
+            continue
+        pipes[name], end = processes.Pipe()
+        backbone_dir = scratch / f"backbone of {name}"  # each way finds an empty cache
+        shutil.copytree(scratch / "backbone", backbone_dir, dirs_exist_ok=True)
+        processes.Process(target=work, args=(make, backbone_dir, end)).start()
+        end.close()  # so that a process that dies ends the wait for it
+        pipes[name].recv()
+    found: dict[str, list[tuple[float, Any]]] = {name: [] for name in pipes}
+    for folder in folders:
+        for name, pipe in pipes.items():
+            pipe.send(folder)
+            found[name].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(None)
+    return found
+
+
+def copied(paths: pd.Series, source: Path, folder: Path) -> Path:
+    for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / path, folder / path)
-    held = set(rows["path"].iloc[::4])
-
-    started = time.perf_counter()
-    features, found = of_ours(backbone)(folder), scanning.scan(folder).images
-    mine = found["path"].isin(held).to_numpy()
-    split = np.where(mine, "validation", "train").astype(object)
-    (head,) = solver.solve(features, found["label"], split, [HeadSettings(weight_decay=0.3)])
-    right = np.array(head.labels)[head.logits(features[mine]).argmax(axis=1)] == found["label"].to_numpy()[mine]
-    ours = time.perf_counter() - started
-    print(f"Retrain Lab: {ours:.1f} s, validation accuracy {percent(accuracy(right))}")
-
-    started = time.perf_counter()
-    frame = found[["path", "label"]].assign(held=mine)
-    data = ImageDataLoaders.from_df(
-        frame, folder, fn_col="path", label_col="label", valid_col="held", bs=BATCH, num_workers=1,
-        item_tfms=Resize(backbone.image_size[0], ResizeMethod.Squish),
-    )  # fmt: skip
-    body = timm_network()
-    network = torch.nn.Sequential(body, torch.nn.Linear(backbone.dim, len(head.labels)))
-    learner = Learner(data, network, splitter=lambda model: [list(part.parameters()) for part in model])
-    learner.freeze()
-    with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(EPOCHS)
-        chances, classes = learner.get_preds()
-    theirs = time.perf_counter() - started
-    right = (chances.argmax(dim=1) == classes).numpy()
-    print(f"fastai, {EPOCHS} epochs: {theirs:.1f} s, {theirs / ours:.1f} times our time; {percent(accuracy(right))}")
+    return folder
 
 
 def main() -> None:
     source = fetching.locate("elpv")
-    table = scanning.scan(source).images.sample(BLOCK * (BLOCKS + 1), random_state=0)
+    paths = scanning.scan(source).images["path"].sample(BLOCK * (BLOCKS + 1), random_state=0)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        backbone = registry.resolve("efficientnet_lite0", scratch / "backbone")
-        extraction(backbone, table, source, scratch)
-        if there("fastai", "torch", "timm"):
-            classifiers(registry.resolve("efficientnet_lite0", scratch / "again"), table, source, scratch)
+        registry.resolve("efficientnet_lite0", scratch / "backbone")
+        blocks = [copied(paths[number :: BLOCKS + 1], source, scratch / str(number)) for number in range(BLOCKS + 1)]
+        found = side_by_side(FEATURES, blocks, scratch)
+        ours = sum(seconds for seconds, _ in found["Retrain Lab"][1:])  # the first block warms up
+        known = np.concatenate([features for _, features in found["Retrain Lab"]])
+        for name, each in found.items():
+            taken, features = sum(seconds for seconds, _ in each[1:]), np.concatenate([part for _, part in each])
+            lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(features, axis=1)
+            cosine = float(((known * features).sum(axis=1) / lengths).mean())
+            rate = BLOCK * BLOCKS / taken
+            print(f"{name:14} {rate:5.0f} images/s, {taken / ours:.2f} times our time; cosine with ours {cosine:.3f}")
+            assert cosine > 0.95, name
+        found = side_by_side(CLASSIFIERS, [copied(paths, source, scratch / "all")], scratch)
+        ((ours, _),) = found["Retrain Lab"]
+        for name, ((taken, right),) in found.items():
+            said = f"{taken:.1f} s, {taken / ours:.1f} times our time; held out: {percent(accuracy(right))}"
+            print(f"{name:14} to a classifier: {said}")
 
 
 if __name__ == "__main__":

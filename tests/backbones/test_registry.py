@@ -8,7 +8,7 @@ import pytest
 from conftest import save_module
 
 from retrainlab import backbones
-from retrainlab.backbones import embedded, registry
+from retrainlab.backbones import converting, embedded, registry
 from retrainlab.errors import RetrainLabError
 
 
@@ -246,6 +246,25 @@ def test_a_damaged_backbone_is_converted_again(tmp_path, module, file, kept):
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     assert np.array_equal(again.bottlenecks(pixels), first.bottlenecks(pixels))
     assert (first.folder / file).read_bytes() == whole[file]
+
+
+@pytest.mark.parametrize("file", ["backbone.json", "backbone.tflite"])
+def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path, module, monkeypatch, file):
+    first = registry.resolve(str(module), tmp_path)
+    monkeypatch.setattr(converting, "convert", lambda *given: None)  # whether it would be: converting takes seconds
+    assert registry._resolved(first.settings, tmp_path) == first
+    whole, random = (first.folder / file).read_bytes(), np.random.default_rng(0)
+    for place in random.integers(0, len(whole), 40):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << random.integers(0, 8)
+        (first.folder / file).write_bytes(bytes(damaged))
+        assert registry._resolved(first.settings, tmp_path) is None, place
+    record = (
+        json.loads((first.folder / "backbone.json").read_text()) if file == "backbone.tflite" else json.loads(whole)
+    )
+    for values in ({**record, "dim": 25}, {**record, "seal": None}, [], None, {}, "text"):
+        (first.folder / "backbone.json").write_text(json.dumps(values))
+        assert registry._resolved(first.settings, tmp_path) is None, values
 
 
 def test_a_damaged_network_is_forgotten_if_it_can_be_built_again_and_left_alone_if_it_is_a_persons_own(tmp_path):

@@ -4,8 +4,10 @@ Where LiteRT cannot run a module, mostly since it lacks an operation, the module
 TensorFlow runs that. Either is kept only if it gives the module's own numbers, so the cache need not tell them apart.
 """
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from ..errors import RetrainLabError
 from ..files import replacing
-from .backbone import GRAPH, NETWORK, Backbone, BackboneSettings
+from .backbone import GRAPH, NETWORK, Backbone, BackboneSettings, network_in
 from .freezing import OUTPUT, freeze
 from .modules import load_module, own_size
 from .runtimes import frozen, in_one_line, litert, quiet, tensorflow
@@ -28,16 +30,24 @@ class _NotRun(Exception):
 
 
 def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone | None:
-    """Open what was converted into a folder; None where nothing was, or where it was damaged since."""
+    """Open what was converted into a folder; None where nothing was, or where a byte of it has changed since."""
     try:
         values = json.loads((folder / _RECORD).read_text())
+        if values.pop("seal") != _seal(values, folder):
+            return None
         height, width = values["image_size"]
         known = values["digest"], (height, width), values["dim"]
         found = Backbone(settings, *known, module, folder, values.get("no_litert", ""))
         found.network  # noqa: B018 (opens it)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found
+
+
+def _seal(values: Mapping[str, Any], folder: Path) -> str:
+    """SHA-256 of what is said of a network and of the network itself, 64 hex digits: a damaged one gives numbers, too."""
+    said = json.dumps(values, sort_keys=True).encode()
+    return hashlib.sha256(said + network_in(folder).read_bytes()).hexdigest()
 
 
 def convert(settings: BackboneSettings, digest: str, module: Path, folder: Path, default_size: int | None) -> Backbone:
@@ -70,6 +80,7 @@ def convert(settings: BackboneSettings, digest: str, module: Path, folder: Path,
         _write_graph(found, (function, loaded), probe, expected)
     values = {"handle": handle, "digest": digest, "image_size": size, "input_range": [0, 1], "dim": found.dim}
     values["no_litert"] = found.no_litert
+    values["seal"] = _seal(values, folder)
     with replacing(folder / _RECORD) as aside:
         aside.write_text(json.dumps(values, indent=1) + "\n")
     return found
