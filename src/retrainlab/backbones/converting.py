@@ -45,7 +45,7 @@ def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone |
 
 
 def _seal(values: Mapping[str, Any], folder: Path) -> str:
-    """SHA-256 of what is said of a network and of the network itself, 64 hex digits: a damaged one gives numbers, too."""
+    """SHA-256, in hex digits, of a network and what is said of it: a damaged network gives numbers, too."""
     said = json.dumps(values, sort_keys=True).encode()
     return hashlib.sha256(said + network_in(folder).read_bytes()).hexdigest()
 
