@@ -171,6 +171,7 @@ class ResultLogs(_Logs):
             predicted: those rows of the predictions table that are to be judged; none writes nothing.
             labels: in class order.
         """
+        from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.pr_curve import summary
 
         probabilities = softmax(np.array(list(predicted["logits"]), np.float32).reshape(-1, len(labels)))
@@ -178,7 +179,8 @@ class ResultLogs(_Logs):
         worst = hits.groupby(predicted["label"]).mean().sort_values(kind="stable").index[:_MOST_CURVES]
         for label in worst:
             own = (predicted["label"] == label).to_numpy()
-            self._add(summary.pb(_line(label), own, probabilities[:, labels.index(label)]))
+            curve = summary.pb(_line(label), own, probabilities[:, labels.index(label)])
+            self._add(Summary.FromString(curve.SerializeToString()))  # of the same message, but TensorFlow's
 
     def projector(self, points: np.ndarray, table: pd.DataFrame, thumbnails: np.ndarray) -> None:
         """Write points for the embedding projector, with labels and pictures.
