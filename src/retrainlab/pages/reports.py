@@ -1,7 +1,7 @@
 """A report: papermill over the notebooks, their pages, and the index."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,10 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
                 each.result()
         except BaseException:  # an interrupt, too: nothing may go on behind the prompt
             pool.shutdown(wait=False, cancel_futures=True)
-            for kernel in kernels.values():
-                kernel.shutdown_kernel(now=True)
+            while not all(each.done() for each in made):
+                for kernel in list(kernels.values()):
+                    kernel.shutdown_kernel(now=True)
+                wait(made, timeout=1)
             raise
 
 
