@@ -1,5 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
+import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -32,3 +34,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.replace(Path(place) / "before")  # goes with the place
         aside.replace(folder)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder, for the moment of reading, changing and writing.
+
+    Where a drive has no locks, nothing is kept out.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # which gives the lock back

@@ -95,6 +95,21 @@ def test_a_page_tells_when_it_was_made_and_what_has_happened_since(tmp_path):
     assert 'class="outdated"' not in _page(run, "06_compare")
 
 
+def test_the_head_of_a_page_is_brought_up_to_date_alone(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    run.begin(_TABLE, tmp_path, "digest")
+    _executed(run, "04_overfitting", minutes=90)
+    before = _page(run, "04_overfitting")
+    assert "06_compare.html" not in before and 'class="outdated"' not in before
+    _executed(run, "06_compare")
+    run.write_metrics(METRICS)
+    for _ in range(2):
+        rendering.link_page(run, Path("04_overfitting.ipynb"))
+        text = (run.folder / "04_overfitting.html").read_text()
+        assert '<a href="06_compare.html">Compare</a>' in text and text.count('class="outdated"') == 1
+    assert text == _page(run, "04_overfitting")
+
+
 def test_resume_passes_over_pages_of_the_same_parameters_and_of_the_last_training(tmp_path):
     run = run_folder.open_run(tmp_path, "one")
     run.begin(_TABLE, tmp_path, "digest")

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -154,3 +155,14 @@ def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(tmp
     (run.model / "learnt.txt").write_text("1\n3\n")
     run.write_table("images", pd.DataFrame({"path": ["renamed"], "sha256": ["1"]}))
     assert run.learnt() == {"1", "3"}
+
+
+def _add(folder, mine):
+    for number in range(30):
+        run_folder.Run(folder).add_metrics(**{f"{mine} {number}": number})
+
+
+def test_notebooks_side_by_side_lose_nothing_of_what_each_adds(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda mine: _add(tmp_path, mine), "abc"))
+    assert len(run_folder.Run(tmp_path).metrics()) == 90

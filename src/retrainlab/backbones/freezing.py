@@ -1,17 +1,37 @@
 """A module -> one frozen graph, from images to bottlenecks."""
 
+import contextlib
 from typing import Any
 
+from ..files import replacing
 from .backbone import Backbone
 from .modules import load_module
 from .runtimes import quiet, tensorflow
 
 INPUT = "Placeholder"  # retrain.py's name for the frozen graph's input
+_KEPT = "frozen.pb"
 OUTPUT = "bottleneck"  # node of the frozen backbone that a head goes on
 
 
 def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
-    """Freeze a backbone into a GraphDef, from `INPUT` to `OUTPUT`, with constants for variables and no functions."""
+    """Freeze a backbone into a GraphDef, from `INPUT` to `OUTPUT`, with constants for variables and no functions.
+
+    It is kept beside the bottlenecks: loading and freezing a module anew takes seconds.
+    """
+    tf = tensorflow()
+    kept = backbone.folder / _KEPT
+    with contextlib.suppress(Exception):  # not there, or damaged: protocol buffers' own error has no public name
+        return tf.compat.v1.GraphDef.FromString(kept.read_bytes())
+    graph = _frozen(backbone, module)
+    with (
+        contextlib.suppress(OSError),
+        replacing(kept) as aside,
+    ):  # in a cache that only others may write, it is not kept
+        aside.write_bytes(graph.SerializeToString())
+    return graph
+
+
+def _frozen(backbone: Backbone, module: tuple[Any, Any] | None) -> Any:
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

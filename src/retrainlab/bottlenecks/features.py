@@ -212,14 +212,32 @@ def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarr
     Returns:
         (points, share): float32 [n, count], and the share of the whole variance that they carry, 0 to 1.
     """
+    centred = features - features.mean(axis=0, keepdims=True)
+    directions, variances = principal_directions(centred, count)
+    largest = np.abs(directions).argmax(axis=0)
+    points = centred @ (directions * np.sign(directions[largest, range(len(variances))]))
+    share = variances.sum() / max(float((centred**2).sum(dtype=np.float64)), 1e-12)
+    return np.pad(points, ((0, 0), (0, max(0, min(count, features.shape[1]) - len(variances))))), float(share)
+
+
+def principal_directions(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the directions in which rows around 0 differ most, largest first; those without differences are left out.
+
+    Args:
+        centred: float32 [n, dim].
+        count: directions at most.
+
+    Returns:
+        (directions, variances): float32 [dim, found], orthonormal, and [found], times n.
+    """
     from scipy.linalg import eigh
 
-    centred = features - features.mean(axis=0, keepdims=True)
-    scatter = centred.T @ centred
+    wide = centred.shape[1] > len(centred)  # then products of images with images are fewer than those of features
+    scatter = centred @ centred.T if wide else centred.T @ centred
     count = min(count, len(scatter))
     # at 20,580 x 2,048, scikit-learn's PCA takes 1.5 times as long (arpack), and a second more to be imported
-    variances, directions = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
-    directions = directions[:, ::-1]
-    largest = np.abs(directions).argmax(axis=0)
-    directions = directions * np.sign(directions[largest, range(count)])
-    return centred @ directions, float(variances.sum() / max(np.trace(scatter), 1e-12))
+    variances, vectors = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
+    kept = variances > 1e-6 * max(float(variances.max(initial=0)), 1e-12)
+    variances, vectors = variances[kept], vectors[:, kept]
+    directions = centred.T @ vectors / np.sqrt(variances) if wide else vectors
+    return directions.astype(np.float32)[:, ::-1], variances[::-1]

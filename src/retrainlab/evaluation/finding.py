@@ -7,7 +7,7 @@ from its numbers, never from its words.
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any
 
 import pandas as pd
@@ -40,6 +40,17 @@ class Finding:
         axes = self.draw()
         return (axes.flat[0] if hasattr(axes, "flat") else axes).figure
 
+    @cached_property
+    def picture(self) -> bytes | None:
+        """The figure as a PNG file, of twice as many pixels as a page gives it; None where there is none."""
+        import matplotlib.pyplot as plt
+        from IPython.core.pylabtools import print_figure
+
+        if (figure := self.plot()) is None:
+            return None
+        plt.close(figure)  # a notebook would show once more what is left open
+        return print_figure(figure, "retina")
+
     def _repr_html_(self) -> str:
         said = [f"<p>{html.escape(line)}</p>" for line in str(self).splitlines() if line]
         if self.table is not None:
@@ -47,11 +58,12 @@ class Finding:
         return "\n".join(said)
 
     def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+        from IPython.display import HTML, Image, display
 
         if shown := self._repr_html_():
             display(HTML(shown))
-        self.plot()  # Jupyter shows a figure that a cell has drawn when the cell ends
+        if self.picture is not None:
+            display(Image(self.picture, retina=True))
 
 
 def finding(question: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:

@@ -9,33 +9,59 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.manager import KernelManager
+from traitlets import DottedObjectName, Unicode
 
 from .. import project
 from ..errors import RetrainLabError
 from ..runs.run_folder import Run
 from . import notebooks
 
+_LAUNCH = """import runpy, sys
+del sys.path[0]  # the folder that we are in, as ipykernel does
+first = sys.argv.pop(1)
+try:
+    exec(first, {})
+except Exception:
+    pass  # the notebook will come to it, too, and say so
+runpy.run_module("ipykernel_launcher", run_name="__main__")
+"""
+_TRAINING = ("03", "04")  # the notebooks that need TensorFlow, which takes seconds to import
+_WAKE = "\nfrom retrainlab.backbones.runtimes import tensorflow; tensorflow()"
+_PATIENCE = 300  # seconds until a kernel is there: it imports on a busy machine
 _OF_THE_CODE = ("ImportError", "ModuleNotFoundError", "AttributeError", "NameError", "TypeError")
 
 
-class _ThisPython(AsyncKernelManager):
+class _ThisPython(KernelManager):
     """Starts the Python that runs this, whatever kernel is installed under the name that the notebooks give."""
+
+    client_class = DottedObjectName("jupyter_client.asynchronous.AsyncKernelClient")  # what nbclient asks for
+    first = Unicode(help="code that it runs before it is ready")
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [sys.executable, "-c", _LAUNCH, self.first, "-f", "{connection_file}"]
         return KernelSpec(argv=argv, language="python", display_name="Python 3")
 
 
-def execute(book: Path, run: Run, values: dict[str, Any]) -> None:
+def start(book: Path) -> KernelManager:
+    """Start a kernel that imports what a notebook does, without waiting for it: so another one may run meanwhile."""
+    kernel = _ThisPython(first=notebooks.imports(book) + (_WAKE if book.stem.startswith(_TRAINING) else ""))
+    kernel.start_kernel(extra_arguments=["--log-level=CRITICAL"], cwd=str(project.root()))
+    return kernel
+
+
+def execute(book: Path, run: Run, values: dict[str, Any], kernel: KernelManager | None = None) -> None:
     """Run a notebook headless; its executed copy goes to the run's folder, and an empty page that marks it done.
+
+    Args:
+        kernel: as of `start`, which ends with it; None for a new one.
 
     Raises:
         RetrainLabError: it failed: with the sentence that it ended in.
     """
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of declarations that it cannot read; we do
-    out = run.folder / book.name
+    out, kernel = run.folder / book.name, kernel or start(book)
     try:
         papermill.execute_notebook(
             str(book),
@@ -43,9 +69,9 @@ def execute(book: Path, run: Run, values: dict[str, Any]) -> None:
             values,
             cwd=str(project.root()),
             kernel_name="python3",
-            kernel_manager_class=_ThisPython,
+            km=kernel,
             progress_bar=False,
-            extra_arguments=["--log-level=CRITICAL"],
+            start_timeout=_PATIENCE,
         )
     except papermill.PapermillExecutionError as error:
         sentence = f"{error.evalue}" if error.ename == RetrainLabError.__name__ else f"{error.ename}: {error.evalue}"
@@ -55,6 +81,8 @@ def execute(book: Path, run: Run, values: dict[str, Any]) -> None:
         raise RetrainLabError(
             f"The Python that ran {book.stem} has ended or never began ({error}). Mostly the memory did not suffice."
         ) from error
+    finally:
+        kernel.shutdown_kernel(now=True)
 
 
 def page(run: Run, book: Path) -> Path:

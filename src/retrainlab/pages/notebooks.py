@@ -47,6 +47,16 @@ def declarations(notebook: Path) -> list[tuple[str, Any, str]]:
     return found
 
 
+def imports(notebook: Path) -> str:
+    """Collect what the code cells of a notebook import at their beginning, as code; "" where it cannot be read."""
+    try:
+        cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+        lines = [line for cell in cells for line in ast.parse(cell).body]
+    except (ValueError, SyntaxError):
+        return ""
+    return "\n".join(ast.unparse(line) for line in lines if isinstance(line, ast.Import | ast.ImportFrom))
+
+
 def copy(folder: Path) -> list[Path]:
     """Copy the notebooks of this version into a folder; returns those that were not there yet.
 

@@ -1,16 +1,23 @@
 """A report: papermill over the notebooks, their pages, and the index."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+from jupyter_client.manager import KernelManager
 
 from ..errors import RetrainLabError
 from ..runs.run_folder import Run, named, open_run
 from . import notebooks, parameters
-from .execution import execute, is_done, page
+from .execution import execute, is_done, page, start
 from .index_page import write_index
-from .rendering import write_page
+from .rendering import link_page, write_page
 from .repeating import in_force
+
+_FREE = "04"  # from here on notebooks read what training left, and nothing of each other
+_SIDE_BY_SIDE = 2  # each uses several cores at times, and one at others
 
 
 def report(
@@ -60,27 +67,64 @@ def report(
     before = opened.info()
     opened.replace(parameters=in_all)
     try:
-        for book in chosen:
-            _run(opened, book, mine[book], say)
+        _run_all(opened, mine, say)
     except RetrainLabError:
         _take_back(opened, before, given, say)
         raise
-    finally:  # all pages anew, so that their links name every page that is there by now, also after a failure
+    finally:  # so that the links of all pages name every page that is there by now, also after a failure
         for book in every:
             if page(opened, book).exists():
-                write_page(opened, book)
+                link_page(opened, book)
         index = write_index(opened.folder.parent)
     return index
 
 
-def _run(run: Run, book: Path, values: dict[str, Any], say: Callable[[str], None]) -> None:
-    if is_done(run, book, values):
-        say(f"{book.stem}: already there")
-        return
-    page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
-    say(f"{book.stem}: running")
-    execute(book, run, values)
-    write_page(run, book)
+def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str], None]) -> None:
+    """Run notebooks, each with its parameters: up to the training one after the other, the rest side by side.
+
+    While one runs, the Python of the next imports what it will need, and the page of the one before is written.
+    """
+    kernels: dict[Path, KernelManager] = {}
+
+    def begin(book: Path) -> None:
+        if book not in kernels and not is_done(run, book, values[book]):
+            kernels[book] = start(book)
+
+    def execute_one(book: Path) -> bool:
+        if is_done(run, book, values[book]):
+            say(f"{book.stem}: already there")
+            return False
+        page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
+        say(f"{book.stem}: running")
+        begin(book)
+        execute(book, run, values[book], kernels[book])
+        return True
+
+    def finish(book: Path) -> None:
+        if execute_one(book):
+            write_page(run, book)
+
+    books, made = list(values), list[Future[None]]()
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        try:
+            for book, after in zip_longest(books, books[1:]):
+                if book.stem >= _FREE:
+                    made.append(pool.submit(finish, book))
+                    continue
+                begin(book)
+                if after is not None:
+                    begin(after)
+                if execute_one(book):
+                    made.append(pool.submit(write_page, run, book))
+            for each in made:
+                each.result()
+        except BaseException:  # an interrupt, too: nothing may go on behind the prompt
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(each.done() for each in made):
+                for kernel in list(kernels.values()):
+                    kernel.shutdown_kernel(now=True)
+                wait(made, timeout=1)
+            raise
 
 
 def _take_back(run: Run, before: dict[str, Any], given: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -2,20 +2,20 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..backbones.runtimes import tensorflow
 from ..bottlenecks.features import principal_components
 from ..evaluation import intervals
 from ..evaluation.finding import Finding
 from ..images import overview
 from ..training.classifier import Classifier
 from .run_folder import Run
-from .summaries import ResultLogs
+from .summaries import EventFile, ResultLogs
 
 _POINTS, _DIRECTIONS = 2000, 100  # of the projector: images, and principal components of each
 
@@ -57,12 +57,11 @@ def write_history(folder: Path, history: pd.DataFrame) -> None:
         history: step, split, accuracy, cross_entropy.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    tf = tensorflow()
     for split, rows in history.groupby("split"):
-        with tf.summary.create_file_writer(str(folder / str(split))).as_default():
+        with closing(EventFile(folder / str(split))) as file:
             for row in rows.itertuples():
-                tf.summary.scalar("accuracy", row.accuracy, step=int(row.step))
-                tf.summary.scalar("cross_entropy", row.cross_entropy, step=int(row.step))
+                file.scalar(int(row.step), "accuracy", row.accuracy)
+                file.scalar(int(row.step), "cross_entropy", row.cross_entropy)
 
 
 def settings(classifier: Classifier, images: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from .. import project
 from ..errors import RetrainLabError, writing
-from ..files import replacing
+from ..files import alone, replacing
 from ..images import relabeling
 from ..pixels.levels import Levels
 
@@ -121,11 +121,13 @@ class Run:
 
     def record(self, **values: Any) -> None:
         """Add to run.json; dictionaries are merged one level deep."""
-        _write_json(self.folder / "run.json", _merged(self.info(), values))
+        with alone(self.folder):  # notebooks run side by side
+            _write_json(self.folder / "run.json", _merged(self.info(), values))
 
     def replace(self, **values: Any) -> None:
         """Set keys of run.json, whatever they held before."""
-        _write_json(self.folder / "run.json", self.info() | values)
+        with alone(self.folder):
+            _write_json(self.folder / "run.json", self.info() | values)
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says; empty before training."""
@@ -181,7 +183,8 @@ class Run:
 
     def add_metrics(self, **values: Any) -> None:
         """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning."""
-        _write_json(self.folder / "metrics.json", _merged(self.metrics(), values))
+        with alone(self.folder):
+            _write_json(self.folder / "metrics.json", _merged(self.metrics(), values))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

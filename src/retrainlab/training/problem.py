@@ -11,7 +11,7 @@ from ..errors import RetrainLabError
 from .heads import HeadSettings
 
 _FLOOR = 0.2  # of the median deviation: no feature is divided by less
-_COLUMNS = 256  # of the features, at a time: their squares are as large as they are
+_ROWS = 1024  # of the features, at a time: their squares are as large as they are
 _SEEN = ("train", "distorted", "validation")  # splits that training looks at
 
 
@@ -65,8 +65,13 @@ class Scaling:
         return kernel, bias
 
 
-def pose(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> Problem:
-    """Lay out what a stack learns; the arguments are those of `trainer.train`.
+def pose(
+    features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings], passes: float = np.inf
+) -> Problem:
+    """Lay out what a stack learns; the first arguments are those of `trainer.train`.
+
+    Args:
+        passes: over the images, about: too few are not worth a rotation, see `_rotated`.
 
     Raises:
         RetrainLabError: a head has no training image.
@@ -91,7 +96,9 @@ def pose(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSett
         scaling = Scaling(mean, deviation, _own(scaled, own, deviation))
     first = stack[0]
     if scaling.own is None and first.optimizer == "sgd" and (first.hidden_units or not first.dropout):
-        scaled, scaling = _rotated(scaled, scaling, np.flatnonzero(np.isin(splits, [*_SEEN]).any(axis=0)))
+        rows = np.flatnonzero(np.isin(splits, [*_SEEN]).any(axis=0))
+        if passes * len(names) * len(stack) > len(rows):  # as many multiply-adds as the rotation takes
+            scaled, scaling = _rotated(scaled, scaling, rows)
     chances, weights = _draws(classes, own, pool, stack[0].class_weight == "balanced")
     return Problem(scaled, classes, names.tolist(), splits, own, pool, chances, weights, scaling)
 
@@ -113,10 +120,12 @@ def _own(scaled: np.ndarray, own: np.ndarray, deviation: np.ndarray) -> tuple[np
     """Work out shift and factor of each head, float32 [dim, stack], from the images that it learns from."""
     sets, member = np.unique(own, axis=0, return_inverse=True)  # heads of one fold share theirs
     shares = sets / sets.sum(axis=1, keepdims=True)
-    mean, square = np.empty((2, len(sets), scaled.shape[1]))
-    for first in range(0, scaled.shape[1], _COLUMNS):
-        part = scaled[:, first : first + _COLUMNS].astype(np.float64)
-        mean[:, first : first + _COLUMNS], square[:, first : first + _COLUMNS] = shares @ part, shares @ part**2
+    mean, square = np.zeros((2, len(sets), scaled.shape[1]))
+    for first in range(0, len(scaled), _ROWS):
+        rows = slice(first, first + _ROWS)
+        part = scaled[rows].astype(np.float64)
+        mean += shares[:, rows] @ part
+        square += shares[:, rows] @ np.square(part, out=part)
     spread = np.sqrt(np.maximum(square - mean**2, 0)) * deviation
     factor = deviation / _floored(np.where(spread > 1e-6 * deviation, spread, 0))  # below is rounding
     return mean[member.ravel()].T.astype(np.float32), factor[member.ravel()].T.astype(np.float32)

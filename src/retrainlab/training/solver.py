@@ -16,6 +16,7 @@ from .problem import Problem, pose
 _LOGITS_AT_ONCE = 2**24  # of a stack: 64 MiB, and some times as much on the way
 _MEMORY = 6  # earlier steps that a step is made of
 _PASSES = 200  # at most
+_USUAL = 50  # of them
 _SMALL = 3e-3  # of a gradient's norm at the start: there the answers no longer change
 _ARMIJO = 1e-4  # of the decrease that a slope promises, what a step must keep
 
@@ -43,7 +44,7 @@ def solve(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSet
 
     def solved(part: np.ndarray) -> list[Head]:
         own = [stack[number] for number in part]
-        return _Stack(own, pose(features, mine(labels, part), mine(split, part), own)).solved()
+        return _Stack(own, pose(features, mine(labels, part), mine(split, part), own, _USUAL)).solved()
 
     return [head for part in parts for head in solved(part)]
 

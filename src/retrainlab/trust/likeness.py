@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..analysis.neighbours import of_length_one
+from ..bottlenecks.features import principal_directions
 
 _COMPONENTS = 128
 _AT_ONCE = 2**24  # distances at once: 64 MiB
@@ -63,20 +64,12 @@ def nearest(places: np.ndarray, known: np.ndarray, count: int) -> tuple[np.ndarr
 
 def learn(bottlenecks: np.ndarray) -> Likeness:
     """Learn from the bottlenecks of training images, float32 [m, dim], what is alike; their order stays."""
-    from scipy.linalg import eigh
-
     mean, deviation = bottlenecks.mean(axis=0), bottlenecks.std(axis=0)
     varies = deviation > 1e-6
     deviation = np.where(varies, np.maximum(deviation, 0.2 * np.median(deviation[varies]) if varies.any() else 1), 1)
     mean, deviation = mean.astype(np.float32), deviation.astype(np.float32)
     points = of_length_one(bottlenecks - mean, deviation)
-    wide = points.shape[1] > len(points)  # then the products of images with images are fewer than those of features
-    scatter = points @ points.T if wide else points.T @ points
-    count = min(_COMPONENTS, len(scatter))
-    variances, vectors = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
-    kept = variances > 1e-6 * max(float(variances.max(initial=0)), 1e-12)
-    vectors = vectors[:, kept]
-    directions = points.T @ vectors / np.sqrt(variances[kept]) if wide else vectors
+    directions, _ = principal_directions(points, _COMPONENTS)
     nobody = np.zeros((0, directions.shape[1] + 1), np.float32)
-    found = Likeness(mean, deviation, directions.astype(np.float32)[:, ::-1], nobody)
+    found = Likeness(mean, deviation, directions, nobody)
     return replace(found, places=found.place(bottlenecks))

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..analysis.neighbours import of_length_one
+from ..bottlenecks.features import principal_directions
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..evaluation.finding import Finding, finding
@@ -22,7 +24,6 @@ _PER_LABEL = 10  # candidates for each label that is wanted
 _CLUSTERS = 500  # at most; of more labels than that, a cluster gets several
 _PRINCIPAL = 64  # dimensions that candidates are compared in
 _TURNS = 20  # of k-means: a middle need not be exact
-_FAR = 5.0  # deviations: a feature that hardly any image has would else decide alone what is alike
 _BEGIN = 20  # labels that a simulation begins with, or two a label
 _DECAY = 0.01  # the least: without weight decay, the layer has no solution
 
@@ -73,16 +74,13 @@ def _hesitation(probabilities: np.ndarray) -> np.ndarray:
 def _spread(features: np.ndarray, hesitation: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Order all candidates: the middle of each cluster, that with the most hesitation first; then each one's next."""
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
-    # of length 1, so that no image outweighs the others
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": -_FAR, "a_max": _FAR})
-    principal = PCA(min(_PRINCIPAL, *features.shape), svd_solver="randomized", random_state=0)
-    points = (
-        make_pipeline(StandardScaler(), clip, Normalizer(), principal).fit_transform(features).astype(np.float64)
-    )  # quicker in k-means
+    deviation = features.std(axis=0)
+    # so that no image outweighs the others
+    points = of_length_one(features - features.mean(axis=0), np.where(deviation > 0, deviation, 1))
+    points -= points.mean(axis=0)
+    directions, _ = principal_directions(points, _PRINCIPAL)
+    points = (points @ directions).astype(np.float64)  # quicker in k-means
     weights = hesitation + 1e-9  # a cluster of none at all would have no middle
     clusters = KMeans(min(count, _CLUSTERS), n_init=1, max_iter=_TURNS, random_state=seed)
     clusters.fit(points, sample_weight=weights)
