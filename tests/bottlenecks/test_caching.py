@@ -134,6 +134,22 @@ def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
     assert len(cache.features(table, OWN)[1]) == 23
 
 
+def test_a_jpeg_that_only_decoding_finds_damaged_is_left_out_and_said(fresh, tmp_path):
+    folder = make_folder(tmp_path / "photos", {"a": 3, "b": 3}, ("jpg",))
+    file = folder / "a" / "image 001.jpg"
+    data = bytearray(file.read_bytes())
+    table = data.index(b"\xff\xc4") + 5
+    data[table : table + 16] = b"\xff" * 16  # how many codes of each length: more than there can be
+    file.write_bytes(data)
+    images = scanning.load(folder).images
+    assert images["problem"].isna().all()
+    found = features.load(fresh, ImageFolder(folder), images)
+    assert len(found.table) == 5 and "a/image 001.jpg" not in set(found.table["path"])
+    assert "1 could not be read" in str(found) and "a/image 001.jpg: the image file is damaged" in str(found)
+    again = features.load(fresh, ImageFolder(folder), scanning.load(folder, known=images).images)
+    assert len(again.table) == 5 and "1 could not be read" in str(again)
+
+
 def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
     table = scanning.scan(folder).images
     make_image(999).save(folder / "a" / "image 003.png")
