@@ -54,7 +54,8 @@ def _tables(folder: Path) -> list[Path]:
     What Kaggle wants to be filled in and submitted is no table of labels, though it looks like one.
     """
     try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith((".csv", ".tsv")))
+        with os.scandir(folder) as found:  # a million images may lie beside them
+            names = sorted(entry.name for entry in found if entry.name.lower().endswith((".csv", ".tsv")))
     except OSError:
         return []
     files = [file for file in map(folder.joinpath, names) if file.is_file()]

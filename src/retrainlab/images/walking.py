@@ -65,7 +65,7 @@ def walk(root: Path) -> Walk:
     waiting = [""]  # folders to look into, as they begin the paths of what they hold; the next one is the last
     while waiting:
         place = waiting.pop()
-        folder = os.path.join(root, place)
+        folder = root / place
         real = os.path.realpath(folder)
         if real in seen:
             continue

@@ -106,6 +106,8 @@ def glance(data: bytes, name: str) -> tuple[int, int, str] | None:
         return None
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            if not image.tile:  # the marks are those of a thumbnail in its head, which is cut off
+                return None
             width, height = image.size
             lies = image.getexif().get(_ORIENTATION, 1) in _LYING
             return (height, width, image.format or "") if lies else (width, height, image.format or "")
