@@ -72,7 +72,7 @@ def walk(root: Path) -> Walk:
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
-            inside = [entry.name for entry in entries if entry.is_dir()]
+            inside = [entry.name for entry in entries if _is_folder(entry)]
             if place and _OWN & {entry.name for entry in entries}:
                 continue
             seen.add(real)
@@ -86,6 +86,13 @@ def walk(root: Path) -> Walk:
         except OSError as error:
             _refuse(error)
     return Walk(dict(sorted(files.items())), sorted(leftovers))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _file(entry: os.DirEntry[str]) -> File | None:
