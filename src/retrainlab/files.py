@@ -43,7 +43,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def room(shape: tuple[int, int], dtype: type[np.floating] = np.float32) -> np.ndarray:
-    """Make an array to be filled: beyond 512 MiB in a nameless temporary file, mapped, so that its pages may leave memory.
+    """Make an array to be filled: beyond 512 MiB in a nameless, mapped temporary file, whose pages may leave memory.
 
     Raises:
         RetrainLabError: the disk of temporary files is too small.
@@ -52,12 +52,12 @@ def room(shape: tuple[int, int], dtype: type[np.floating] = np.float32) -> np.nd
     if size <= _IN_MEMORY:
         return np.empty(shape, dtype)
     advice = "Make room, or set TMPDIR to a folder on a larger disk, and run again."
-    with writing(f"A temporary file of {size / 1e9:.1f} GB in '{tempfile.gettempdir()}'", advice):
-        with tempfile.TemporaryFile() as file:
-            os.truncate(file.fileno(), size)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills later would end the process
-            return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
+    what = f"A temporary file of {size / 1e9:.1f} GB in '{tempfile.gettempdir()}'"
+    with writing(what, advice), tempfile.TemporaryFile() as file:
+        os.truncate(file.fileno(), size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills later would end the process
+        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
 
 
 def blocks(rows: int, dim: int) -> Iterator[slice]:

@@ -24,7 +24,6 @@ from ..files import blocks, replacing, room
 from ..pixels.levels import Levels
 from .index import Index
 
-
 _CHECKED = "checked.json"
 
 
