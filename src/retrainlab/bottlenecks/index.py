@@ -15,7 +15,7 @@ class Index:
         self._digests = np.zeros(0, _HEX)  # of all rows; like the variants, in the order in which they came
         self._variants = np.zeros(0, np.int32)
         self._order = np.zeros(0, np.int64)  # rows sorted by `_keys`, without earlier ones of the same image
-        self._keys = np.zeros(0, np.uint64)  # the first quarter of each digest, mixed with its variant
+        self._keys = np.zeros(0, np.uint64)  # each digest mixed with its variant
 
     def add(self, digests: np.ndarray, variants: np.ndarray) -> None:
         """Append rows, S64 [n] and int [n]. Of two rows of one image and variant, the later one is found."""
@@ -35,7 +35,7 @@ class Index:
         numbers = np.broadcast_to(np.asarray(variants, np.int32), wanted.shape)
         keys = _keys(wanted, numbers)
         place, open_ = np.searchsorted(self._keys, keys), np.arange(len(wanted))
-        while len(open_):  # once, unless the quarters of two digests are equal
+        while len(open_):  # once, unless the keys of two images are equal
             open_ = open_[place[open_] < len(self._keys)]
             open_ = open_[self._keys[place[open_]] == keys[open_]]
             row = self._order[place[open_]]
@@ -64,8 +64,10 @@ class Index:
 
 
 def _keys(digests: np.ndarray, variants: np.ndarray) -> np.ndarray:
-    """Mix the first 16 characters of digests, and variants, into numbers: uint64 [n]."""
+    """Mix digests and variants into numbers: uint64 [n]. All of each counts: not every name is as random as a hash."""
     words = np.ascontiguousarray(digests).view(np.uint64).reshape(len(digests), 8)
-    mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ words[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
-    mixed ^= mixed >> np.uint64(29)
-    return mixed + variants.astype(np.uint64) * np.uint64(0x165667B19E3779F9)
+    mixed = variants.astype(np.uint64)
+    for word in words.T:
+        mixed = (mixed ^ word) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
