@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import writing
 
-_IN_MEMORY = 2**29  # bytes of an array
+_IN_MEMORY = 2**27  # bytes of an array
 BLOCK = 2**22  # numbers of a large array that are worked on at a time: 16 MiB
 
 
@@ -43,7 +43,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def room(shape: tuple[int, int], dtype: type[np.floating] = np.float32) -> np.ndarray:
-    """Make an array to be filled: beyond 512 MiB in a nameless, mapped temporary file, whose pages may leave memory.
+    """Make an array to be filled: beyond 128 MiB in a nameless, mapped temporary file, whose pages may leave memory.
 
     Raises:
         RetrainLabError: the disk of temporary files is too small.
