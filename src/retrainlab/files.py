@@ -1,12 +1,20 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and arrays that need not fit into memory."""
 
 import contextlib
 import fcntl
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+
+from .errors import writing
+
+_IN_MEMORY = 2**27  # bytes of an array
+BLOCK = 2**22  # numbers of a large array that are worked on at a time: 16 MiB
 
 
 @contextmanager
@@ -49,3 +57,38 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # which gives the lock back
+
+
+def room(shape: tuple[int, int], dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """Make an array to be filled: beyond 128 MiB in a nameless, mapped temporary file, whose pages may leave memory.
+
+    Raises:
+        RetrainLabError: the disk of temporary files is too small.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= _IN_MEMORY:
+        return np.empty(shape, dtype)
+    advice = "Make room, or set TMPDIR to a folder on a larger disk, and run again."
+    what = f"A temporary file of {size / 1e9:.1f} GB in '{tempfile.gettempdir()}'"
+    with writing(what, advice), tempfile.TemporaryFile() as file:
+        os.truncate(file.fileno(), size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills later would end the process
+        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
+
+
+def blocks(rows: int, dim: int) -> Iterator[slice]:
+    """Cut so many rows of `dim` numbers into parts that are worked on at a time."""
+    step = max(1, BLOCK // max(dim, 1))
+    return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
+
+
+def taken(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Copy rows of a matrix, by bool [n] or their numbers, to where there is `room`; all of them are not copied."""
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if len(rows) == len(matrix) and (rows == np.arange(len(rows))).all():
+        return matrix
+    copied = room((len(rows), matrix.shape[1]), matrix.dtype.type)
+    for part in blocks(*copied.shape):
+        copied[part] = matrix[rows[part]]
+    return copied

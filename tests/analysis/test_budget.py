@@ -62,5 +62,13 @@ def test_settings_are_tried_around_the_present_ones():
     assert tight.weight_decays == ample.weight_decays
 
 
+def test_a_million_images_are_not_split_fifty_times_and_that_is_said():
+    one = budget.plan(10_000, HeadSettings(), 1280, 10, 1_000_000)
+    assert counts(one) == [10, 10, 10, 5, 10, 10]
+    assert one.sentence.startswith(
+        "Of 1,000,000 images, 10 re-splits are enough, and are the most. Nothing is left out"
+    )
+
+
 def test_the_same_budget_gives_the_same_plan():
     assert plan(5) == plan(5)

@@ -40,3 +40,37 @@ def test_equal_images_have_no_distance():
     assert (rows[:, 0] == (np.arange(200) + 100) % 200).all() and distances[:, 0].max() < 1e-6 < 0.1 < distances[
         :, 1
     ].min()
+
+
+def crowd(n: int, dim: int = 160, seed: int = 0) -> np.ndarray:
+    """Points in clusters, as bottlenecks lie; the last tenth are near-duplicates of the first."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(0, 1, (30, dim))
+    points = centres[random.integers(0, 30, n)] + random.normal(0, 1, (n, 12)) @ random.normal(0, 1, (12, dim))
+    few = n // 10
+    points[-few:] = points[:few] + random.normal(0, 0.01, (few, dim))
+    return points.astype(np.float32)
+
+
+def test_searching_in_cells_is_searching_all_where_all_cells_are_searched(monkeypatch):
+    points = crowd(5000)
+    whole = neighbours.nearest(points, 10)
+    monkeypatch.setattr(neighbours, "_ALL", 0)
+    monkeypatch.setattr(neighbours, "_A_CELL", 700)
+    near, away = neighbours.nearest(points, 10)  # 7 cells, of which 8 are searched
+    assert np.array_equal(near, whole[0]) and np.allclose(away, whole[1], atol=1e-6)
+
+
+def test_searching_in_few_cells_finds_near_duplicates_and_nearly_all_neighbours(monkeypatch):
+    points = crowd(6000)
+    whole, far = neighbours.nearest(points, 10)
+    monkeypatch.setattr(neighbours, "_ALL", 0)
+    monkeypatch.setattr(neighbours, "_A_CELL", 100)
+    near, away = neighbours.nearest(points, 10)
+    few = len(points) // 10
+    assert (near[-few:, 0] == np.arange(few)).all() and (
+        near[:few, 0] == np.arange(len(points) - few, len(points))
+    ).all()
+    same = np.mean([len(set(a) & set(b)) for a, b in zip(near, whole, strict=True)]) / 10
+    assert same > 0.7 and np.median(away[:, -1] / far[:, -1]) < 1.1
+    assert (away >= far - 1e-6).all() and (near != np.arange(len(points))[:, None]).all()

@@ -8,6 +8,7 @@ import pytest
 from conftest import make_folder, make_image
 from PIL import Image
 
+from retrainlab import files
 from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, extracting, features
 from retrainlab.bottlenecks.features import audit, principal_components
@@ -134,6 +135,22 @@ def test_a_file_that_vanished_since_the_scan_is_reported(fresh, folder):
     assert len(cache.features(table, OWN)[1]) == 23
 
 
+def test_a_jpeg_that_only_decoding_finds_damaged_is_left_out_and_said(fresh, tmp_path):
+    folder = make_folder(tmp_path / "photos", {"a": 3, "b": 3}, ("jpg",))
+    file = folder / "a" / "image 001.jpg"
+    data = bytearray(file.read_bytes())
+    table = data.index(b"\xff\xc4") + 5
+    data[table : table + 16] = b"\xff" * 16  # how many codes of each length: more than there can be
+    file.write_bytes(data)
+    images = scanning.load(folder).images
+    assert images["problem"].isna().all()
+    found = features.load(fresh, ImageFolder(folder), images)
+    assert len(found.table) == 5 and "a/image 001.jpg" not in set(found.table["path"])
+    assert "1 could not be read" in str(found) and "a/image 001.jpg: the image file is damaged" in str(found)
+    again = features.load(fresh, ImageFolder(folder), scanning.load(folder, known=images).images)
+    assert len(again.table) == 5 and "1 could not be read" in str(again)
+
+
 def test_a_file_that_changed_since_the_scan_is_not_cached_under_its_old_name(fresh, folder):
     table = scanning.scan(folder).images
     make_image(999).save(folder / "a" / "image 003.png")
@@ -198,7 +215,7 @@ def test_the_scale_of_a_folder_belongs_to_what_the_cache_knows_images_by(fresh, 
     assert len(known) == 9 and np.array_equal(features[row], fresh.bottlenecks(pixels[None])[0])
     plain = known["dtype"].isna()
     assert plain.sum() == 6
-    assert all(((sha256, 0) in cache) == eight for sha256, eight in zip(known["sha256"], plain, strict=True))
+    assert np.array_equal(cache.knows(known["sha256"]), plain)
     assert extracted(fresh, deep)[3].computed == 0
     assert len(cache.features(table, OWN)[1]) == 6  # on another scale they are not known
 
@@ -282,3 +299,31 @@ def test_principal_components_known_answer():
     assert again[::-1] == pytest.approx(points, abs=1e-3)  # signs are no matter of chance
     same, share = principal_components(np.ones((5, 3), np.float32))
     assert (same == 0).all() and share == 0
+
+
+def test_a_part_that_was_checked_is_not_read_again_until_it_changes(fresh, folder, monkeypatch):
+    cache, table, _ = run(fresh, folder)
+    whole = cache.features(table, OWN)[0]
+    caching.open_cache(fresh)
+    with monkeypatch.context() as closed:
+        closed.setattr(caching.hashlib, "file_digest", None)  # whoever reads a part to check it fails
+        assert np.array_equal(caching.open_cache(fresh).features(table, OWN)[0], whole)
+    (fresh.folder / "checked.json").write_text("[1, 2")
+    assert len(caching.open_cache(fresh)) == 24  # what cannot be read is checked anew
+    (part,) = fresh.folder.glob("*.arrow")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert len(caching.open_cache(fresh).damaged) == 1
+
+
+def test_a_matrix_beyond_memory_is_mapped_and_the_same(fresh, folder, monkeypatch):
+    cache, table, _ = run(fresh, folder)
+    whole = cache.features(table, OWN)[0]
+    monkeypatch.setattr(files, "_IN_MEMORY", 0)
+    monkeypatch.setattr(files, "BLOCK", 50)
+    mapped = cache.features(table, OWN)[0]
+    assert not mapped.flags.owndata and np.array_equal(mapped, whole)
+    rows = np.array([5, 1, 1])
+    assert np.array_equal(files.taken(mapped, rows), whole[rows])
+    assert files.taken(mapped, np.ones(24, bool)) is mapped

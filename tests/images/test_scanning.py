@@ -134,3 +134,26 @@ def test_a_link_that_leads_nowhere_is_reported_if_it_is_named_like_an_image(tmp_
     table = scanning.scan(tmp_path).images.set_index("path")
     assert table.loc["a/annexed.jpg", "problem"] == "it is a link to a file that does not exist"
     assert len(table) == 5
+
+
+def test_a_changed_file_among_known_ones_keeps_the_table_in_order(tmp_path):
+    make_folder(tmp_path, {"a": 3, "b": 3})
+    first = scanning.scan(tmp_path).images
+    make_image(9).save(tmp_path / "a" / "image 001.png")
+    make_image(10).save(tmp_path / "a" / "image 000 b.png")
+    (tmp_path / "b" / "image 002.jpg").unlink()
+    again = scanning.scan(tmp_path, first).images
+    pd.testing.assert_frame_equal(again, scanning.scan(tmp_path).images)
+    assert again["path"].is_monotonic_increasing and len(again) == 6
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_said_and_other_things_passed_over(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "a" / "annex.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "a" / "circle.png").symlink_to(tmp_path / "a" / "circle.png")
+    (tmp_path / "b" / "linked.png").symlink_to(tmp_path / "a" / "image 001.png")
+    os.mkfifo(tmp_path / "b" / "pipe.png")
+    table = scanning.scan(tmp_path).images.set_index("path")
+    bad = table["problem"].dropna()
+    assert list(bad.index) == ["a/annex.png", "a/circle.png"] and bad.str.contains("does not exist").all()
+    assert table.loc["b/linked.png", "sha256"] == table.loc["a/image 001.png", "sha256"] and len(table) == 7

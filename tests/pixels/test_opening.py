@@ -14,6 +14,7 @@ from PIL import Image
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.pixels.decoding import look, read_pixels
+from retrainlab.pixels.opening import glance, open_image
 
 RAMP = np.linspace(0, 4095, 96, dtype=np.uint16).reshape(8, 12)
 
@@ -194,3 +195,36 @@ def test_colours_of_16_bits_keep_their_upper_8():
     tags = [(258, 3, [16, 16, 16]), (262, 3, [2]), (277, 3, [3]), (339, 3, [1, 1, 1])]
     content = tiff(values.reshape(2, 6), (256, 4, [2]), *tags)
     assert read_pixels(content)[0, 0].tolist() == [255, 128, 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": True}, {"thumbnail": True}])
+def test_a_glance_at_a_jpeg_says_what_decoding_says_wherever_it_is_cut(options):
+    image, saved = make_image(3, size=(60, 40)), {"progressive": options.get("progressive", False)}
+    if options.keys() & {"exif", "thumbnail"}:
+        saved["exif"] = Image.Exif()
+        saved["exif"][0x0112] = 6  # lies on its side
+    data = jpeg(image, **saved)
+    if "thumbnail" in options:  # a whole JPEG within the head of another
+        inner = b"JFXX" + jpeg(make_image(4, size=(8, 8)))
+        data = data[:2] + b"\xff\xec" + (len(inner) + 2).to_bytes(2, "big") + inner + data[2:]
+    opened = open_image(data)
+    assert glance(data, "a.jpg") == (opened.width, opened.height, opened.format)
+    assert glance(data + b"appended" * 9, "a.jpg") is not None
+    assert glance(data, "a.nef") is None
+    for cut in range(3, len(data), 7):
+        if seen := sight(data[:cut]):
+            assert open_image(data[:cut]).width == seen[0]
+    assert not sight(data[: len(data) // 2])
+
+
+def sight(data):
+    try:
+        return glance(data, "a.jpg")
+    except RetrainLabError:
+        return None
+
+
+def jpeg(image, **options):
+    file = io.BytesIO()
+    image.save(file, "jpeg", **options)
+    return file.getvalue()

@@ -13,6 +13,7 @@ _FULL = {"resplits": 50, "stepped": 10, "shuffled": 10, "folds": 5, "curve": 10,
 _LEAST = {"resplits": 5, "stepped": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
 _SIZES = 5  # of the learning curve
 _SOLVED = 0.4  # of the time that steps take, what solving for their end takes where it can be
+_JUDGED = 10_000_000  # images times re-splits, at most
 _SPEED, _STEP = 1e11, 1e-3  # multiply-adds a second of two cores, and seconds that starting a step takes
 
 
@@ -39,10 +40,11 @@ class Plan:
     sentence: str
 
 
-def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
+def plan(minutes: float, settings: HeadSettings, dim: int, labels: int, images: int = 0) -> Plan:
     """Decide how much to try, so that it takes about `minutes` on two cores.
 
     The estimate counts multiply-adds and looks at no clock, so that the same budget gives the same numbers anywhere.
+    Very many `images` narrow intervals by themselves, and judging all of them is what takes time and memory then.
 
     Raises:
         RetrainLabError: minutes is not above 0.
@@ -51,20 +53,21 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
         raise RetrainLabError(f"budget_minutes is {minutes:g}. Expected minutes, above 0.")
     rates = [settings.learning_rate * factor for factor in _RATES]
     tried = len(rates) * len({*_WEIGHT_DECAYS, settings.weight_decay})
-    solved = _SOLVED if solver.converges(settings) else 1.0
+    solved = _SOLVED if solver.converges(settings, images) else 1.0
+    full = {name: min(count, max(_LEAST[name], _JUDGED // max(images, 1))) for name, count in _FULL.items()}
     shares = {"folds": tried, "stepped": 1, "curve": _SIZES * solved}
-    trained = {name: count * shares.get(name, solved) for name, count in _FULL.items()}
+    trained = {name: count * shares.get(name, solved) for name, count in full.items()}
     width = settings.hidden_units * (1 + labels / dim) if settings.hidden_units else labels
     step = 4 * settings.train_batch_size * dim * width / _SPEED
     fixed = settings.how_many_training_steps * _STEP * (3 + 2 * _SIZES)
     whole = fixed + settings.how_many_training_steps * step * sum(trained.values())
     share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
-    counts = {name: max(_LEAST[name], int(count * share)) for name, count in _FULL.items()}
+    counts = {name: max(_LEAST[name], int(count * share)) for name, count in full.items()}
     left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
     needed = "a minute" if whole < 90 else f"{whole / 60:.0f} minutes"
     said = f"Nothing is left out: about {needed} of the budget's {minutes:g} minutes are needed."
-    if counts != _FULL:
-        now, full = counts, _FULL
+    if counts != full:
+        now = counts
         said = (
             f"Everything would take about {needed} on two cores; the budget is {minutes:g} minutes. So there "
             f"are {now['resplits']} re-splits instead of {full['resplits']}, {now['stepped']} of them by step "
@@ -73,4 +76,6 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int) -> Plan:
             f"the learning curve is measured on {now['curve']} instead of {full['curve']}, and the price of "
             f"near-duplicates on {now['grouped']} instead of {full['grouped']}{left}. Intervals are wider for it."
         )
+    if full != _FULL:
+        said = f"Of {images:,} images, {full['resplits']} re-splits are enough, and are the most. {said}"
     return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=rates[-1:] if left else rates, sentence=said)

@@ -102,8 +102,8 @@ def _nested(
 
 def _hits(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> np.ndarray:
     """Train a stack of splits [members, n] and say what each got right at last: bool [members, n]."""
-    used = np.flatnonzero((splits != "test").any(axis=0))
-    if solver.converges(settings):  # then only the end counts, and there is a quicker way to it
+    if solver.converges(settings, len(features)):  # then only the end counts, and there is a quicker way to it
+        used = np.flatnonzero((splits != "test").any(axis=0))
         heads = solver.solve(features[used], labels[used], splits[:, used], [settings] * len(splits))
         return np.stack([scores.correct(head.logits(features), pd.Series(labels), head.labels) for head in heads])
     own = splits == "train"
@@ -112,7 +112,5 @@ def _hits(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings
     settings = replace(settings, train_batch_size=round(settings.train_batch_size / share))
     last: dict[str, np.ndarray] = {}
     stack, steps = [settings] * len(splits), settings.how_many_training_steps
-    trainer.train(features[used], labels[used], splits[:, used], stack, steps, lambda seen: last.update(hits=seen.hits))
-    hits = np.zeros(splits.shape, bool)
-    hits[:, used] = last["hits"].T
-    return hits
+    trainer.train(features, labels, splits, stack, steps, lambda seen: last.update(hits=seen.hits))
+    return last["hits"].T

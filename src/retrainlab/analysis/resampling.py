@@ -23,6 +23,7 @@ from ..training import solver, trainer
 from ..training.heads import Head, HeadSettings
 
 _WEIGHTS_AT_ONCE = 2**24  # of one stack: 64 MiB, and as much again for gradients; larger stacks are no quicker
+_JUDGED_AT_ONCE = 2**22  # images times heads of one stack: what is kept of each takes some 40 bytes on the way
 _FIGURES = ["accuracy", "cross_entropy"]
 
 
@@ -175,7 +176,7 @@ def judge(labels: np.ndarray, splits: np.ndarray, logits: Iterable[np.ndarray]) 
 
 def trained(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings) -> list[Head]:
     stack = [settings] * len(splits)
-    if solver.converges(settings):
+    if solver.converges(settings, len(features)):
         return solver.solve(features, labels, splits, stack)
     steps = settings.how_many_training_steps
     return list(chain.from_iterable(heads for heads, *_ in train_in_parts(features, labels, splits, stack, steps)))
@@ -259,7 +260,8 @@ def train_in_parts(
     weights = features.shape[1] * (
         stack[0].hidden_units or len(np.unique(np.asarray(labels, dtype=object).astype(str)))
     )
-    parts = -(-len(stack) // max(2, _WEIGHTS_AT_ONCE // weights))
+    most = min(max(2, _WEIGHTS_AT_ONCE // weights), max(1, _JUDGED_AT_ONCE // len(features)))
+    parts = -(-len(stack) // most)
     for numbers in np.array_split(np.arange(len(stack)), parts):
         hits: dict[int, np.ndarray] = {}
 

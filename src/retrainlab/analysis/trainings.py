@@ -13,6 +13,7 @@ import pandas as pd
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
+from ..files import taken
 from ..images import grouping
 from ..pixels.decoding import ImageFolder
 from ..training.finetuning import TuningSettings
@@ -66,7 +67,8 @@ class Trainings:
 
     @cached_property
     def plan(self) -> budget.Plan:
-        return budget.plan(self.budget_minutes, self.settings, self.matrix.shape[1], len(set(self.labels)))
+        of = self.matrix.shape[1], len(set(self.labels)), len(self.labels)
+        return budget.plan(self.budget_minutes, self.settings, *of)
 
     @cached_property
     def inside(self) -> np.ndarray:
@@ -79,7 +81,7 @@ class Trainings:
 
     @cached_property
     def features(self) -> np.ndarray:
-        return self.matrix[self.inside]
+        return taken(self.matrix, self.inside)
 
     @cached_property
     def labels(self) -> np.ndarray:

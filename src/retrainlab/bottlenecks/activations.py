@@ -42,9 +42,8 @@ class Activations:
 
     def batch(self, rows: Sequence[int] | np.ndarray, variants: Sequence[int] | np.ndarray) -> np.ndarray:
         """Gather activations, float32 [rows, height, width, channels]; `variants`: one for each row."""
-        keys = zip(rows, variants, strict=True)
-        found = np.stack([self.cache.row(self.known_by[row], int(variant)) for row, variant in keys])
-        return found.astype(np.float32).reshape(-1, *self.cut.shape)
+        found = self.cache.load([self.known_by[row] for row in rows], np.asarray(variants))
+        return found.reshape(-1, *self.cut.shape)
 
 
 def load(features: Features, cut: Cut, images: pd.DataFrame) -> Activations:
@@ -74,10 +73,11 @@ def load(features: Features, cut: Cut, images: pd.DataFrame) -> Activations:
         done.append(extract(trunk, cache, features.photos, train, distortion, features.variants))
     views = (0, *[MIRROR.variant(1)] * mirrored)
     known_by = digests(table, features.photos.levels)
-    for name, path, split in zip(known_by, table["path"], table["split"], strict=True):
-        wanted = {*views, *(learnt if split == "train" else ())}
-        if not all((name, variant) in cache for variant in wanted):
-            raise RetrainLabError(f"'{path}' cannot be read any more, so it cannot be learnt from.")
+    for variant in {*views, *learnt}:
+        wanted = np.full(len(table), variant in views) | (table["split"] == "train").to_numpy()
+        lost = table["path"][wanted & ~cache.knows(known_by, variant)]
+        if len(lost):
+            raise RetrainLabError(f"'{lost.iloc[0]}' cannot be read any more, so it cannot be learnt from.")
     return Activations(cut, cache, table, known_by, views, learnt, tuple(done))
 
 

@@ -137,12 +137,15 @@ def extract(
         numbers = {change.variant(number): number for number in range(1, variants + 1)}
     good = images[images["problem"].isna()].drop_duplicates("sha256")
     known_by = digests(good, photos.levels)
-    wanted = {
-        (digest, variant): _Source(path, sha256, number)
-        for digest, sha256, path in zip(known_by, good["sha256"], good["path"], strict=True)
-        for variant, number in numbers.items()
+    sources = pd.DataFrame({"digest": known_by, "sha256": good["sha256"].array, "path": good["path"].array})
+    lacking = {variant: ~cache.knows(known_by, variant) for variant in numbers}
+    any_ = np.any([*lacking.values()], axis=0)
+    missing = {
+        (digest, variant): _Source(path, sha256, numbers[variant])
+        for row, digest, sha256, path in sources[any_].itertuples()
+        for variant, lacks in lacking.items()
+        if lacks[row]
     }
-    missing = {key: source for key, source in wanted.items() if key not in cache}
 
     started = time.perf_counter()
     before = len(cache)
@@ -154,7 +157,7 @@ def extract(
             problems = _distribute(client, work, missing, cache, bar.update)
     seconds, computed = time.perf_counter() - started, len(cache) - before
     what = "images" if change is None else change.what
-    return Extraction(what, len(wanted) - len(missing), computed, seconds, problems, len(cache.damaged))
+    return Extraction(what, len(good) * len(numbers) - len(missing), computed, seconds, problems, len(cache.damaged))
 
 
 def _content(root: Path, source: _Source) -> bytes:

@@ -13,6 +13,7 @@ from ..backbones import registry
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
+from ..files import taken
 from ..pixels.conditions import Condition
 from ..pixels.decoding import ImageFolder
 from ..pixels.distortions import Distortion, examples
@@ -101,7 +102,7 @@ class Features:
     def rows(self, keep: Callable[[pd.DataFrame], Any]) -> "Features":
         """Keep the rows for which `keep(table)`, bool [n], is true."""
         kept = np.asarray(keep(self.table), bool)
-        return replace(self, matrix=self.matrix[kept], table=self.table[kept].reset_index(drop=True))
+        return replace(self, matrix=taken(self.matrix, kept), table=self.table[kept].reset_index(drop=True))
 
     def show_distortions(self) -> Finding:
         """Show what the distortions make of the first training image, exactly as the backbone gets it."""
@@ -173,7 +174,7 @@ def with_variants(
     `trainer.train` then learns from those rows, and still measures on the undistorted images.
     """
     numbers = [distortion.variant(number) for number in range(1, variants + 1)]
-    known = np.array([all((it, number) in cache for number in numbers) for it in digests(table, levels)], bool)
+    known = np.all([cache.knows(digests(table, levels), number) for number in numbers], axis=0)
     train = table[(table["split"] == "train") & known].assign(split="distorted")
     more = [cache.load(digests(train, levels), number) for number in numbers]
     return np.concatenate([features, *more]), pd.concat([table, *[train] * variants], ignore_index=True)

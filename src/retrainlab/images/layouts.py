@@ -96,8 +96,9 @@ def by_folders(root: Path, paths: Sequence[str]) -> Layout:
         else ""
     )
     place = _split_place(root, {parts for parts in folders.values() if parts})
-    rows = {path: _row(parts, place) for path, parts in folders.items()}
-    layout = Layout(pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS), [])
+    number = {parts: number for number, parts in enumerate(set(folders.values()))}  # few: paths may be a million
+    told = pd.DataFrame([_row(parts, place) for parts in number], columns=COLUMNS)
+    layout = Layout(told.take([number[parts] for parts in folders.values()]).set_axis(list(folders)), [])
     if place is None:
         layout.said.append(f"Understood as one folder a label.{where}")
         return layout

@@ -11,8 +11,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from stat import S_ISLNK
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -22,7 +22,7 @@ from ..pixels.opening import claims, recognised, why_unreadable
 from . import given
 from .layouts import OUTSIDE
 from .splitting import even_split, split
-from .walking import Walk, walk
+from .walking import File, Walk, walk
 
 COLUMNS = ["path", "label", "given", "split", "group", "sha256", "bytes", "modified", "width", "height", "format",
            "dtype", "low", "high", "problem"]  # fmt: skip
@@ -65,9 +65,10 @@ def scan(
 ) -> Scan:
     """Look at every file below a folder; what labels, splits and groups it has is understood as `given` says.
 
-    Every file is decoded once, by threads, so that a damaged one is known from the start. Files are passed over that
-    `walking.walk` passes over, or that neither are images nor claim to be by their extension; and files are not read
-    again whose size and time of change `known`, an earlier table of the same folder, knows.
+    Every file is read, by threads, so that a damaged one is known from the start; of JPEGs, what is inside is decoded
+    only when their bottlenecks are computed, which leaves out, and says, what is damaged there. Files are passed over
+    that `walking.walk` passes over, or that neither are images nor claim to be by their extension; and files are not
+    read again whose size and time of change `known`, an earlier table of the same folder, knows.
 
     Args:
         labels_csv: a table of labels; None looks for one where folders give none.
@@ -82,13 +83,14 @@ def scan(
     """
     root = Path(image_dir)
     found = walk(root)
-    rows = {} if known is None or not set(COLUMNS) <= set(known) else _remembered(known, found.files)
-    unseen = {path: stat for path, stat in found.files.items() if path not in rows}
+    old = _remembered(known, found.files)
+    paths = set(old["path"])
+    unseen = {path: file for path, file in found.files.items() if path not in paths}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looked = pool.map(lambda item: _look(root, *item), unseen.items())
         bar = tqdm(looked, "scan", len(unseen), unit=" images", leave=False, disable=None)
-        rows.update((path, row) for path, row in zip(unseen, bar, strict=True) if row)
-    table = pd.DataFrame([rows[path] for path in found.files if path in rows], columns=COLUMNS)
+        new = pd.DataFrame([row for row in bar if row], columns=COLUMNS)
+    table = pd.concat([part for part in (old, new) if len(part)] or [new]).sort_values("path", ignore_index=True)
     if table.empty:
         raise RetrainLabError(_empty(root, found))
     layout = given.understand(root, list(table["path"]), labels_csv, groups)
@@ -113,15 +115,14 @@ def image_files(root: Path) -> list[Path]:
     return [root / path for path in walk(root).files if claims(path) or recognised(root / path)]
 
 
-def _remembered(known: pd.DataFrame, files: dict[str, os.stat_result]) -> dict[str, dict]:
+def _remembered(known: pd.DataFrame | None, files: dict[str, File]) -> pd.DataFrame:
     """Take over the rows of files that have not changed; what could not be read may have been repaired."""
-    now = {path: (stat.st_size, _modified(stat)) for path, stat in files.items()}
-    rows = {row["path"]: row for row in known[known["sha256"].notna()].to_dict("records")}
-    return {
-        path: row | dict.fromkeys(_TOLD)  # a person may say otherwise now
-        for path, row in rows.items()
-        if now.get(path) == (row["bytes"], row["modified"])
-    }
+    if known is None or not set(COLUMNS) <= set(known):
+        return pd.DataFrame(columns=COLUMNS)
+    rows = zip(known["path"], known["bytes"].tolist(), known["modified"].tolist(), strict=True)
+    same = [(file := files.get(path)) is not None and file[:2] == (size, time) for path, size, time in rows]
+    kept = known.loc[known["sha256"].notna() & np.array(same, bool), COLUMNS]
+    return kept.assign(**dict.fromkeys(_TOLD))  # a person may say otherwise now
 
 
 def _passed_over(found: Walk) -> list[str]:
@@ -138,15 +139,10 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
-def _modified(stat: os.stat_result) -> int:
-    """When a file was last written or renamed, in nanoseconds: files that change places keep the time of writing."""
-    return max(stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
-    """Decode a file, and say what the images table says of it; None if it neither is an image nor claims to be."""
+def _look(root: Path, path: str, file: File) -> dict | None:
+    """Read a file, and say what the images table says of it; None if it neither is an image nor claims to be."""
     row: dict = dict.fromkeys(COLUMNS)
-    row |= {"path": path, "bytes": stat.st_size, "modified": _modified(stat)}
+    row |= {"path": path, "bytes": file.bytes, "modified": file.modified}
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -156,9 +152,9 @@ def _look(root: Path, path: str, stat: os.stat_result) -> dict | None:
     if not claims(path) and not recognised(root / path):
         return None  # a README, a list, or a film beside the images, which is not read whole
     try:
-        if not stat.st_size:
+        if not file.bytes:
             raise RetrainLabError("the file is empty")
-        if S_ISLNK(stat.st_mode):
+        if file.broken:
             raise RetrainLabError("it is a link to a file that does not exist")
         data = (root / path).read_bytes()
         row |= asdict(look(data, path))

@@ -1,5 +1,6 @@
 """What tables say of images: found beside the images or above, held to the images, and said."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,11 +54,12 @@ def _tables(folder: Path) -> list[Path]:
     What Kaggle wants to be filled in and submitted is no table of labels, though it looks like one.
     """
     try:
-        files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in (".csv", ".tsv")]
+        with os.scandir(folder) as found:  # a million images may lie beside them
+            names = sorted(entry.name for entry in found if entry.name.lower().endswith((".csv", ".tsv")))
     except OSError:
         return []
-    names = {file: file.stem.lower() for file in files if file.is_file()}
-    return [file for file, name in names.items() if name != "splits" and "submission" not in name]
+    files = [file for file in map(folder.joinpath, names) if file.is_file()]
+    return [file for file in files if file.stem.lower() != "splits" and "submission" not in file.stem.lower()]
 
 
 def contradiction(table: LabelTable, layout: Layout, names: Names) -> str | None:

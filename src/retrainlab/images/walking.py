@@ -1,10 +1,13 @@
 """The files below a folder, as people have them: what other systems and programs left there is passed over."""
 
+import errno
 import os
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
+from typing import NamedTuple
 
 from ..errors import RetrainLabError
 
@@ -17,16 +20,27 @@ _HIDDEN_LEFTOVERS = (".trash", ".thumb", ".snapshot", ".ipynb_checkpoints")  # h
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")  # ends of names
 
 
+class File(NamedTuple):
+    """What the disk says of a file: as little as tells whether it has changed, since there may be a million.
+
+    `modified`: when it was last written or renamed, in nanoseconds: files that change places keep the time of writing.
+    """
+
+    bytes: int
+    modified: int
+    broken: bool  # a link that leads nowhere
+
+
 @dataclass(frozen=True)
 class Walk:
     """What lies below a folder.
 
     Attributes:
-        files: path, relative and posix -> its stat; by path.
+        files: by path, relative and posix, and in its order.
         leftovers: folders that were passed over, relative and posix.
     """
 
-    files: dict[str, os.stat_result] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
 
     @property
@@ -45,27 +59,56 @@ def walk(root: Path) -> Walk:
         RetrainLabError: `root` is no folder, or something in it may not be read.
     """
     _check_folder(root)
-    files: dict[str, os.stat_result] = {}
+    files: dict[str, File] = {}
     leftovers: list[str] = []
     seen: set[str] = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+    waiting = [""]  # folders to look into, as they begin the paths of what they hold; the next one is the last
+    while waiting:
+        place = waiting.pop()
+        folder = root / place
         real = os.path.realpath(folder)
-        if real in seen or (folder != str(root) and _OWN & set(names)):
-            folders.clear()
+        if real in seen:
             continue
-        seen.add(real)
-        left = [name for name in folders if _is_leftover(name)]
-        leftovers += [Path(folder, name).relative_to(root).as_posix() for name in left]
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left)
-        for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            try:
-                if path.is_file():
-                    files[path.relative_to(root).as_posix()] = path.stat()
-                elif path.is_symlink() and not path.exists():  # as git-annex leaves them
-                    files[path.relative_to(root).as_posix()] = path.lstat()
-            except OSError as error:
-                _refuse(error)
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            inside = [entry.name for entry in entries if _is_folder(entry)]
+            if place and _OWN & {entry.name for entry in entries}:
+                continue
+            seen.add(real)
+            leftovers += [place + name for name in inside if _is_leftover(name)]
+            deeper = [name for name in inside if not name.startswith(".") and not _is_leftover(name)]
+            waiting += [f"{place}{name}/" for name in reversed(deeper)]
+            others = set(inside)
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.name not in others and (file := _file(entry)):
+                    files[place + entry.name] = file
+        except OSError as error:
+            _refuse(error)
     return Walk(dict(sorted(files.items())), sorted(leftovers))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _file(entry: os.DirEntry[str]) -> File | None:
+    """Ask the disk once; None for what is no file, or has just gone. Links that git-annex leaves lead nowhere."""
+    try:
+        stat = entry.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        if not entry.is_symlink():
+            return None
+        stat = entry.stat(follow_symlinks=False)
+    broken = S_ISLNK(stat.st_mode)
+    return (
+        File(stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns), broken) if broken or S_ISREG(stat.st_mode) else None
+    )
 
 
 def _is_leftover(name: str) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..errors import RetrainLabError
 from .levels import OWN, Levels, extremes
-from .opening import open_image
+from .opening import glance, open_image
 
 _LOOK = (64, 64)  # as large as an image must be to be looked at
 
@@ -122,11 +122,15 @@ class Look:
 
 
 def look(data: bytes, name: str) -> Look:
-    """Decode the content of an image file once, for the images table; `name` is its name or path.
+    """Look at the content of an image file, for the images table; `name` is its name or path.
+
+    A JPEG that is whole is not decoded: that takes most of the time, and is done when its bottleneck is computed.
 
     Raises:
         RetrainLabError: it cannot be read as an image; the message says why.
     """
+    if seen := glance(data, name):
+        return Look(*seen, None, None, None)
     found = open_image(data, _LOOK, name)
     values = None if found.dtype is None else found.content
     low, high = (None, None) if values is None else extremes(np.asarray(values), found.declared)

@@ -18,7 +18,8 @@ from .levels import Levels
 # Images that people have, by name: if one cannot be read, that is said, and not passed over like a README.
 _CLAIMS = raw.SUFFIXES | {".heic", ".heif", ".avif", ".jxl", ".czi", ".nd2", ".lif", ".svs", ".dcm", ".svg"}
 _TIFF = (b"II*\0", b"MM\0*")
-_ORIENTATION = 0x0112
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # a tag of EXIF; those of its values that change width and height
+_JPEG, _PIXELS_BEGIN, _END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _BITS, _KIND, _MOST, _SIGNED_MOST = 258, 339, 281, 341  # tags of TIFF; kinds are 1 unsigned, 2 signed, 3 floating
 _WHY = {
     UnidentifiedImageError: "not an image in any format that can be read; convert it to JPEG, PNG or TIFF",
@@ -86,6 +87,31 @@ def open_image(source: Path | str | bytes, size: tuple[int, int] | None = None, 
     except RetrainLabError:
         raise
     except Exception as error:  # plugins raise nearly anything on damaged files
+        raise RetrainLabError(why_unreadable(error)) from error
+
+
+def glance(data: bytes, name: str) -> tuple[int, int, str] | None:
+    """Tell width, height and format of a JPEG of which nothing is missing; None of all that must be decoded to tell.
+
+    Nothing is missing where the mark of the end stands behind the last that pixels follow: neither can be among these.
+    What else is wrong inside, decoding hardly ever minds; it has the last word.
+
+    Args:
+        name: the file's; camera raw is told by it.
+
+    Raises:
+        RetrainLabError: it is too large to be read safely, or its head is damaged; the message says why.
+    """
+    if not data.startswith(_JPEG) or raw.is_raw(name) or not 0 < data.rfind(_PIXELS_BEGIN) < data.rfind(_END):
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            if not image.tile:  # the marks are those of a thumbnail in its head, which is cut off
+                return None
+            width, height = image.size
+            lies = image.getexif().get(_ORIENTATION, 1) in _LYING
+            return (height, width, image.format or "") if lies else (width, height, image.format or "")
+    except Exception as error:  # as above
         raise RetrainLabError(why_unreadable(error)) from error
 
 

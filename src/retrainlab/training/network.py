@@ -13,6 +13,7 @@ from ..errors import RetrainLabError
 from .heads import Head, HeadSettings
 from .problem import Problem
 
+_ALIGNED = 64  # bytes
 _ADAM = 0.9, 0.999, 1e-7  # decay of both moments, epsilon: Kingma & Ba 2015, arxiv.org/abs/1412.6980
 
 
@@ -24,7 +25,7 @@ class Network:
         dim, labels = data.scaled.shape[1], len(data.names)
         self.stack, self.data, self.size, self.labels = stack, data, len(stack), labels
         self.hidden, self.dropout, self.optimizer = stack[0].hidden_units, stack[0].dropout, stack[0].optimizer
-        self._matrix, self._targets = tf.constant(data.scaled), tf.constant(data.classes.T, "int32")
+        self._matrix, self._targets = _shared(data.scaled), tf.constant(data.classes.T, "int32")
         own = data.scaling.own
         self._own = own and [tf.constant(np.repeat(values, self.hidden or labels, axis=1)) for values in own]
         seeds = [np.random.default_rng([settings.seed, 1]) for settings in stack]
@@ -194,6 +195,14 @@ class Network:
             return tf.argmax(logits, 2, tf.int32) == truth, losses, logits[:, 0]
 
         return judge
+
+
+def _shared(matrix: np.ndarray) -> Any:
+    """Give TensorFlow a matrix: not copied where it is mapped, hence large, and lies as TensorFlow wants it."""
+    tf = tensorflow()
+    if matrix.ctypes.data % _ALIGNED or not matrix.flags.c_contiguous or not matrix.flags.writeable:
+        return tf.constant(matrix)
+    return tf.experimental.dlpack.from_dlpack(matrix.__dlpack__())
 
 
 def _truncated_normal(random: np.random.Generator, shape: tuple[int, int], deviation: float) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import RetrainLabError
+from ..files import blocks, room
 from .heads import HeadSettings
 
 _FLOOR = 0.2  # of the median deviation: no feature is divided by less
-_ROWS = 1024  # of the features, at a time: their squares are as large as they are
 _SEEN = ("train", "distorted", "validation")  # splits that training looks at
 
 
@@ -86,11 +86,10 @@ def pose(
     pool = np.flatnonzero(own.any(axis=0))
     mean, deviation = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
     if stack[0].standardize:
-        learnt = features[pool]
-        mean, deviation = learnt.mean(axis=0), _floored(learnt.std(axis=0))
-        del learnt  # as large as the features
-    scaled = (features - mean).astype(np.float32, copy=False)
-    scaled /= deviation
+        mean, deviation = _moments(features, pool)
+    scaled = room(features.shape)
+    for rows in blocks(*features.shape):
+        np.divide(features[rows] - mean, deviation, out=scaled[rows])
     scaling = Scaling(mean, deviation)
     if stack[0].standardize and not own[:, pool].all():
         scaling = Scaling(mean, deviation, _own(scaled, own, deviation))
@@ -101,6 +100,18 @@ def pose(
             scaled, scaling = _rotated(scaled, scaling, rows)
     chances, weights = _draws(classes, own, pool, stack[0].class_weight == "balanced")
     return Problem(scaled, classes, names.tolist(), splits, own, pool, chances, weights, scaling)
+
+
+def _moments(features: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and floored deviation of these rows, float32 [dim] each, a block at a time."""
+    mean, square = np.zeros((2, features.shape[1]))
+    for rows in blocks(len(pool), features.shape[1]):
+        mean += features[pool[rows]].sum(axis=0, dtype=np.float64)
+    mean /= len(pool)
+    for rows in blocks(len(pool), features.shape[1]):
+        away = features[pool[rows]] - mean.astype(np.float32)
+        square += np.einsum("nd,nd->d", away, away)
+    return mean.astype(np.float32), _floored(np.sqrt(square / len(pool)))
 
 
 def _floored(deviation: np.ndarray) -> np.ndarray:
@@ -119,13 +130,12 @@ def _floored(deviation: np.ndarray) -> np.ndarray:
 def _own(scaled: np.ndarray, own: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Work out shift and factor of each head, float32 [dim, stack], from the images that it learns from."""
     sets, member = np.unique(own, axis=0, return_inverse=True)  # heads of one fold share theirs
-    shares = sets / sets.sum(axis=1, keepdims=True)
     mean, square = np.zeros((2, len(sets), scaled.shape[1]))
-    for first in range(0, len(scaled), _ROWS):
-        rows = slice(first, first + _ROWS)
-        part = scaled[rows].astype(np.float64)
-        mean += shares[:, rows] @ part
-        square += shares[:, rows] @ np.square(part, out=part)
+    for rows in blocks(*scaled.shape):
+        part, mine = scaled[rows].astype(np.float64), sets[:, rows].astype(np.float64)
+        mean += mine @ part
+        square += mine @ np.square(part, out=part)
+    mean, square = (sums / sets.sum(axis=1, keepdims=True) for sums in (mean, square))
     spread = np.sqrt(np.maximum(square - mean**2, 0)) * deviation
     factor = deviation / _floored(np.where(spread > 1e-6 * deviation, spread, 0))  # below is rounding
     return mean[member.ravel()].T.astype(np.float32), factor[member.ravel()].T.astype(np.float32)

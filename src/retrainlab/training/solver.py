@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import taken
 from .heads import Head, HeadSettings
 from .problem import Problem, pose
 
@@ -18,16 +19,19 @@ _MEMORY = 6  # earlier steps that a step is made of
 _PASSES = 200  # at most
 _USUAL = 50  # of them
 _SMALL = 3e-3  # of a gradient's norm at the start: there the answers no longer change
+_MANY = 100_000  # images
 _ARMIJO = 1e-4  # of the decrease that a slope promises, what a step must keep
 
 
-def converges(settings: HeadSettings) -> bool:
+def converges(settings: HeadSettings, images: int = 0) -> bool:
     """Tell whether gradient descent with these settings ends at the solution, to a few percent, and not on its way.
 
-    Its slowest direction fades as exp(-learning_rate x weight_decay x steps).
+    Its slowest direction fades as exp(-learning_rate x weight_decay x steps). Of very many `images` it sees only some,
+    and then takes its steps in less time than passes over all of them: there it is not to be replaced.
     """
     faded = settings.learning_rate * settings.weight_decay * settings.how_many_training_steps
-    return settings.optimizer == "sgd" and not settings.hidden_units and not settings.dropout and faded >= 3
+    softmax = settings.optimizer == "sgd" and not settings.hidden_units and not settings.dropout
+    return softmax and faded >= 3 and images <= _MANY
 
 
 def solve(features: np.ndarray, labels: Any, split: Any, stack: Sequence[HeadSettings]) -> list[Head]:
@@ -54,7 +58,7 @@ class _Stack:
 
     def __init__(self, stack: Sequence[HeadSettings], data: Problem) -> None:
         self.stack, self.data, self.size, self.labels = stack, data, len(stack), len(data.names)
-        self.matrix = data.scaled[data.pool]
+        self.matrix = taken(data.scaled, data.pool)
         self.dim = self.matrix.shape[1]
         classes = np.broadcast_to(data.classes, data.own.shape)[:, data.pool].T  # [pool, stack]
         smoothing = np.array([settings.label_smoothing for settings in stack], np.float32)
