@@ -91,6 +91,27 @@ def _run_cell(source: str, space: dict) -> None:
         print(value)
 
 
+@pytest.fixture(scope="module")
+def machines():
+    """A scheduler, and worker processes once somebody asks for them."""
+    from machines import Machines
+
+    started = Machines()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def joined(machines):
+    """The same with three workers, computed on."""
+    from retrainlab.bottlenecks import cluster
+
+    cluster.join(machines.address)
+    machines.three()
+    yield machines
+    cluster.current().close()
+
+
 @pytest.fixture
 def many() -> pd.DataFrame:
     """A table without files: 2,000 images of two labels."""

@@ -61,6 +61,16 @@ def test_what_fine_tuning_wins_is_measured_on_every_image_once(features, trial):
     assert done.numbers == {"brought": gain} and advice.rank(advice.candidates(done.numbers)) == []
 
 
+def test_folds_on_a_cluster_say_what_they_say_here(features, trial, joined):
+    there = attempt(features, 2 * trial.minutes)
+    assert there.folds == 2 and there.minutes == trial.minutes and len(there.splits) == 5
+    mine = np.isin(trial.splits[:2], "validation").any(axis=0)
+    # TensorFlow's last bit is not that of another process
+    np.testing.assert_allclose(there.result.probabilities[mine], trial.result.probabilities[mine], atol=1e-4)
+    np.testing.assert_array_equal(there.result.hits[mine], trial.result.hits[mine])
+    assert np.isnan(there.result.hits[~mine]).all()
+
+
 def test_few_minutes_are_for_few_folds_and_none_for_none(features, trial):
     some = attempt(features, 2.5 * trial.minutes)
     assert some.folds == 2 and (np.isnan(some.result.hits) == ~np.isin(some.splits[:2], "validation").any(axis=0)).all()

@@ -1,67 +1,30 @@
 """Extraction on a Dask cluster: a real scheduler, and three worker processes."""
 
 import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import distributed
 import numpy as np
 import pytest
 from conftest import make_folder
+from machines import THERE, WORKER
 from slow_change import Slow
 
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, cluster, extracting
+from retrainlab.bottlenecks import caching, cluster, extracting, features
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.pixels.distortions import Distortion
-
-THERE = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # workers import what is `Slow`
-WORKER = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard", "--nthreads", "1"]
-
-
-class Machines:
-    """A scheduler, and worker processes that are started anew where they were killed."""
-
-    def __init__(self):
-        self.scheduler = distributed.LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1")
-        self.address = self.scheduler.scheduler_address
-        self.processes: list[subprocess.Popen] = []
-
-    def three(self) -> list[subprocess.Popen]:
-        self.processes = [process for process in self.processes if process.poll() is None]
-        more = range(3 - len(self.processes))
-        command = [*WORKER, self.address]
-        self.processes += [subprocess.Popen(command, env=THERE, stderr=subprocess.DEVNULL) for _ in more]
-        while len(cluster.current().nthreads()) != 3:
-            time.sleep(0.05)
-        return self.processes
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.scheduler.close()
-
-
-@pytest.fixture(scope="module")
-def machines():
-    started = Machines()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def joined(machines):
-    cluster.join(machines.address)
-    machines.three()
-    yield machines
-    cluster.current().close()
 
 
 @pytest.fixture
@@ -83,6 +46,11 @@ def fresh(module, backbone, tmp_path):
         return registry.resolve(str(module), root)
 
     return make
+
+
+@pytest.fixture
+def features_of(fresh, photos, table):
+    return lambda name: features.load(fresh(name), ImageFolder(photos), table)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +148,37 @@ def test_a_worker_that_does_not_see_a_folder_says_which_one(joined, fresh, photo
         extracting.extract(backbone, cache, ImageFolder(photos), table)
 
 
+def test_a_worker_whose_disk_is_full_says_so(without_workers, fresh, photos, table):
+    """A limit on the size of files ends a write midway, as a full disk does."""
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *WORKER, without_workers.scheduler_address]
+    backbone, worker = fresh("there"), subprocess.Popen(limited, env=THERE, stderr=subprocess.DEVNULL)
+    try:
+        with pytest.raises(RetrainLabError) as error:
+            extract(backbone, photos, table)
+    finally:
+        worker.kill()
+        worker.wait()
+    said = rf"The Dask worker tcp://.* had to stop. The bottlenecks in '{backbone.folder}' cannot be written: File too"
+    assert re.match(said, str(error.value)) and "What was written before is kept; make room or" in str(error.value)
+    assert not list(backbone.folder.glob("*.arrow"))
+
+
+def test_a_task_does_not_share_out_its_own_work(joined):
+    client = cluster.current()
+    assert client.submit(cluster.current, pure=False).result() is None and cluster.current() is client
+    assert dict(cluster.spread(abs, [-1, 2], "numbers")) == {-1: 1, 2: 2}
+
+
+def test_features_travel_as_names_and_are_read_again(joined, features_of):
+    client, mine = cluster.current(), features_of("there")
+    again = pickle.loads(pickle.dumps(replace(mine, matrix=mine.matrix[:0])))
+    assert np.array_equal(again.matrix, mine.matrix) and again.table.equals(mine.table)
+    for part in mine.cache.folder.glob("*.arrow"):
+        part.unlink()
+    with pytest.raises(RetrainLabError, match=r"^The Dask worker .* has 0 of 40 bottlenecks that are needed"):
+        list(cluster.run(client, mine.under, ["never"]))
+
+
 def test_other_versions_are_refused_with_both_numbers(joined, fresh, photos, table, monkeypatch):
     own = cluster.versions()
     assert all(own.values()) and own["numpy"] == np.__version__
@@ -224,11 +223,15 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch):
         cluster.join("local")
 
 
-def test_local_is_a_process_a_core_and_joining_again_leaves_it():
+def test_local_is_a_process_a_core_and_joining_again_leaves_it(capsys):
     cluster.join("local")
     first = cluster.current()
     try:
         assert list(first.nthreads().values()) == [1] * os.cpu_count()
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("Dask's dashboard: http://127.0.0.1:")
+        page = urlopen(line.split()[2]).read()
+        assert b"bokeh" in page  # which shows it, or is asked for
         with pytest.raises(RetrainLabError):
             cluster.join("nowhere")
         assert first.status == "closed" and cluster.current() is None

@@ -13,18 +13,21 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder, make_image
 
+from retrainlab.bottlenecks import cluster
 from retrainlab.cli import answer_files
 from retrainlab.cli.main import main
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import exporting
-from retrainlab.labeling import answering, labelers, streaming
+from retrainlab.labeling import answering, distributing, labelers, streaming
 
 DAMAGED = "not an image in any format that can be read; convert it to JPEG, PNG or TIFF"
 OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
@@ -270,6 +273,109 @@ def test_a_full_disk_is_said_and_what_was_written_is_kept(call, photos, tmp_path
     done = call(photos, "--output", file)
     assert done.exit_code == 0 and " in " + str(file) + " already.\n" in done.stderr
     assert sorted(row["path"] for row in rows(file.read_text())) == sorted(map(str, photos.glob("*/*.*")))
+
+
+# --------------------------------------------------------------------------------------------- Parquet
+
+
+def test_parquet_is_a_folder_of_parts_with_the_rows_of_csv(call, new, tmp_path):
+    done, plain = call("new", "--output", "new.parquet", "--top", 2), call("new", "--csv", "--top", 2)
+    assert done.exit_code == 1 and "7 images in " in done.stderr
+    found, expected = pd.read_parquet("new.parquet"), pd.read_csv(io.StringIO(plain.stdout))
+    assert list(found) == list(expected) and found["path"].tolist() == new
+    for name in found.drop(columns="unlike"):
+        assert found[name].dropna().tolist() == pytest.approx(expected[name].dropna().tolist(), abs=1e-6)
+    assert found["problem"].fillna("").tolist() == [DAMAGED] + [""] * 6
+    assert [path.suffix for path in (tmp_path / "new.parquet").iterdir()] == [".parquet"]
+
+
+def test_parts_are_gone_on_with_and_problems_are_tried_again(call, new, tmp_path):
+    assert call("new/deep", "new/damaged.jpg", "--output", "new.parquet").exit_code == 1
+    shutil.copy("new/flat/image 000.jpg", "new/damaged.jpg")
+    done = call("new", "--output", "new.parquet")
+    assert done.exit_code == 0 and "2 images are in new.parquet already.\n" in done.stderr
+    assert sorted(pd.read_parquet("new.parquet")["path"]) == sorted(new)
+    assert len(list((tmp_path / "new.parquet").iterdir())) == 2
+    assert call("new", "--output", "new.parquet").stderr == "7 images: new.parquet has them all already.\n"
+
+
+def test_what_is_no_folder_of_such_answers_is_left_as_it_is(call, new, tmp_path):
+    call("new/deep", "--output", "new.parquet")
+    done = call("new/flat", "--output", "new.parquet", "--top", 2)
+    assert done.exit_code == 1 and "with this --top expected path, label, probability, label_2" in done.stderr
+    parts = tmp_path / "new.parquet"
+    pd.read_parquet(parts).assign(model="0").to_parquet(next(parts.iterdir()), index=False)
+    done = call("new/flat", "--output", "new.parquet")
+    assert done.exit_code == 1 and "holds answers of another model" in done.stderr
+    assert len(pd.read_parquet("new.parquet")) == 2
+    (parts / "part-000000-x.parquet").write_bytes(b"damaged")
+    assert "is no whole Parquet file" in call("new/flat", "--output", "new.parquet").stderr
+    (tmp_path / "a.parquet").touch()
+    assert "is a file, and answers in Parquet are a folder" in call("new/flat", "--output", "a.parquet").stderr
+
+
+def test_parts_that_find_no_room_are_said(call, new, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+        done = call("new/flat", "--output", "new.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (
+        done.exit_code == 1
+        and "cannot be written: " in done.stderr
+        and "What is labelled already is kept" in done.stderr
+    )
+    assert not list((tmp_path / "new.parquet").iterdir())
+    assert call("new/flat", "--output", "new.parquet").exit_code == 0
+
+
+# --------------------------------------------------------------------------------------------- on a cluster
+
+
+@pytest.fixture(scope="module")
+def many_images(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("many") / "images", {"a": 300, "b": 300})
+
+
+def test_a_cluster_labels_as_one_machine_does_and_a_killed_worker_loses_nothing(call, machines, many_images, tmp_path):
+    (many_images / "a" / "damaged.jpg").write_bytes(b"damaged")
+    here = call(many_images, "--output", tmp_path / "here.parquet")
+    cluster.join(machines.address, str)
+    victim = machines.three()[0]
+    killer = threading.Timer(1, victim.kill)
+    killer.start()
+    there = call(many_images, "--output", tmp_path / "there.parquet", "--dask_scheduler", machines.address)
+    killer.join()
+    cluster.current().close()
+    assert there.stderr.startswith("Dask's dashboard: http://") and there.exit_code == here.exit_code == 1
+    assert there.stderr.splitlines()[1] == here.stderr.splitlines()[0] and "damaged.jpg: not an image" in there.stderr
+    assert there.stderr.splitlines()[3:] == here.stderr.splitlines()[2:]  # what is odd about all of them
+    one, other = (pd.read_parquet(tmp_path / f"{name}.parquet").sort_values("path") for name in ("here", "there"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True), check_exact=True)
+    assert len(one) == 601 and victim.wait(5)
+
+
+def test_a_cluster_goes_on_with_a_file_and_names_what_a_worker_does_not_see(call, machines, many_images, tmp_path):
+    (tmp_path / "mine").mkdir()
+    shutil.copy(many_images / "a" / "image 000.jpg", tmp_path / "mine" / "1.jpg")
+    cluster.join(machines.address, str)
+    machines.three()
+    given = (tmp_path / "mine", tmp_path / "none.jpg", "--output", tmp_path / "new.csv")
+    far = (*given, "--dask_scheduler", machines.address)
+    assert "none.jpg: the file does not exist." in call(*far).stderr
+    assert "1 image is in " in call(*far).stderr
+    work = distributing._Work(None, 1, {tmp_path / "none"})
+    with pytest.raises(RetrainLabError, match=r"^It does not see the folder '.*none'.*let IMAGES be a folder that all"):
+        work.answers({"a": tmp_path / "none" / "a.jpg"})
+    cluster.current().close()
+
+
+def test_a_cluster_wants_a_file_and_an_answer(call, new, monkeypatch):
+    assert "--dask_scheduler goes with --output" in call("new", "--dask_scheduler", "local").stderr
+    monkeypatch.setattr(cluster, "_SECONDS_TO_ANSWER", 0.5)
+    done = call("new", "--output", "new.csv", "--dask_scheduler", "tcp://127.0.0.1:9")
+    assert done.exit_code == 1 and "No Dask scheduler answers at dask_scheduler 'tcp://127.0.0.1:9'" in done.stderr
 
 
 # --------------------------------------------------------------------------------------------- interrupted

@@ -1,18 +1,23 @@
 """A sweep's figures are those of the same settings alone; its runs are light, and it writes over no others."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
 
 import pandas as pd
 import pytest
 from conftest import save_convolutions, save_module
 
+from retrainlab.bottlenecks import cluster
 from retrainlab.bottlenecks.features import with_variants
-from retrainlab.cli import grids, light_runs, sweeps, swept
+from retrainlab.cli import combinations, grids, light_runs, sweeps, swept
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.images import overview
+from retrainlab.lab import Lab
 from retrainlab.pages import index_page, parameters, repeating
 from retrainlab.pixels.distortions import Distortion
 from retrainlab.pixels.levels import OWN
@@ -148,6 +153,45 @@ def test_fine_tuning_may_be_varied_and_each_combination_is_tuned(sweep, convolut
             assert not info["backbone"].get("tuned") and history["step"].max() == STEPS
     plain, same, slow, quick = found.table["cross_entropy"]
     assert plain == pytest.approx(same) and slow != quick
+
+
+# --------------------------------------------------------------------------------------------- on a cluster
+
+BOTH = {"optimizer": ["sgd", "adam"], "fine_tune_from": ["", "first_out"]}  # two stacks, and two fine-tunings
+
+
+def test_a_cluster_gives_the_sweep_of_one_machine_though_a_worker_is_killed(joined, given, convolutions, tmp_path):
+    client, said, place = cluster.current(), [], [tmp_path / "here", tmp_path / "there"]
+    pids = client.run(os.getpid)
+    client.run(lambda: bool(__import__("tensorflow")))  # as here: once it is loaded, NumPy's last bits are others
+    more = given | {"tfhub_module": convolutions, "fine_tune_epochs": 2, "weight_decay": [0.01, 0.1]}
+
+    def say(line):
+        said.append(line)
+        busy = [address for address, tasks in client.processing().items() if tasks]
+        if "1 of 2 fine-tunings" in line and busy:
+            os.kill(pids[busy[0]], signal.SIGKILL)
+
+    there = sweeps.sweep("s", more | {"reports_dir": str(place[1])}, BOTH, KNOWN, say=say)
+    client.close()
+    here = sweeps.sweep("s", more | {"reports_dir": str(place[0])}, BOTH, KNOWN, say=print)
+    cluster.join(joined.address)
+    assert (there.chosen, there.problems, list(there.table.index)) == (here.chosen, [], list(here.table.index))
+    pd.testing.assert_frame_equal(here.table, there.table, check_exact=True)
+    for name in here.table.index:
+        one, other = (run_folder.Run(folder / name) for folder in place)
+        for table in ("history", "predictions", "images"):
+            pd.testing.assert_frame_equal(one.read_table(table), other.read_table(table), check_exact=True)
+        assert {path.name for path in other.folder.iterdir()} == {path.name for path in one.folder.iterdir()}
+    assert "s: 4 settings, 8 heads to train and 2 fine-tunings, 2 at a time" in said
+    assert "s: 4 of 4 settings trained" in said
+
+
+def test_a_worker_that_does_not_see_the_runs_is_no_fault_of_a_setting(photos, tmp_path):
+    lab = Lab.open("s", str(photos), 0, 20, reports_dir=tmp_path)
+    shutil.rmtree(lab.run.folder)
+    with pytest.raises(RetrainLabError, match=rf"^It does not see the folder '{lab.run.folder}'.*let reports_dir be"):
+        combinations._Work(lab, {"eval_step_interval": 10}).write((None, None, None))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """What fine-tuning would win: the network above a cut learns on as many re-splits as there are minutes for."""
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backbones import cuts, cutting, freezing
 from ..backbones.cuts import Cut, short
-from ..bottlenecks import activations
+from ..bottlenecks import activations, cluster
 from ..bottlenecks.features import Features
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import clustered_mean, points
@@ -79,20 +79,44 @@ def attempt(
     return Trial(cut, splits, each, resampling.judge(labels, splits[:folds], logits))
 
 
+@dataclass(frozen=True)
+class _Folds:
+    """Fine-tunes on folds of these features, from their last layer on; a worker makes its own graph."""
+
+    features: Features
+    settings: HeadSettings
+    cut: Cut
+    tuning: TuningSettings
+
+    @cached_property
+    def graph(self) -> Any:
+        return cutting.above(freezing.freeze(self.features.plain), self.cut)
+
+    def logits(self, fold: tuple[int, np.ndarray]) -> np.ndarray:
+        """What comes of a fold, (its number, its split [n]), says of all images, float32 [n, labels]."""
+        features, split = self.features, fold[1]
+        (head,) = solver.solve(features.matrix, features.table["label"], split, [self.settings])
+        kept = self.prepared(split == "train")
+        with tempfile.TemporaryDirectory() as place:
+            found = finetuning.fine_tune(self.graph, kept, head, self.tuning, Path(place), until=self.tuning.epochs)
+        return finetuning.logits(self.graph, kept, found, self.tuning)
+
+    def prepared(self, learns: np.ndarray) -> activations.Activations:
+        """The activations of all images, computed where they are missing; `learns`: bool [n]."""
+        table = self.features.table.assign(split=np.where(learns, "train", "test"))
+        return activations.load(self.features, self.cut, table)
+
+
 def _logits(
     features: Features, cut: Cut, splits: np.ndarray, settings: HeadSettings, tuning: TuningSettings
-) -> Iterator[np.ndarray]:
-    """Fine-tune fold by fold; what each says of all images, float32 [n, labels]."""
+) -> list[np.ndarray]:
+    """Fine-tune on each fold; what each says of all images, float32 [n, labels]."""
     last = features if features.backbone.settings.depth == "last" else features.reading(depth="last")
     plain = replace(settings.plain, weight_decay=settings.weight_decay or 0.1)  # one of 0 has no solution
-    graph = cutting.above(freezing.freeze(features.plain), cut)
-    for split in splits:
-        (head,) = solver.solve(last.matrix, features.table["label"], split, [plain])
-        learns = features.table.assign(split=np.where(split == "train", "train", "test"))
-        kept = activations.load(last, cut, learns)
-        with tempfile.TemporaryDirectory() as place:
-            found = finetuning.fine_tune(graph, kept, head, tuning, Path(place), until=tuning.epochs)
-        yield finetuning.logits(graph, kept, found, tuning)
+    folds = _Folds(last, plain, cut, tuning)
+    folds.prepared((splits == "train").any(axis=0))
+    done = {number: logits for (number, _), logits in cluster.spread(folds.logits, list(enumerate(splits)), "folds")}
+    return [done[number] for number in range(len(splits))]
 
 
 def compare(trial: Trial, features: Features, settings: HeadSettings, groups: np.ndarray, tuned: bool) -> Finding:

@@ -164,7 +164,7 @@ def _content(root: Path, source: _Source) -> bytes:
     try:
         data = (root / source.path).read_bytes()
     except OSError as error:
-        if _is_gone(root):  # said once, not for each of ten thousand files
+        if cluster.is_gone(root):  # said once, not for each of ten thousand files
             raise _Gone(
                 f"The image folder '{root}' has vanished, or is empty, while its images were read ({source.path}: "
                 f"{error.strerror}). What was computed is kept: see that its disk or network drive is there, and run "
@@ -174,14 +174,6 @@ def _content(root: Path, source: _Source) -> bytes:
     if hashlib.sha256(data).hexdigest() != source.sha256:  # the cache must never hold it under another file's name
         raise RetrainLabError("the file has changed since it was scanned; run again")
     return data
-
-
-def _is_gone(folder: Path) -> bool:
-    """A drive that is unplugged leaves nothing, an empty folder, or one whose every use is an error."""
-    try:
-        return not any(folder.iterdir())
-    except OSError:
-        return True
 
 
 def _distribute(
@@ -212,12 +204,7 @@ def _compute_there(
 ) -> tuple[set[str], dict[str, str]]:
     """Compute on one of a worker's threads: (names of the parts that were written, what went wrong, by path)."""
     folder = work.backbone.folder
-    for name, needed in {"image_dir": work.photos.root, "bottleneck_dir": folder}.items():
-        if _is_gone(needed):
-            raise RetrainLabError(
-                f"It does not see the folder '{needed}', or sees it empty. What was computed is kept: let {name} be a "
-                "folder that all machines share under the same path, and run again."
-            )
+    cluster.see(image_dir=work.photos.root, bottleneck_dir=folder)
     cache = Cache(folder, work.backbone.dim, dtype)
     problems = _compute(work, missing, cache, 1, lambda _: None)
     return cache.parts, problems

@@ -35,6 +35,22 @@ class Features:
     variants: int  # how many of each training image
     extractions: tuple[Extraction, ...]  # what was computed on the way, the images as they are first
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process without the numbers, which it reads from the cache, and without an open network."""
+        heavy = ("matrix", "cache", "learning", "plain")
+        kept = {name: value for name, value in self.__dict__.items() if name not in heavy}
+        return kept | {"backbone": replace(self.backbone)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        cache = open_cache(state["backbone"])
+        matrix, table = cache.features(state["table"], state["photos"].levels)
+        if len(table) < len(state["table"]):
+            raise RetrainLabError(
+                f"'{cache.folder}' has {len(table):,} of {len(state['table']):,} bottlenecks that are needed. Let "
+                "bottleneck_dir be a folder that all machines share under the same path, and run again."
+            )
+        self.__dict__.update(state | {"cache": cache, "matrix": matrix})
+
     @cached_property
     def learning(self) -> tuple[np.ndarray, pd.DataFrame]:
         """What heads learn from, (matrix, table): variants, if there are any, are rows of the split `distorted`."""

@@ -15,7 +15,8 @@ from ..errors import RetrainLabError, writing
 from ..files import replacing
 from ..labeling.streaming import Answer
 
-_SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json"}
+_SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+ADVICE = "Name another --output, or move this one away."
 _KEYS = {"path", "labels", "opinion", "problem", "model"}
 _OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begins so
@@ -23,7 +24,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begi
 
 @dataclass(frozen=True)
 class Form:
-    """How answers are written: a row, or a JSON object, an image.
+    """How answers are written: a row, or a JSON object, an image. Parquet has the columns of CSV.
 
     JSON: {"path", "labels": [{"label", "probability"}, ...], "opinion", "problem", "model"}. CSV: path, label,
     probability, label_2, probability_2, ..., what the opinion is, problem, model; cells are empty where there is
@@ -31,7 +32,7 @@ class Form:
     "distance"}, ...]}, or null; CSV has of it says, unlike, and the nearest image alone.
 
     Attributes:
-        kind: "csv", or "json" for JSON lines.
+        kind: "csv", "parquet", or "json" for JSON lines.
         count: labels an image.
         model: what tells classifiers, and the settings that they are used with, apart.
     """
@@ -43,28 +44,42 @@ class Form:
     @property
     def header(self) -> str:
         """The line above all others; empty for JSON."""
-        return _row(self._columns) if self.kind == "csv" else ""
+        return _row(self.columns) if self.kind == "csv" else ""
 
     @property
-    def _columns(self) -> list[str]:
+    def columns(self) -> list[str]:
+        """The names of what a row has."""
         numbers = ["", *(f"_{rank}" for rank in range(2, self.count + 1))]
         labels = (name + n for n in numbers for name in ("label", "probability"))
         return ["path", *labels, *_OPINION, "problem", "model"]
 
     def line(self, answer: Answer) -> str:
         """Write an answer; probabilities are rounded to 6 decimals."""
+        return self.of(self._told(answer))
+
+    def _told(self, answer: Answer) -> dict[str, Any]:
         labels = [{"label": label, "probability": round(chance, 6)} for label, chance in answer.labels]
         told = {"path": answer.path, "labels": labels, "opinion": _opinion(answer)}
-        return self.of(told | {"problem": answer.problem, "model": self.model})
+        return told | {"problem": answer.problem, "model": self.model}
+
+    def row(self, answer: Answer) -> dict[str, Any]:
+        """Lay an answer out by column; None where there is nothing to say."""
+        told = self._told(answer)
+        values = [value if value != "" else None for value in self._cells(told)]
+        row = dict(zip(self.columns, values, strict=True))
+        return row | {"unlike": None if told["opinion"] is None else told["opinion"]["unlike"]}
+
+    def _cells(self, record: dict[str, Any]) -> list[Any]:
+        cells = [cell for entry in record["labels"] for cell in (entry["label"], entry["probability"])]
+        cells += [""] * (2 * (self.count - len(record["labels"])))
+        return [record["path"], *cells, *_cells(record["opinion"]), record["problem"] or "", record["model"]]
 
     def of(self, record: dict[str, Any]) -> str:
         """Write what `records` reads."""
         if self.kind == "json":
             return json.dumps(record, ensure_ascii=False) + "\n"
-        path = f"./{record['path']}" if record["path"].startswith(_FORMULA) else record["path"]
-        cells = [cell for entry in record["labels"] for cell in (entry["label"], entry["probability"])]
-        cells += [""] * (2 * (self.count - len(record["labels"])))
-        return _row([path, *cells, *_cells(record["opinion"]), record["problem"] or "", record["model"]])
+        path, *cells = self._cells(record)
+        return _row([f"./{path}" if path.startswith(_FORMULA) else path, *cells])
 
     def records(self, text: str) -> Iterator[dict[str, Any]]:
         """Read what `header` and `line` wrote, as what a line of JSON holds; a row cut off at the end is left out.
@@ -86,21 +101,21 @@ class Form:
 
     def _rows(self, text: str) -> Iterator[dict[str, Any]]:
         rows = csv.reader(io.StringIO(text, newline=""))
-        if (columns := next(rows, self._columns)) != self._columns:
+        if (columns := next(rows, self.columns)) != self.columns:
             raise ValueError(
-                f"its columns are {', '.join(columns)}; with this --top expected {', '.join(self._columns)}"
+                f"its columns are {', '.join(columns)}; with this --top expected {', '.join(self.columns)}"
             )
         cells, line = next(rows, None), rows.line_num
         while cells is not None:
             following, last = next(rows, None), line
             line = rows.line_num
-            if following is not None or len(cells) == len(self._columns):  # else it was cut off within quotes
+            if following is not None or len(cells) == len(self.columns):  # else it was cut off within quotes
                 yield self._record(cells, last)
             cells = following
 
     def _record(self, row: list[str], line: int) -> dict[str, Any]:
-        if len(row) != len(self._columns):
-            raise ValueError(f"line {line} has {len(row)} cells, not {len(self._columns)}")
+        if len(row) != len(self.columns):
+            raise ValueError(f"line {line} has {len(row)} cells, not {len(self.columns)}")
         path, *cells, problem, model = row
         cells, opinion = cells[: -len(_OPINION)], cells[-len(_OPINION) :]
         labels = [
@@ -136,7 +151,7 @@ def _read_opinion(cells: list[str]) -> dict[str, Any] | None:
 
 
 def kind_of(as_csv: bool, as_json: bool, output: Path | None) -> str:
-    """Tell how answers are to be written: "csv", "json", or "" for people.
+    """Tell how answers are to be written: "csv", "json", "parquet", or "" for people.
 
     Raises:
         RetrainLabError: both are asked for, or a file's name says neither.
@@ -147,7 +162,8 @@ def kind_of(as_csv: bool, as_json: bool, output: Path | None) -> str:
         return "csv" if as_csv else "json" if as_json else ""
     if output.suffix.lower() not in _SUFFIXES:
         raise RetrainLabError(
-            f"'{output}' does not say what to write. Expected a name that ends in .csv or .jsonl, or --csv or --json."
+            f"'{output}' does not say what to write. Expected a name that ends in .csv, .jsonl or .parquet, or "
+            "--csv or --json."
         )
     return _SUFFIXES[output.suffix.lower()]
 
@@ -166,17 +182,13 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
     if not file.is_file():
         return set()
     file = file.resolve()  # a link stays one
-    advice = "Name another --output, or move this one away."
     try:
         records = list(_read(file.read_bytes(), form))
     except (ValueError, csv.Error) as error:
-        raise RetrainLabError(f"'{file}' does not hold such answers: {error}. {advice}") from error
+        raise RetrainLabError(f"'{file}' does not hold such answers: {error}. {ADVICE}") from error
     for record in records:
         if record["model"] != form.model:
-            raise RetrainLabError(
-                f"'{file}' holds answers of another model, or of the same one with other settings "
-                f"({record['model']}, not {form.model}). {advice}"
-            )
+            raise of_another_model(file, record["model"], form)
         if len(record["labels"]) not in (form.count, 0):
             raise RetrainLabError(
                 f"'{file}' holds {len(record['labels'])} labels an image, not {form.count}. Repeat that --top, or "
@@ -189,6 +201,14 @@ def go_on(file: Path, form: Form, asked: Collection[str]) -> set[str]:
             aside.write_bytes(whole)
             shutil.copymode(file, aside)
     return {record["path"] for record in kept}
+
+
+def of_another_model(file: Path, model: str, form: Form) -> RetrainLabError:
+    """Say that answers are there, and not of the model in use."""
+    return RetrainLabError(
+        f"'{file}' holds answers of another model, or of the same one with other settings ({model}, not {form.model}). "
+        f"{ADVICE}"
+    )
 
 
 def _read(data: bytes, form: Form) -> Iterator[dict[str, Any]]:

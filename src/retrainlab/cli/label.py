@@ -5,19 +5,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from ..errors import RetrainLabError, writing
 from .arguments import place
+from .labelling import Progress
 
 if TYPE_CHECKING:  # imported late: the other commands do not need it
     from ..labeling.labelers import Labeler
     from ..labeling.streaming import Answer
-    from ..trust.guard import Opinion
     from .answer_files import Form
 
 _MANY = 100  # images; of more it is said how long they took
@@ -42,8 +43,10 @@ _UNLIKE = "unlike the images it was trained on"
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Write into this file, .csv or .jsonl. What it has already is kept, and those images are passed over.",
+    help="Write into this file, .csv or .jsonl, or folder of parts, .parquet. What it has already is kept, and those "
+    "images are passed over.",
 )
+@click.option("--dask_scheduler", default="", help="Label on a Dask cluster: its scheduler's address, or local.")
 @click.option(
     "--explain",
     type=click.Path(path_type=Path),
@@ -57,6 +60,7 @@ def label(
     as_json: bool,
     as_csv: bool,
     output: Path | None,
+    dask_scheduler: str,
     explain: Path | None,
     images: tuple[Path, ...],
     more: tuple[Path, ...],
@@ -68,18 +72,23 @@ def label(
     label_image.py; what they leave open is found in the graph, and said.
 
     Each image is answered as soon as it is labelled. Thousands go into a file, such as --output new.csv: the same
-    command goes on where it was interrupted.
+    command goes on where it was interrupted. A cluster's answers stand in the order in which they came.
     """
-    work = _Work(output)
+    work = Progress(output)
     try:
+        from ..bottlenecks import cluster
         from .answer_files import Form, kind_of
 
         kind = kind_of(as_csv, as_json, output)
+        if dask_scheduler and (output is None or explain):
+            raise RetrainLabError("--dask_scheduler goes with --output, and without --explain.")
         labeler = _labeler(model, graph, images + more, flags)
-        count = min(top or (1 if kind == "csv" else 5), len(labeler.labels))
+        count = min(top or (5 if kind in ("json", "") else 1), len(labeler.labels))
         form = Form(kind, count, _digest(model, graph, labeler, flags)) if kind else None
         explained = _explaining(model, labeler, explain) if explain else None
-        _label(labeler, images + more, count, form, work, explained)
+        cluster.join(dask_scheduler, partial(click.echo, err=True))
+        far = _opening(model, graph, flags, place) if dask_scheduler else None
+        _label(labeler, far, images + more, count, form, work, explained)
     except KeyboardInterrupt:
         click.echo(work.interrupted, err=True)
         sys.exit(130)
@@ -87,10 +96,20 @@ def label(
         sys.exit(1)
 
 
-def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, Any]) -> "Labeler":
-    """Open what labels, saying what was assumed about it."""
+def _opening(
+    model: str, graph: str, flags: dict[str, Any], find: Callable[[str], Path] = Path
+) -> "Callable[[], Labeler]":
+    """Give a function that opens what labels; another process finds it where `find` tells."""
     from ..labeling import label_image, labelers
 
+    if model:
+        return partial(labelers.load, find(model))
+    labels = {"labels": find(flags["labels"])} if flags["labels"] else {}
+    return partial(label_image.load, find(graph), **flags | labels)
+
+
+def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, Any]) -> "Labeler":
+    """Open what labels, saying what was assumed about it."""
     given = [f"--{name}" for name, value in flags.items() if value is not None]
     if bool(model) == bool(graph):
         raise RetrainLabError(
@@ -102,7 +121,7 @@ def _labeler(model: str, graph: str, images: tuple[Path, ...], flags: dict[str, 
         )
     if not images:
         raise RetrainLabError("There is no image to label. Name some files or folders, or a file with --image.")
-    labeler = labelers.load(model) if model else label_image.load(graph, **flags)
+    labeler = _opening(model, graph, flags)()
     if labeler.note:
         click.echo(labeler.note, err=True)
     return labeler
@@ -152,67 +171,26 @@ def _digest(model: str, graph: str, labeler: "Labeler", flags: dict[str, Any]) -
 # --------------------------------------------------------------------------------------------- the work
 
 
-@dataclass
-class _Work:
-    """How far the work is, for people.
-
-    Attributes:
-        output: the file that is written, as it was named.
-        total: images asked for.
-        known: those that the file had already.
-        done: those that were answered now, also by a problem.
-        problems: those of them that could not be labelled.
-    """
-
-    output: Path | None
-    total: int = 0
-    known: int = 0
-    done: int = 0
-    problems: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def summary(self) -> str:
-        seconds = time.perf_counter() - self.started
-        failed = f", {self.problems:,} could not be labelled" * bool(self.problems)
-        return f"{_images(self.done)} in {seconds:.1f} s ({self.done / seconds:.0f} images/s){failed}."
-
-    @property
-    def found(self) -> str:
-        """What the file had already."""
-        if self.known == self.total:
-            return f"{_images(self.total)}: {self.output} has them all already."
-        return f"{_images(self.known)} {'is' if self.known == 1 else 'are'} in {self.output} already."
-
-    @property
-    def interrupted(self) -> str:
-        if not self.total:
-            return "Interrupted before the first image."
-        said = f"Interrupted: {self.known + self.done:,} of {_images(self.total)} are labelled"
-        return f"{said} and in {self.output}; the same command goes on with the others." if self.output else f"{said}."
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' * (count != 1)}"
-
-
 def _label(
     labeler: "Labeler",
+    far: "Callable[[], Labeler] | None",
     images: tuple[Path, ...],
     top: int,
     form: "Form | None",
-    work: _Work,
+    work: Progress,
     explained: "Callable[[Answer], None] | None",
 ) -> None:
     """Label images, and write each answer as it comes; problems go to the standard error."""
     from tqdm import tqdm
 
-    from ..labeling import streaming
-    from .answer_files import go_on
+    from ..bottlenecks import cluster
+    from ..labeling import distributing, streaming
+    from . import answer_files, answer_parts
 
     found = streaming.sources(images)
     several, work.total = len(found) > 1, len(found)
     if form and work.output:
+        go_on = answer_parts.go_on if form.kind == "parquet" else answer_files.go_on
         known = go_on(place(work.output), form, found) & found.keys()
         found = {path: source for path, source in found.items() if path not in known}
         work.known = len(known)
@@ -220,10 +198,14 @@ def _label(
             click.echo(work.found, err=True)
     # a bar and answers on the same terminal would mix
     bar = sys.stderr.isatty() and (work.output is not None or not sys.stdout.isatty())
-    work.started, said, opinions = time.perf_counter(), set[str](), list["Opinion"]()
+    work.started, said, opinions = time.perf_counter(), set[str](), dict.fromkeys(islice(found, _COMPARED))
+    if far and found:
+        answers = distributing.answers(cluster.current(), far, cast("dict[str, Path]", found), top)
+    else:
+        answers = streaming.answers(labeler, found, top, explained is not None)
     with (
         _writer(form, work.output, several) as write,
-        closing(streaming.answers(labeler, found, top, explained is not None)) as answers,
+        closing(answers),
         tqdm(answers, "label", len(found), unit=" images", leave=False, disable=not bar) as told,
     ):
         for answer in told:
@@ -231,8 +213,8 @@ def _label(
             work.done += 1
             if explained is not None:
                 explained(answer)
-            if answer.opinion is not None and len(opinions) < _COMPARED:
-                opinions.append(answer.opinion)
+            if answer.path in opinions:
+                opinions[answer.path] = answer.opinion
             if answer.note and answer.note not in said:
                 said.add(answer.note)  # once for all images that it is true of
                 tqdm.write(f"{answer.path}, and others if they are alike: {answer.note}.", file=sys.stderr)
@@ -241,22 +223,25 @@ def _label(
                 tqdm.write(f"Error: {answer.path}: {answer.problem}.", file=sys.stderr)
     if work.done > _MANY or (work.done and work.output):
         click.echo(work.summary, err=True)
-    if labeler.guarded is not None and (odd := labeler.guarded.guard.warnings(opinions)):
+    if labeler.guarded is not None and (odd := labeler.guarded.guard.warnings(list(filter(None, opinions.values())))):
         click.echo(odd, err=True)
 
 
 @contextmanager
 def _writer(form: "Form | None", output: Path | None, several: bool) -> "Iterator[Callable[[Answer], object]]":
     """Give a function that writes an answer: for people or machines, on the standard output or into a file."""
-    from .answer_files import appending
+    from . import answer_files, answer_parts
 
     if form is None:
         yield lambda answer: click.echo(_lines(answer, several), nl=False)
     elif output is None:
         click.echo(form.header, nl=False)
         yield lambda answer: click.echo(form.line(answer), nl=False)
+    elif form.kind == "parquet":
+        with answer_parts.adding(place(output), form) as add:
+            yield add
     else:
-        with appending(place(output), form) as lines:
+        with answer_files.appending(place(output), form) as lines:
             yield lambda answer: lines.write(form.line(answer))
 
 

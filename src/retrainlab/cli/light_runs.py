@@ -56,6 +56,12 @@ def _is_light(folder: Path, sweep: str) -> bool:
     return run.info().get("sweep", {}).get("name") == sweep and not run.metrics().get("test", {}).get("n")
 
 
+def _clear(folder: Path) -> None:
+    """Take out all but a fine-tuning that was interrupted, which goes on if it is the same."""
+    for old in folder.glob("[!.]*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
 def write(point: Point, trained: Trained, features: Features, lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
     """Write a light run, as 03_retrain writes a full one; returns its row of the sweep's table.
 
@@ -71,7 +77,7 @@ def write(point: Point, trained: Trained, features: Features, lab: Lab, values: 
     parameters = {**values, **point.varied, "run": point.name}
     if len(trained.decays) < len(point.candidates):  # those that diverged would end the full run
         parameters["weight_decay"] = trained.decays
-    shutil.rmtree(lab.run.folder.parent / point.name, ignore_errors=True)  # a light one, see `keep_others`
+    _clear(lab.run.folder.parent / point.name)  # a light one, see `keep_others`
     light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
     light.run.write_table("images", lab.images)
     dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}

@@ -74,7 +74,11 @@ def shown(path: Path | str) -> str:
 
 
 def answers(
-    labeler: Labeler, found: Mapping[str, Source], top: int = 5, keep_pixels: bool = False
+    labeler: Labeler,
+    found: Mapping[str, Source],
+    top: int = 5,
+    keep_pixels: bool = False,
+    threads: int | None = None,
 ) -> Generator[Answer, None, None]:
     """Label images, and give each answer as soon as it and those before it are there.
 
@@ -82,8 +86,9 @@ def answers(
         found: what to read, by path, as from `sources`.
         top: how many labels to give for each, most probable first.
         keep_pixels: whether answers carry the pixels that were read.
+        threads: None = one a core.
     """
-    with closing(_in_order(found, partial(_judged, labeler))) as rows:
+    with closing(_in_order(found, partial(_judged, labeler), threads)) as rows:
         for path, (chances, note, opinion, pixels) in zip(found, rows, strict=True):
             if isinstance(chances, RetrainLabError):
                 yield Answer(path, [], str(chances).rstrip("."))
@@ -101,13 +106,15 @@ def probabilities(labeler: Labeler, found: Mapping[str, Source]) -> Generator[_T
     return _in_order(found, lambda path, source: _judged(labeler, path, source)[:2])
 
 
-def _in_order(found: Mapping[str, Source], work: Callable[[str, Source], _Result]) -> Generator[_Result, None, None]:
+def _in_order(
+    found: Mapping[str, Source], work: Callable[[str, Source], _Result], threads: int | None = None
+) -> Generator[_Result, None, None]:
     """Do the work by threads, and give its results in order.
 
     Each thread takes one image from file to result. Only some images are begun ahead of the one that is asked for;
     closing the iterator drops them.
     """
-    threads = os.cpu_count() or 1
+    threads = threads or os.cpu_count() or 1
     begun: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:

@@ -88,8 +88,8 @@ def pose(
     if stack[0].standardize:
         mean, deviation = _moments(features, pool)
     scaled = room(features.shape)
-    for rows in blocks(*features.shape):
-        np.divide(features[rows] - mean, deviation, out=scaled[rows])
+    for part in blocks(*features.shape):
+        np.divide(features[part] - mean, deviation, out=scaled[part])
     scaling = Scaling(mean, deviation)
     if stack[0].standardize and not own[:, pool].all():
         scaling = Scaling(mean, deviation, _own(scaled, own, deviation))

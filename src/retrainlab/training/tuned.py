@@ -74,6 +74,17 @@ def fine_tuned(
     return replace(made, tuning=tuning, said=said)
 
 
+def prepare(features: Features, fine_tune_from: str) -> None:
+    """Compute at once, on all machines of a cluster, the activations that `fine_tuned` will look for in the cache.
+
+    Raises:
+        RetrainLabError: as `fine_tuned`.
+    """
+    last = _reading_last(features)
+    cut = cutting.choose(cuts.of(features.plain), fine_tune_from)
+    activations.load(last, cut, last.table[last.table["split"] != "test"])
+
+
 def _won_nothing(made: Classifier, found: Tuned, layer: Classifier) -> str:
     """Say why fine-tuning is not kept; "" where it is."""
     after, before = (each.metrics["validation"]["cross_entropy"] for each in (made, layer))
@@ -94,12 +105,15 @@ def _held(again: Tuned) -> bool:
 
 def _at_the_end(layer: Classifier) -> tuple[Features, Head]:
     """The features of the last layer, and a layer on them that validation chose."""
-    features = layer.features
-    if features.backbone.settings.depth == "last":
+    features = _reading_last(layer.features)
+    if features is layer.features:
         return features, layer.chosen
-    features = features.reading(depth="last")
     decays = [settings.weight_decay for settings in layer.candidates]
     return features, study(features, layer.candidates[0], decays).train()[0]
+
+
+def _reading_last(features: Features) -> Features:
+    return features if features.backbone.settings.depth == "last" else features.reading(depth="last")
 
 
 def _features(found: Tuned, features: Features, plain: Backbone, cut: Cut) -> Features:
