@@ -120,7 +120,7 @@ def test_what_is_solved_for_is_where_the_steps_come_to(monkeypatch):
     assert len(set(history["step"])) == 11 and history["member"].nunique() == 10
     ended = history[history["step"] == 1000].pivot_table("cross_entropy", "member", "split")
     assert ended["validation"].to_numpy() == pytest.approx(solved.members["validation cross_entropy"], abs=0.02)
-    monkeypatch.setattr(solver, "converges", lambda settings: False)
+    monkeypatch.setattr(solver, "converges", lambda *given: False)
     stepped = resampling.cross_validate(features, labels, splits, settings)
     assert np.allclose(stepped.probabilities, solved.probabilities, atol=0.05)
     assert np.abs(stepped.hits - solved.hits).mean() < 0.04

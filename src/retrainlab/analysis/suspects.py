@@ -60,6 +60,6 @@ def write(folder: Path | str, table: pd.DataFrame) -> Path:
     file = Path(folder, "suspects.csv")
     with writing(f"{file}", "Choose a reports_dir that can be written."), replacing(file) as aside:
         shown = table.drop(columns=["sha256", "given"]).round(4)
-        names = {column: shown[column].map(cell) for column in ("path", "label", "suggested")}
-        shown.assign(**names).to_csv(aside, index=False)
+        names = shown.columns.intersection(["path", "label", "suggested"])
+        shown.assign(**{name: shown[name].map(cell) for name in names}).to_csv(aside, index=False)
     return file
