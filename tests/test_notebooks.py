@@ -196,6 +196,7 @@ def test_plain_papermill_from_both_places(made, place, tmp_path):
     assert "1 run under" in text and "Best on validation: tiny." in text
 
 
+@pytest.mark.hard
 def test_distortions_are_shown_cached_and_judged(made, tmp_path):
     _, _, _, values = made
     some = {"flip_left_right": True, "random_crop": 10, "distortion_variants": 3, "reports_dir": str(tmp_path),

@@ -9,6 +9,8 @@ from PIL import Image
 
 from retrainlab.runs import run_folder
 
+pytestmark = pytest.mark.hard
+
 
 @pytest.fixture
 def told(module, bottleneck_dir, tmp_path):

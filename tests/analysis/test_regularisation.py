@@ -75,6 +75,7 @@ def test_a_layer_that_is_held_back_too_much_gains_by_less_weight_decay():
     assert 0.03 < gain["interval"][0] < gain["accuracy"] < gain["interval"][1]
 
 
+@pytest.mark.hard
 def test_the_gain_is_not_that_of_the_luckiest_setting():
     """Labels that features say nothing of: many settings, one is best by luck, and hardly any may claim a gain."""
     random = np.random.default_rng(0)

@@ -186,6 +186,7 @@ def test_the_corrected_interval_has_known_values():
     assert resampling.corrected_interval([0.8, 0.8], 0.2) == pytest.approx((0.8, 0.8))
 
 
+@pytest.mark.hard
 def test_the_corrected_interval_of_re_splits_holds_the_truth():
     """Means over re-splits of the same images, against the accuracy on fresh ones: the plain interval misses often."""
     random = np.random.default_rng(0)

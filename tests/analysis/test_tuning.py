@@ -61,6 +61,7 @@ def test_what_fine_tuning_wins_is_measured_on_every_image_once(features, trial):
     assert done.numbers == {"brought": gain} and advice.rank(advice.candidates(done.numbers)) == []
 
 
+@pytest.mark.hard
 def test_folds_on_a_cluster_say_what_they_say_here(features, trial, joined):
     there = attempt(features, 2 * trial.minutes)
     assert there.folds == 2 and there.minutes == trial.minutes and len(there.splits) == 5
