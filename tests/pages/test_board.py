@@ -13,6 +13,7 @@ from browser import CHROMIUM, free_port, page, serving
 from retrainlab import plots
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
+from retrainlab.evaluation.finding import Finding
 from retrainlab.export import exporting
 from retrainlab.images import overview
 from retrainlab.pages import board
@@ -45,7 +46,8 @@ def write_run(folder, name, trained, model=None, rate=0.01, rename=str):
                 [trained["photos"] / path for path in predicted["path"].iloc[some]], (16, 16)
             )
             logs.projector(features[some], predicted.iloc[some], thumbnails)
-            logs.figure("confusion", plots.confusion(scores.confusion(predicted, head.labels)).figure, "whole")
+            confusion = scores.confusion(predicted, head.labels)
+            logs.findings({"confusion": Finding("", draw=lambda: plots.confusion(confusion))}, "whole")
     return metrics
 
 

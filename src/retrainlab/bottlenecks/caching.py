@@ -22,7 +22,7 @@ from ..backbones.registry import Backbone
 from ..errors import writing
 from ..files import blocks, replacing, room
 from ..pixels.levels import Levels
-from .index import Index
+from .lookup import Index
 
 _CHECKED = "checked.json"
 

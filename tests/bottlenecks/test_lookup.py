@@ -2,8 +2,8 @@ import hashlib
 
 import numpy as np
 
-from retrainlab.bottlenecks import index as module
-from retrainlab.bottlenecks.index import Index
+from retrainlab.bottlenecks import lookup as module
+from retrainlab.bottlenecks.lookup import Index
 
 
 def names(*numbers):
