@@ -195,10 +195,10 @@ class Lab:
         """Ask whether single answers of a reopened run may be believed, as `questions` asks of the whole."""
         from .export import exporting
         from .labeling import explaining
-        from .trust import guard, trust
+        from .trust import trust
 
         head = exporting.load_head(self.run.model, features.backbone)
-        knows, explain = guard.load(self.run.model / exporting.TRUST), partial(explaining.load, self.run.model)
+        knows, explain = exporting.load_guard(self.run.model), partial(explaining.load, self.run.model)
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
         return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
 

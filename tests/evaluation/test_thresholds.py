@@ -138,7 +138,7 @@ def test_the_finding_says_what_it_wins():
     saved = before["mean_cost"] - after["mean_cost"]
     assert 0 < found.numbers["saved"][0] < saved < found.numbers["saved"][1]
     assert after["recall"]["accuracy"] > before["recall"]["accuracy"]
-    assert f"saves {saved:.3f} [" in str(found) and "chosen on 500 validation images" in str(found)
+    assert f"saves {saved:.3f} [" in str(found) and "chosen on 500 validation images, " in str(found)
 
 
 def test_the_finding_says_whether_a_recall_is_kept():
@@ -172,8 +172,9 @@ def test_a_wanted_recall_of_ninety_percent_lies_in_its_stated_interval_in_18_of_
 @pytest.mark.parametrize(
     ("validation", "test", "labels", "reason"),
     [(40, 100, ["crack", "fine"], "40 validation images"), (100, 0, ["crack", "fine"], "no test images"),
-     (100, 100, ["crack", "fine", "other"], "of 3 labels"), (0, 100, ["crack", "fine"], "0 validation images"),
-     (100, 100, ["fine", "other"], "'crack' of 2 labels")],
+     (100, 100, ["crack", "fine", "other"], "the labels are 'crack', 'fine', 'other'"),
+     (0, 100, ["crack", "fine"], "0 validation images"),
+     (100, 100, ["fine", "other"], "'crack' was named, and the labels are 'fine', 'other'")],
 )  # fmt: skip
 def test_the_finding_says_why_not(validation, test, labels, reason, wanted_recall):
     images = tables(validation, 0, "validation"), tables(test, 1, "test")

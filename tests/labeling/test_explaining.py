@@ -203,14 +203,35 @@ def test_what_to_label_next_is_written_and_shown(made, tmp_path):
     learnt = (features.table["split"] == "train").sum()
     new = 240 - learnt
     assert str(told) == (
-        f"Of {new} images, to_label.csv in the run's folder has the {new} to label first. {learnt} more are such that "
-        "it has learnt from."
+        f"Of {new} images, to_label.csv in the run's folder has the {new} to label first. {learnt} more are among "
+        "those of this run and have a label."
     )
     assert len(written) == new and written["seen"].min() > 0.02
     labelled.give(file, written["path"][3], "red")
     again = asking.to_label(labeler, features.photos.root, file)
     assert "1 of those to label have a label by now." in str(again)
     assert labelled.read(file)["label"].tolist() == ["", "", "", "red"] + [""] * (new - 4)
+
+
+def test_images_that_have_a_label_are_not_asked_for(made, tmp_path):
+    model, features, _, _ = made
+    labeler, file = labelers.load(model), tmp_path / "to_label.csv"
+    test = features.table[features.table["split"] == "test"]
+    told = asking.to_label(labeler, features.photos.root, file, test["sha256"])
+    assert not set(pd.read_csv(file)["path"]) & {str(features.photos.root / path) for path in test["path"]}
+    told = asking.to_label(labeler, features.photos.root, file, features.table["sha256"])
+    assert not told and "All 240 images" in str(told) and "with a label" in str(told)
+
+
+def test_what_a_threshold_says_is_explained(made, tmp_path):
+    model, features, _, head = made
+    early = replace(guards.load(model / "trust"), threshold=Threshold("red", 0.0, 50.0))
+    exporting.export(tmp_path / "model", features.backbone, head, guard=early)
+    green = features.table["path"][features.table["label"] == "green"].iloc[0]
+    for folder, said in ((model, "green"), (tmp_path / "model", "red")):
+        labeler = labelers.load(folder)
+        assert explaining.shown(labeler, labeler.read(features.photos.root / green)[0], "green") == said
+    assert exporting.load_guard(tmp_path / "model").threshold == early.threshold
 
 
 def test_nothing_to_label(made, tmp_path):

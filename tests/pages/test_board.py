@@ -1,5 +1,6 @@
 """A real TensorBoard server, asked over HTTP what it sees; and the same pages in a real browser."""
 
+import html
 import json
 import sys
 import urllib.parse
@@ -117,7 +118,7 @@ def test_graph_images_and_texts(server):
     (text,) = ask(server, "data/plugin/text/text", run=RESULTS, tag="verdict")
     assert text["text"] == "<p>It <strong>fits</strong>.</p>"
     (table,) = ask(server, "data/plugin/text/text", run=RESULTS, tag="settings")
-    assert "<td>learning_rate</td>" in table["text"]
+    assert "<td>learning_rate</td>" in html.unescape(table["text"])
 
 
 def test_pr_curves_a_label_with_difficult_names_as_text(server):

@@ -75,8 +75,8 @@ def test_other_images_are_refused_unless_asked_for(mine, tmp_path):
         values, said = in_force(mine, {"image_dir": other, "top": 2}, anew=True)
         assert values.get("image_dir", "elpv") == other and "seed" not in values and values["top"] == 2
         assert said == ["Run 'mine' anew, without what it was given before."]
-    said = in_force(mine, {"top": 2}, anew=True)[1]
-    assert said == ["Run 'mine' anew, without what it was given before: image_dir elpv."]
+    with pytest.raises(RetrainLabError, match="--replace forgets which"):
+        in_force(mine, {"top": 2}, anew=True)
     assert in_force(run_folder.named(tmp_path, "new"), {}, anew=True)[1] == ["Run 'new' is new: image_dir elpv."]
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
+from retrainlab.evaluation.thresholds import Threshold
 from retrainlab.pixels.decoding import ImageFolder
 from retrainlab.training import solver
 from retrainlab.training.heads import HeadSettings
+from retrainlab.trust import doubts, opinions
 from retrainlab.trust import guard as guards
-from retrainlab.trust import opinions
 
 
 def made_up(n=600, validation=200, labels=("ant", "bee", "cat")):
@@ -79,6 +80,18 @@ def test_one_label_has_none_to_leave_out():
     found = opinions.strangers(guard, given)
     assert found.numbers["unknown_label_area_under_roc"] is None
     assert "with one label, none can be left out" in str(found)
+
+
+def test_a_threshold_is_told_with_how_often_it_is_right(told):
+    guard, given, rows = made_up(labels=("ant", "bee"))
+    assert "asked_to_say" not in opinions.unsure(guard, given, rows).numbers
+    asked = replace(guard, threshold=Threshold("bee", 0.0, 50.0))
+    said = [replace(each, said="bee") for each in given]
+    found = opinions.unsure(asked, said, rows)
+    right = found.numbers["asked_to_say"]["right"]
+    assert right["n"] == len(rows) and right["accuracy"] == (rows["label"] == "bee").mean()
+    assert "asked in training to say 'bee' from a probability of 0.0% on" in str(found)
+    assert "It says “bee” on little evidence" in doubts.watch_out(found.numbers)[0]
 
 
 def test_two_labels_leave_one_out_and_say_how_little_that_tells(told):

@@ -85,9 +85,9 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
             click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
         if said := listing.say_threshold(metrics.get("threshold", {})):
             click.echo(f"  {said}")
-        elif asked := done.info().get("parameters", {}).get("positive_label"):
-            click.echo(f"  No threshold could be chosen for '{asked}': 03_retrain.html says why.")
-        if extraction := done.info().get("extraction"):
+        elif untold := metrics.get("threshold", {}).get("untold"):
+            click.echo(f"  {untold}")
+        if (extraction := done.info().get("extraction")) and (not only or {"02", "03"} & {book[:2] for book in only}):
             click.echo(f"  {extraction}")
     click.echo(f"Pages: {index}")
 

@@ -143,8 +143,8 @@ def another_threshold(
         )
     if len(labels) != 2 or positive_label not in labels:
         raise RetrainLabError(
-            f"'{positive_label}' of {len(labels)} labels was named. Name one of two labels; of more, the most probable "
-            "one is answered."
+            f"'{positive_label}' was named, and the labels are {', '.join(map(repr, labels[:5]))}"
+            f"{' and more' * (len(labels) > 5)}. Name one of two; of more than two, the most probable one is answered."
         )
     if test.empty:
         raise RetrainLabError("There are no test images, and those that choose a threshold cannot judge it.")
@@ -163,14 +163,16 @@ def _at_a_cost(chosen: Threshold, held: np.ndarray, images: tuple[np.ndarray, np
     scale = max(1.0, cost)
     change = clustered_mean((_costs(chosen, *images) - _costs(half, *images)) / scale, np.arange(len(images[1])))
     ends = change["interval"]
-    saved = None if ends is None else [-scale * ends[1], -scale * ends[0]]
+    most = float(images[1].mean()) * cost  # all misses mended; at the least, all others become false alarms
+    saved = None if ends is None else np.clip([-scale * ends[1], -scale * ends[0]], most / cost - 1, most).tolist()
     won = before["mean_cost"] - figures["mean_cost"]
     sure = "" if saved is None else f"; it saves {won:.3f} [{_ends(saved)}]"
     if won < 0:
         sure += ". So here it costs more, not less, which may be chance: judge it on more images before you use it"
     said = [
         f"If a missed '{chosen.positive_label}' costs as much as {cost:g} false alarms, answer it from a "
-        f"probability of {chosen.threshold:.1%} on (chosen on {len(held):,} validation images).",
+        f"probability of {chosen.threshold:.1%} on (chosen on {len(held):,} validation images, {int(held.sum()):,} of "
+        "them of it: few of these decide).",
         f"On {len(images[1]):,} test images an image then costs {figures['mean_cost']:.3f} false alarms on average "
         f"instead of {before['mean_cost']:.3f} at 50%{sure}.",
     ]

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -21,6 +22,7 @@ from ..images import overview
 from ..pixels.levels import OWN, Levels
 from ..training.classifier import Classifier
 from ..training.heads import Head, HeadSettings
+from ..trust import guard as guard_files
 from ..trust.guard import Guard
 from . import contracts, formats, metadata
 
@@ -214,6 +216,15 @@ def load_head(folder: Path, backbone: Backbone) -> Head:
             f"{backbone.handle}. Start from a head of the same backbone, or from none."
         )
     return head
+
+
+def load_guard(folder: Path) -> Guard:
+    """Read the guard of an exported folder, with the threshold that its contract states.
+
+    Raises:
+        RetrainLabError: either is missing or damaged.
+    """
+    return replace(guard_files.load(folder / TRUST), threshold=contracts.read(folder).threshold)
 
 
 @contextmanager

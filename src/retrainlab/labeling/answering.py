@@ -87,6 +87,7 @@ def answer(labeler: Labeler, images: Iterable[Path | str] | Mapping[str, Source]
     said = [f"{each.path}: {each.problem or each.note}." for each in given if each.problem or each.note]
     if len(first) < len(labelled):
         said.insert(0, f"{len(labelled):,} images are labelled; these are the first {len(first)}.")
+    said += [labeler.note] if labeler.note else []
     if labeler.guarded is not None:
         odd = labeler.guarded.guard.warnings([each.opinion for each in known if each.opinion is not None])
         said += [odd] if odd else []
@@ -110,9 +111,10 @@ def explain(model: Path, labeler: Labeler, images: Iterable[Path | str], table: 
         raise RetrainLabError("No image is labelled.")
     explainer = explaining.load(model)
     pixels = np.stack([labeler.read(found[path], path)[0] for path in best["path"]])
-    labels = [labeler.labels.index(name) for name in best["label"]]
+    names = [explaining.shown(labeler, one, name) for one, name in zip(pixels, best["label"], strict=True)]
+    labels = [labeler.labels.index(name) for name in names]
     maps = {"what it answers": explainer.maps(pixels, labels), "a layer of chance": explainer.of_chance(pixels, labels)}
-    titles = [f"{PurePath(path).name}\n→ {name}" for path, name in zip(best["path"], best["label"], strict=True)]
+    titles = [f"{PurePath(path).name}\n→ {name}" for path, name in zip(best["path"], names, strict=True)]
 
     def draw() -> Any:
         from .. import plots

@@ -1,5 +1,6 @@
 """Which of many unlabelled images a person should label next."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -10,6 +11,7 @@ from tqdm.auto import tqdm
 from .. import project
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
+from ..export import contracts
 from ..trust import querying
 from . import labelled, streaming
 from .labelers import Labeler
@@ -19,13 +21,14 @@ _SAME = 0.02  # distance to a training image below which it is that image
 
 
 @finding("What to label next")
-def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) -> Finding:
+def to_label(labeler: Labeler, folder: str | Path, file: Path, had: Collection[str] = (), seed: int = 0) -> Finding:
     """Order the images of a folder by what their labels would teach, and write the first 200 to a table.
 
     Args:
         labeler: with a guard.
         folder: of images; "" for none, then nothing is said.
         file: the table, see `labelled`; labels that a person gave in it stay.
+        had: sha256 of images that have a label, such as all of a run.
 
     Returns:
         Details: that table but for the labels.
@@ -44,9 +47,12 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     if not known:
         why = next((each.problem for each in given if each.problem), "there is no image")
         raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled_dir`.")
-    new = [(each, opinion) for each, opinion in known if opinion.nearest[0][2] >= _SAME]
+    had, new = {*had}, []
+    for each, opinion in known:
+        if opinion.nearest[0][2] >= _SAME and contracts.digest(Path(str(found[each.path]))) not in had:
+            new.append((each, opinion))
     if not new:
-        raise RetrainLabError(f"All {len(known):,} images in '{folder}' are such that it has learnt from.")
+        raise RetrainLabError(f"All {len(known):,} images in '{folder}' are among those of this run with a label.")
     names = {label: place for place, label in enumerate(labeler.labels)}
     chances = np.zeros((len(new), len(names)), np.float32)
     for row, (each, _) in enumerate(new):
@@ -62,7 +68,7 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, seed: int = 0) ->
     table = pd.DataFrame(rows, columns=[name for name in labelled.COLUMNS if name != "label"])
     done = labelled.write(file, table)
     said = [f"Of {len(new):,} images, {file.name} in the run's folder has the {len(table):,} to label first."]
-    said += [f"{len(known) - len(new):,} more are such that it has learnt from."] * (len(new) < len(known))
+    said += [f"{len(known) - len(new):,} more are among those of this run and have a label."] * (len(new) < len(known))
     said += [f"{len(given) - len(known):,} could not be read."] * (len(known) < len(given))
     said += [f"{done:,} of those to label have a label by now."] * bool(done)
     foreign = sorted({*labelled.read(file)["label"]} - {"", *labeler.labels})

@@ -20,6 +20,7 @@ from ..errors import RetrainLabError
 from ..export import contracts, exporting
 from ..export.contracts import Preprocessing
 from ..training.heads import Head
+from .labelers import Labeler
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,13 @@ def load(model: Path) -> Explainer:
             return session.run(added, {images: pixels, weights: towards})
 
     return Explainer(head, contract.preprocessing, parts)
+
+
+def shown(labeler: Labeler, pixels: np.ndarray, best: str) -> str:
+    """Tell which label of an image is to be explained: the most probable one, or that which a threshold says."""
+    if labeler.guarded is None or labeler.guarded.guard.threshold is None:
+        return best
+    return labeler.guarded.judge(pixels)[1].said
 
 
 def _tensor(graph: Any, name: str, model: Path) -> Any:

@@ -1,7 +1,7 @@
 """Answers with an opinion of them: an export that carries its guard judges an image by the bottleneck that it gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,8 @@ from ..backbones.backbone import network_in, open_network
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..export import exporting
-from ..export.contracts import Contract, Preprocessing
+from ..export.contracts import Preprocessing
 from ..training.heads import Head
-from ..trust import guard as guards
 from ..trust.guard import Guard, Opinion
 
 
@@ -45,8 +44,8 @@ class Guarded:
             raise RetrainLabError(f"The network in '{exporting.TRUST}/' cannot be run on an image: {error}") from error
 
 
-def load(model: Path, contract: Contract) -> Guarded | None:
-    """Open the guard of an exported folder with this contract; None where it has none.
+def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
+    """Open the guard of an exported folder; None where it has none.
 
     Raises:
         RetrainLabError: it is damaged.
@@ -60,8 +59,7 @@ def load(model: Path, contract: Contract) -> Guarded | None:
         network = open_network(file)
     except ValueError as error:
         raise RetrainLabError(f"'{file}' is no whole network ({error}). Export it again.") from error
-    guard = replace(guards.load(folder), threshold=contract.threshold)
-    found = Guarded(network, contract.preprocessing, head, guard)
+    found = Guarded(network, preprocessing, head, exporting.load_guard(model))
     if found.guard.labels != head.labels:
         raise RetrainLabError(f"'{folder}' belongs to another export than '{model}'. Export the model again.")
     return found

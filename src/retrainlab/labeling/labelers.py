@@ -88,7 +88,7 @@ def load(model: Path | str) -> Labeler:
     file = next((file for file in ([path] if path.is_file() else usual) if file.exists()), None)
     if file is None:
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
-    guarded = guarding.load(folder, contract) if path.is_dir() else None
+    guarded = guarding.load(folder, contract.preprocessing) if path.is_dir() else None
     size: _Size
     run: _Run
     if guarded is not None:

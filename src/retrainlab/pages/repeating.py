@@ -34,12 +34,17 @@ def in_force(
         The parameters, and sentences on those that were not given now.
 
     Raises:
-        RetrainLabError: the run is of other images than those that are given.
+        RetrainLabError: the run is of other images than those that are given, or it is to be forgotten which.
     """
     info = run.info()
     had = info.get("dataset", {}).get("image_dir")
     if had and "image_dir" in given and not anew:
         _check_images(run.name, Path(had), given["image_dir"])
+    usual = fetching.whereabouts(str(known["image_dir"]["default"]))
+    if had and anew and "image_dir" not in given and Path(had).resolve() != usual.resolve():
+        raise RetrainLabError(
+            f"Run '{run.name}' is of the images in '{had}', and --replace forgets which. Name them: -p image_dir DIR."
+        )
     own, passed = ({}, []) if anew else parameters.of_a_run(info, known)
     own = {"image_dir": had} | own if had and not anew else own
     lasting = {name: _lasting(name, value) for name, value in defaults.items()}

@@ -9,6 +9,7 @@ from .robustness import lost_beyond_chance
 
 HARDLY = 0.9  # area under ROC below which images of an unknown label are said to pass for known ones
 ALIKE = 0.8  # correlation of maps with those of a layer of chance from which on they are said to tell little
+EARLY = 0.9  # share of answers by a threshold that are right, below which it is said
 _GROUPS = 3  # of images that it fails on, that are named
 
 
@@ -26,6 +27,12 @@ def watch_out(numbers: Mapping[str, Any]) -> list[str]:
             "**It may go by the surroundings.** With the middle of every image hidden, labels can still be told in "
             f"{border['accuracy']:.0%} of cases; guessing is right in {guessing:.0%}. If your objects lie in the "
             "middle, try it before other backgrounds than those it has learnt from."
+        )
+    asked = numbers.get("asked_to_say")
+    if asked and asked["right"]["n"] and asked["right"]["accuracy"] < EARLY:
+        said.append(
+            f"**It says “{as_text(asked['positive_label'])}” on little evidence.** It was asked to, from a probability "
+            f"of {asked['threshold']:.1%} on, and such answers are right in {asked['right']['accuracy']:.0%} of cases."
         )
     changes = numbers.get("weakest_condition_changes")
     if changes and lost_beyond_chance(changes):

@@ -136,7 +136,7 @@ class Guard:
         """Say whether labels come in another mix, which may be all that is odd about a batch."""
         mine = _taken_for(opinions)
         if batches.mixed(mine, self.taken_for) >= batches.CHANCE:
-            return "Not so their mix of labels: it is the images themselves, their light or camera or what they show."
+            return "Not so their mix of labels: it may be the images: their light or camera, or what they show."
         own, usual = (np.bincount(some, minlength=len(self.labels)) / len(some) for some in (mine, self.taken_for))
         most = int((own - usual).argmax())
         return (

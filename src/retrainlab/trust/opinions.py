@@ -1,6 +1,7 @@
 """What the guard of an export comes to on images that had no part in it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,8 @@ def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Fin
 
     Returns:
         Numbers: right_label_among_likely and several_labels_likely, {"n", "accuracy", "interval"}: the shares of sets
-        that hold the right label, and of sets of more than one.
+        that hold the right label, and of sets of more than one; where there is a threshold, asked_to_say: it, and how
+        often such answers are "right".
 
     Raises:
         RetrainLabError: the guard promises nothing.
@@ -41,6 +43,17 @@ def unsure(guard: Guard, opinions: Sequence[Opinion], rows: pd.DataFrame) -> Fin
         f"that it is unsure; where one label is named, it is right for {percent(accuracy(np.array(alone, bool)))}."
     )
     numbers = {"right_label_among_likely": covered, "several_labels_likely": several}
+    if (chosen := guard.threshold) is not None:
+        mine = [
+            label == each.said for label, each in zip(own, opinions, strict=True) if each.said == chosen.positive_label
+        ]
+        right = accuracy(np.array(mine, bool))
+        numbers["asked_to_say"] = asdict(chosen) | {"right": right}
+        said += (
+            f"\nBut it was asked in training to say '{chosen.positive_label}' from a probability of "
+            f"{chosen.threshold:.1%} on, whatever else is likely, and never to be unsure: such answers are right for "
+            f"{percent(right)}."
+        )
     return Finding("When it is unsure", said, numbers=numbers, draw=partial(plots.coverage, _coverage(rows)))
 
 

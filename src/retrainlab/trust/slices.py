@@ -266,12 +266,17 @@ def where_it_fails(rows: pd.DataFrame, properties: pd.DataFrame, groups: np.ndar
         for name, row in found.to_dict("index").items()
     }  # fmt: skip
     shown = table.head(_SHOWN)
-    formats = {"p": "{:.2g}", "corrected": "{:.2g}", "n": "{:,.0f}", "counts as": "{:,.0f}"}
+    brief = {
+        name: {"n": f"{row['n']:,}", "right": f"{row['accuracy']:.1%}", "others": f"{row['others']:.1%}",
+               "difference": points(_difference(row)), "p, corrected": f"{row['corrected']:.2g}",
+               "beyond chance": "yes" if row["weak"] else "no"}
+        for name, row in shown.to_dict("index").items()
+    }  # fmt: skip
     return Finding(
         "Where it fails",
         "\n".join(said),
         numbers={"groups_looked_at": len(looked), "weak_groups": numbers},
-        table=shown.style.format(precision=3).format(formats, precision=3),
+        table=pd.DataFrame.from_dict(brief, orient="index").style.format(escape="html"),
         draw=lambda: plots.weak_groups(shown, right.mean(), len(looked)),
         details=table,
     )
