@@ -90,32 +90,31 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
         if book not in kernels and not is_done(run, book, values[book]):
             kernels[book] = start(book)
 
-    def execute_one(book: Path) -> bool:
-        if is_done(run, book, values[book]):
-            say(f"{book.stem}: already there")
-            return False
+    def execute_one(book: Path) -> None:
         page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
         say(f"{book.stem}: running")
         begin(book)
         execute(book, run, values[book], kernels[book])
-        return True
 
     def finish(book: Path) -> None:
-        if execute_one(book):
-            write_page(run, book)
+        execute_one(book)
+        write_page(run, book)
 
     books, made = list(values), list[Future[None]]()
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         try:
             for book, after in zip_longest(books, books[1:]):
+                if is_done(run, book, values[book]):
+                    say(f"{book.stem}: already there")
+                    continue
                 if book.stem >= _FREE:
                     made.append(pool.submit(finish, book))
                     continue
                 begin(book)
                 if after is not None:
                     begin(after)
-                if execute_one(book):
-                    made.append(pool.submit(write_page, run, book))
+                execute_one(book)
+                made.append(pool.submit(write_page, run, book))
             for each in made:
                 each.result()
         except BaseException:  # an interrupt, too: nothing may go on behind the prompt
