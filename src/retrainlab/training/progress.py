@@ -26,7 +26,7 @@ class Progress:
     def load(self) -> list[np.ndarray] | None:
         """Go on from the last epoch: its state; None where there is none, or it is damaged."""
         try:
-            history = pd.read_json(self._folder / "history.json", orient="records")[_COLUMNS]
+            history = pd.read_parquet(self._folder / "history.parquet")[_COLUMNS]
             state = self.state(int(history["step"].max()))
             self.history, self.epoch = history, int(history["step"].max())
             self.best = _best(history)
@@ -46,8 +46,8 @@ class Progress:
             self._folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._file(epoch)) as aside, aside.open("wb") as content:
                 np.savez(content, *state)
-            with replacing(self._folder / "history.json") as aside:
-                self.history.to_json(aside, orient="records")
+            with replacing(self._folder / "history.parquet") as aside:
+                self.history.to_parquet(aside)
         for old in self._folder.glob("*.npz"):
             if old not in (self._file(epoch), self._file(self.best)):
                 old.unlink(missing_ok=True)
