@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .style import BESIDE, PALETTE, name_rows, new_axes, percent, short, with_intervals
 
@@ -25,6 +26,7 @@ def weak_groups(table: pd.DataFrame, overall: float, looked_at: int) -> Axes:
     name_rows(ax, [f"{short(str(name), 60)} (n = {n:,})" for name, n in shown["n"].items()])
     some = f", {len(shown)} of {looked_at:,} groups" if looked_at > len(shown) else ""
     ax.set(xlabel="accuracy, with 95% interval", title=f"Where it fails{some}")
+    ax.xaxis.set_major_locator(MaxNLocator(5))  # beside long names there is little room
     percent(ax.xaxis)
     ax.legend(**BESIDE)
     return ax
