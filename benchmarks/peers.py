@@ -1,8 +1,7 @@
 """How fast is the way from image files to bottlenecks beside others', with the same weights on the same cores?
 
 Retrain Lab; TensorFlow's own `image_dataset_from_directory` and `predict`; OpenVINO; PyTorch with timm's
-tf_efficientnet_lite0, whose weights come from the same file; the body of fastai's learner with that network. All take
-the same 300 x 300 PNG files to the same 1,280 numbers, in blocks that take turns; each is checked to agree with ours
+tf_efficientnet_lite0, whose weights come from the same file. All take the same 300 x 300 PNG files to the same 1,280 numbers, in blocks that take turns; each is checked to agree with ours
 (mean cosine above 0.95: they resize in ways of their own). Then, where fastai is there, the whole way from
 files to a classifier, on the same training and validation images. Each way has a process of its own.
 
