@@ -1,8 +1,9 @@
 """How fast is the way from image files to bottlenecks beside others', with the same weights on the same cores?
 
 Retrain Lab; TensorFlow's own `image_dataset_from_directory` and `predict`; OpenVINO; PyTorch with timm's
-tf_efficientnet_lite0, whose weights come from the same file. All take the same 300 x 300 PNG files to the same 1,280 numbers, in blocks that take turns; each is checked to agree with ours
-(mean cosine above 0.95: they resize in ways of their own). Then, where fastai is there, the whole way from
+tf_efficientnet_lite0, whose weights come from the same file. All take the same 300 x 300 PNG files to the same 1,280
+numbers, in blocks that take turns; each is checked to agree with ours (mean cosine above 0.95: they resize in ways of
+their own). Then, where fastai is there, the whole way from
 files to a classifier, on the same training and validation images. Each way has a process of its own.
 
 torch, torchvision, timm, openvino and fastai belong to no environment of ours; what is not installed is left out.
@@ -128,7 +129,7 @@ def of_timm(backbone: Backbone) -> Way:
 
     def features(folder: Path) -> np.ndarray:
         images = datasets.ImageFolder(folder, transforms.Compose(steps))
-        loader = torch.utils.data.DataLoader(images, BATCH, num_workers=1)
+        loader = torch.utils.data.DataLoader(images, BATCH)
         with torch.inference_mode():
             given = (pixels.to(memory_format=torch.channels_last) for pixels, _ in loader)
             return np.concatenate([network(pixels).numpy() for pixels in given])
