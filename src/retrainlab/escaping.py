@@ -3,6 +3,7 @@
 Where it becomes HTML, `html.escape` does so.
 """
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begins so
 _MARKUP = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>\\`*_[]#|~$!"})
 
 
@@ -17,4 +18,4 @@ def cell(text: str) -> str:
 
     Source: OWASP, CSV Injection (owasp.org/www-community/attacks/CSV_Injection).
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -230,7 +230,8 @@ def test_what_a_threshold_says_is_explained(made, tmp_path):
     green = features.table["path"][features.table["label"] == "green"].iloc[0]
     for folder, said in ((model, "green"), (tmp_path / "model", "red")):
         labeler = labelers.load(folder)
-        assert explaining.shown(labeler, labeler.read(features.photos.root / green)[0], "green") == said
+        (answer,) = streaming.answers(labeler, streaming.sources([features.photos.root / green]), 1)
+        assert explaining.shown(labeler, *answer.labels[0]) == said == answer.opinion.said
     assert exporting.load_guard(tmp_path / "model").threshold == early.threshold
 
 

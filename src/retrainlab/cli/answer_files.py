@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import RetrainLabError, writing
+from ..escaping import FORMULA
 from ..files import replacing
 from ..labeling.streaming import Answer
 
@@ -19,7 +20,6 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parq
 ADVICE = "Name another --output, or move this one away."
 _KEYS = {"path", "labels", "opinion", "problem", "model"}
 _OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run a cell that begins so
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Form:
         if self.kind == "json":
             return json.dumps(record, ensure_ascii=False) + "\n"
         path, *cells = self._cells(record)
-        return _row([f"./{path}" if path.startswith(_FORMULA) else path, *cells])
+        return _row([f"./{path}" if path.startswith(FORMULA) else path, *cells])
 
     def records(self, text: str) -> Iterator[dict[str, Any]]:
         """Read what `header` and `line` wrote, as what a line of JSON holds; a row cut off at the end is left out.

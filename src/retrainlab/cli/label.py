@@ -141,7 +141,7 @@ def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Answ
         pixels = answer.pixels
         if pixels is None:  # it could not be read
             return
-        said = explaining.shown(labeler, pixels, answer.labels[0][0])
+        said = explaining.shown(labeler, *answer.labels[0])
         values = explainer.maps(pixels[None], [labeler.labels.index(said)])[0]
         name = Path(answer.path).name
         file = place(folder) / f"{name}.map.png"  # never the name of the image, which may lie in that folder

@@ -163,8 +163,8 @@ def _at_a_cost(chosen: Threshold, held: np.ndarray, images: tuple[np.ndarray, np
     scale = max(1.0, cost)
     change = clustered_mean((_costs(chosen, *images) - _costs(half, *images)) / scale, np.arange(len(images[1])))
     ends = change["interval"]
-    most = float(images[1].mean()) * cost  # all misses mended; at the least, all others become false alarms
-    saved = None if ends is None else np.clip([-scale * ends[1], -scale * ends[0]], most / cost - 1, most).tolist()
+    share = float(images[1].mean())  # at best all misses are mended; at worst all others become false alarms
+    saved = None if ends is None else np.clip([-scale * ends[1], -scale * ends[0]], share - 1, share * cost).tolist()
     won = before["mean_cost"] - figures["mean_cost"]
     sure = "" if saved is None else f"; it saves {won:.3f} [{_ends(saved)}]"
     if won < 0:

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from ..backbones.backbone import Backbone, network_in
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
-from ..evaluation.thresholds import Threshold
 from ..files import replacing_folder
 from ..images import overview
 from ..pixels.levels import OWN, Levels
@@ -67,8 +65,7 @@ def export(
         Size in bytes of each format.
     """
     module = load_module(backbone.module)
-    threshold = None if guard is None else guard.threshold
-    with _described(folder, backbone, head, final_tensor_name, levels, maps, threshold) as aside:
+    with replacing_folder(folder) as aside:
         formats.save(aside, backbone, head, module)
         graph = formats.with_head(freezing.freeze(backbone, module), head, final_tensor_name)
         (aside / "output_graph.pb").write_bytes(graph.SerializeToString())
@@ -79,10 +76,10 @@ def export(
         np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
         (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
         if guard is not None:
-            (aside / TRUST).mkdir()
-            guard.save(aside / TRUST)
-            network = network_in(backbone.folder)
-            shutil.copyfile(network, aside / TRUST / network.name)
+            _write_trust(aside / TRUST, guard, network_in(backbone.folder))
+        write_labels(aside / "output_labels.txt", head.labels)
+        threshold = None if guard is None else guard.threshold
+        contracts.write(aside, backbone, head, final_tensor_name, levels, maps, threshold)  # once all else is there
     files = {
         "SavedModel": [folder / "saved_model.pb", *(folder / "variables").iterdir()],
         "frozen graph": [folder / "output_graph.pb"],
@@ -91,6 +88,12 @@ def export(
         "trust": list(folder.glob(f"{TRUST}/*")),
     }
     return {name: sum(file.stat().st_size for file in parts) for name, parts in files.items() if parts}
+
+
+def _write_trust(folder: Path, guard: Guard, network: Path) -> None:
+    folder.mkdir()
+    guard.save(folder)
+    shutil.copyfile(network, folder / network.name)
 
 
 def _write_lite(
@@ -154,8 +157,10 @@ def write_saved_model(
         RetrainLabError: see `check_replaceable`.
     """
     check_replaceable(folder)
-    with _described(folder, backbone, head, final_tensor_name, levels) as aside:
+    with replacing_folder(folder) as aside:
         formats.save(aside, backbone, head, load_module(backbone.module))
+        write_labels(aside / "output_labels.txt", head.labels)
+        contracts.write(aside, backbone, head, final_tensor_name, levels)
 
 
 def check_replaceable(folder: Path) -> None:
@@ -225,21 +230,3 @@ def load_guard(folder: Path) -> Guard:
         RetrainLabError: either is missing or damaged.
     """
     return replace(guard_files.load(folder / TRUST), threshold=contracts.read(folder).threshold)
-
-
-@contextmanager
-def _described(
-    folder: Path,
-    backbone: Backbone,
-    head: Head,
-    final_tensor_name: str,
-    levels: Levels,
-    maps: Sequence[str] = (),
-    threshold: Threshold | None = None,
-) -> Iterator[Path]:
-    """Give a folder to write a classifier to; with its labels and contract, it takes the place of `folder`."""
-    with replacing_folder(folder) as aside:
-        yield aside
-        write_labels(aside / "output_labels.txt", head.labels)
-        # once everything else is there
-        contracts.write(aside, backbone, head, final_tensor_name, levels, maps, threshold)

@@ -111,7 +111,7 @@ def explain(model: Path, labeler: Labeler, images: Iterable[Path | str], table: 
         raise RetrainLabError("No image is labelled.")
     explainer = explaining.load(model)
     pixels = np.stack([labeler.read(found[path], path)[0] for path in best["path"]])
-    names = [explaining.shown(labeler, one, name) for one, name in zip(pixels, best["label"], strict=True)]
+    names = [explaining.shown(labeler, *row) for row in best[["label", "probability"]].itertuples(index=False)]
     labels = [labeler.labels.index(name) for name in names]
     maps = {"what it answers": explainer.maps(pixels, labels), "a layer of chance": explainer.of_chance(pixels, labels)}
     titles = [f"{PurePath(path).name}\n→ {name}" for path, name in zip(best["path"], names, strict=True)]

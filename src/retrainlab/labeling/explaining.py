@@ -108,11 +108,12 @@ def load(model: Path) -> Explainer:
     return Explainer(head, contract.preprocessing, parts)
 
 
-def shown(labeler: Labeler, pixels: np.ndarray, best: str) -> str:
+def shown(labeler: Labeler, best: str, probability: float) -> str:
     """Tell which label of an image is to be explained: the most probable one, or that which a threshold says."""
-    if labeler.guarded is None or labeler.guarded.guard.threshold is None:
+    if labeler.guarded is None or (chosen := labeler.guarded.guard.threshold) is None:
         return best
-    return labeler.guarded.judge(pixels)[1].said
+    chances = np.where(np.array(labeler.labels) == best, probability, 1 - probability)  # of two labels
+    return chosen.answer(labeler.labels, chances)
 
 
 def _tensor(graph: Any, name: str, model: Path) -> Any:

@@ -87,7 +87,7 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
     kernels: dict[Path, KernelManager] = {}
 
     def begin(book: Path) -> None:
-        if book not in kernels and not is_done(run, book, values[book]):
+        if book not in kernels:
             kernels[book] = start(book)
 
     def execute_one(book: Path) -> None:
@@ -111,7 +111,7 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
                     made.append(pool.submit(finish, book))
                     continue
                 begin(book)
-                if after is not None:
+                if after is not None and not is_done(run, after, values[after]):
                     begin(after)
                 execute_one(book)
                 made.append(pool.submit(write_page, run, book))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import pandas as pd
 from PIL import Image
 
@@ -225,12 +224,10 @@ def _button(act: Callable[[], None], style: str, description: str = "", tooltip:
 
 
 def _figure(told: Finding) -> list[ipywidgets.Widget]:
-    if (figure := told.plot()) is None:
+    if told.picture is None:
         return []
-    data = io.BytesIO()
-    figure.savefig(data, format="png", bbox_inches="tight")
-    plt.close(figure)  # else the notebook's next cell would show it once more
-    return [ipywidgets.Image(value=data.getvalue(), format="png", layout={"max_width": "100%"})]
+    width = Image.open(io.BytesIO(told.picture)).width // 2  # it has twice as many pixels
+    return [ipywidgets.Image(value=told.picture, format="png", layout={"width": f"{width}px", "max_width": "100%"})]
 
 
 def _picture(photos: ImageFolder, path: str) -> ipywidgets.Widget:
