@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from .. import plots
+from ..bottlenecks.projection import principal_components
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
 from ..evaluation.intervals import difference_interval, points, wilson_interval
@@ -112,10 +113,9 @@ def _clusters(matrix: np.ndarray, paths: list[str], seed: int) -> list[str | Non
     if len(matrix) < 2 * _LEAST or not np.ptp(matrix, axis=0).any():
         return [None] * len(matrix)
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
 
-    parts = PCA(min(32, *matrix.shape), svd_solver="randomized", random_state=seed).fit_transform(matrix)
+    parts, _ = principal_components(matrix, 32)
     count = int(np.clip(round((len(matrix) / 50) ** 0.5), 2, 16))
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer different images than clusters
         fitted = KMeans(count, n_init=3, random_state=seed).fit(parts)
