@@ -109,7 +109,7 @@ class _Stack:
         return self._laid(self.matrix @ self._flat(kernel)) + bias
 
     def _flat(self, values: np.ndarray) -> np.ndarray:
-        """Lay [n, labels, stack] out as a matrix [n, labels x stack]; what there is more of comes last: quick to sum."""
+        """Lay [n, labels, stack] out as a matrix [n, labels x stack]; what there is more of lies last: quick to sum."""
         values = values.transpose(0, 2, 1) if self.labels > self.size else values
         return np.ascontiguousarray(values).reshape(len(values), -1)
 
