@@ -174,6 +174,17 @@ def test_pages_are_whole_and_load_nothing_from_elsewhere(made):
     assert "%|" not in shown  # progress bars stay off pages
 
 
+def test_every_figure_that_is_drawn_is_shown(made):
+    run, _, _, _ = made
+    drawn = 0
+    for book in BOOKS:
+        for cell in cells(run.folder / book.name, "code"):
+            if re.match(r"plots\.(?!style)", cell.source.splitlines()[-1]):
+                assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+                drawn += 1
+    assert drawn >= 4
+
+
 def test_a_second_report_computes_no_bottleneck_and_resume_runs_nothing(made):
     run, _, _, values = made
     assert run.info()["extraction"].startswith("90 images: ")

@@ -32,7 +32,7 @@ def settings_path(paths: Paths, settings: HeadSettings, groups: np.ndarray) -> F
     Returns:
         Numbers: settings and settings_gap, what those that were chosen change in validation accuracy and in the gap,
         paired, {"accuracy", "interval"}; settings_train, what they change in training accuracy; current and chosen, by
-        name. Details: `paths.table`.
+        name. Details: the table of `paths`.
 
     Raises:
         RetrainLabError: fewer than two folds.

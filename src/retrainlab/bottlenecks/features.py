@@ -126,7 +126,7 @@ class Features:
 
         question = "What the distortions do"
         if not self.distortion.active:
-            return Finding(question, "No distortion is on.")
+            return Finding(question)
         path, sha256 = self.table.loc[self.table["split"] == "train", ["path", "sha256"]].iloc[0]
         pictures = examples(self.photos, path, self.backbone.image_size, self.distortion, sha256, self.variants)
         return Finding(question, draw=partial(plots.distorted, pictures, PurePosixPath(path).name))
