@@ -84,9 +84,19 @@ def published(card: Mapping[str, Any]) -> Finding:
 
 @finding("How each label does")
 def per_label(rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """Accuracy label by label. `rows`: of the predictions table, as of `test_else_validation`."""
-    table = scores.per_label(_some(rows), labels)
-    return Finding("How each label does", draw=lambda: plots.per_label(table))
+    """Both ways of being wrong, label by label. `rows`: of the predictions table, as of `test_else_validation`."""
+    found, table = scores.both_ways(_some(rows), labels), scores.per_label(rows, labels)
+    shown = pd.DataFrame(
+        {
+            "images": found["n"],
+            "found": [intervals.share(each) for each in found[["found", "low", "high"]].to_numpy()],
+            "answers": found["said"],
+            "right when said": found["right when said"].map("{:.1%}".format, na_action="ignore").fillna("never said"),
+            "F1": found["F1"].map("{:.2f}".format),
+            "mostly taken for": found["taken for"],
+        }
+    )
+    return Finding("How each label does", table=shown, draw=lambda: plots.per_label(table))
 
 
 @finding("What is confused with what")
