@@ -147,13 +147,36 @@ def test_a_changed_file_among_known_ones_keeps_the_table_in_order(tmp_path):
     assert again["path"].is_monotonic_increasing and len(again) == 6
 
 
-def test_links_that_lead_nowhere_or_in_a_circle_are_said_and_other_things_passed_over(tmp_path):
+def test_what_is_no_file_is_a_row_where_it_is_named_like_an_image(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "a" / "annex.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "a" / "circle.png").symlink_to(tmp_path / "a" / "circle.png")
+    (tmp_path / "a" / "null.png").symlink_to(os.devnull)
     (tmp_path / "b" / "linked.png").symlink_to(tmp_path / "a" / "image 001.png")
+    (tmp_path / "b" / "folder.png").mkdir()
     os.mkfifo(tmp_path / "b" / "pipe.png")
+    os.mkfifo(tmp_path / "b" / "pipe")
     table = scanning.scan(tmp_path).images.set_index("path")
-    bad = table["problem"].dropna()
-    assert list(bad.index) == ["a/annex.png", "a/circle.png"] and bad.str.contains("does not exist").all()
-    assert table.loc["b/linked.png", "sha256"] == table.loc["a/image 001.png", "sha256"] and len(table) == 7
+    nowhere = "it is a link to a file that does not exist"
+    assert table["problem"].dropna().to_dict() == {
+        "a/annex.png": nowhere,
+        "a/circle.png": nowhere,
+        "a/null.png": "it is a device, not a file",
+        "b/pipe.png": "it is a named pipe, not a file",
+    }
+    assert table.loc["b/linked.png", "sha256"] == table.loc["a/image 001.png", "sha256"] and len(table) == 9
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "labels.csv"])
+def test_a_pipe_that_is_called_like_a_table_is_said(tmp_path, name):
+    flat = name == "labels.csv"
+    make_folder(tmp_path, {"a": 2} if flat else {"a": 2, "b": 2})
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RetrainLabError, match=f"{name}.* cannot be read: it is a named pipe, not a file"):
+        scanning.scan(tmp_path)
+
+
+def test_a_pipe_in_place_of_the_folder_is_said(tmp_path):
+    os.mkfifo(tmp_path / "images")
+    with pytest.raises(RetrainLabError, match="is neither a folder nor a file"):
+        scanning.scan(tmp_path / "images")

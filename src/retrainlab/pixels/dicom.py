@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RetrainLabError
+from .bounds import Hold
 
 _BEYOND = 1e9  # further than any value that is stored
 
@@ -15,7 +16,7 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
-def read(data: bytes) -> tuple[np.ndarray, float | None]:
+def read(data: bytes, hold: Hold) -> tuple[np.ndarray, float | None]:
     """Read the first frame of a DICOM file: (pixels, the brightest value that it declares, or None).
 
     Pixels are uint8, [height, width] or RGB [height, width, 3], where the file is in colour, of 8 bits, or says by a
@@ -33,6 +34,7 @@ def read(data: bytes) -> tuple[np.ndarray, float | None]:
     dataset = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in dataset:
         raise RetrainLabError("a DICOM file that holds no image")
+    hold(dataset.Rows * dataset.Columns)
     stored, kind, bits = _first_frame(dataset, how), dataset.PhotometricInterpretation, dataset.BitsStored
     if kind == "PALETTE COLOR":
         colours = how.apply_color_lut(stored, dataset)
