@@ -1,5 +1,8 @@
+import hashlib
+import itertools
 import os
 import shutil
+import threading
 
 import pandas as pd
 import pytest
@@ -180,3 +183,36 @@ def test_a_pipe_in_place_of_the_folder_is_said(tmp_path):
     os.mkfifo(tmp_path / "images")
     with pytest.raises(RetrainLabError, match="is neither a folder nor a file"):
         scanning.scan(tmp_path / "images")
+
+
+def test_a_file_that_changes_under_the_scan_is_one_of_its_contents_or_has_a_problem(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    victim, contents, ended = tmp_path / "a" / "image 000.png", [], threading.Event()
+    for number in (7, 8):
+        make_image(number).save(victim)
+        contents.append(victim.read_bytes())
+    known = {hashlib.sha256(content).hexdigest() for content in contents}
+
+    def change() -> None:
+        for number in itertools.count():
+            if ended.is_set():
+                return
+            victim.write_bytes(contents[number % 2])  # not at once: it is empty, then half, then whole
+            if number % 5 == 0:
+                victim.unlink()
+                os.mkfifo(victim) if number % 2 else victim.mkdir()
+                victim.unlink() if number % 2 else victim.rmdir()
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        tables = [scanning.scan(tmp_path).images.set_index("path") for _ in range(40)]
+    finally:
+        ended.set()
+        changing.join()
+    rows = [table.loc["a/image 000.png"] for table in tables if "a/image 000.png" in table.index]
+    assert rows and all((row["sha256"] in known) != isinstance(row["problem"], str) for row in rows)
+    assert all(table["problem"].drop("a/image 000.png", errors="ignore").isna().all() for table in tables)
+    victim.write_bytes(contents[0])
+    again = scanning.scan(tmp_path, tables[-1].reset_index()).images.set_index("path")
+    assert again.loc["a/image 000.png", "sha256"] == hashlib.sha256(contents[0]).hexdigest()

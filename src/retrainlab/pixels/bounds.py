@@ -12,7 +12,7 @@ from threading import Condition, Lock
 from ..errors import RetrainLabError
 from ..files import opened
 
-Hold = Callable[[int], None]  # take so many pixels' share before they are decoded; RetrainLabError: they are too many
+Hold = Callable[[int, float], None]  # of pixels that are about to be decoded, and their weight: see `pixels`
 
 
 class Bound:
@@ -44,15 +44,21 @@ _PIXELS = Bound(178_956_970)  # at most 12 bytes each: about 2 GB. As many as Pi
 _BYTES = Bound(2**31)
 
 
-def pixels(count: int) -> AbstractContextManager[None]:
+def pixels(count: int, weight: float) -> AbstractContextManager[None]:
     """Hold so many pixels while they are decoded, converted and made small.
+
+    Args:
+        weight: how many bytes each of them takes, in dozens; at least 1.
 
     Raises:
         RetrainLabError: more than are safe to read.
     """
-    if count > _PIXELS.most:
-        raise RetrainLabError(TOO_MANY)
-    return _PIXELS.held(count)
+    if (amount := round(count * max(weight, 1))) > _PIXELS.most:
+        raise RetrainLabError(
+            f"it has {count / 1e6:,.0f} million pixels, and of its kind no more than {_PIXELS.most / weight / 1e6:.0f} "
+            "million are read safely; save it smaller"
+        )
+    return _PIXELS.held(amount)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ import numpy as np
 from ..errors import RetrainLabError
 from .bounds import Hold
 
+_WEIGHT = 2  # of a pixel, see `bounds`: its numbers of 64 bits are held twice
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax, as the head names it
 _BEYOND = 1e9  # further than any value that is stored
 
 
@@ -31,10 +33,12 @@ def read(data: bytes, hold: Hold) -> tuple[np.ndarray, float | None]:
         from pydicom import pixels as how
     except ImportError as error:
         raise RetrainLabError("a DICOM image, which needs the package pydicom: pip install pydicom") from error
+    if _DEFLATED in data[:1024]:  # a few megabytes may become any number of gigabytes
+        raise RetrainLabError("a deflated DICOM file, whose size cannot be told before; save it in another syntax")
     dataset = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in dataset:
         raise RetrainLabError("a DICOM file that holds no image")
-    hold(dataset.Rows * dataset.Columns)
+    hold(dataset.Rows * dataset.Columns, _WEIGHT)
     stored, kind, bits = _first_frame(dataset, how), dataset.PhotometricInterpretation, dataset.BitsStored
     if kind == "PALETTE COLOR":
         colours = how.apply_color_lut(stored, dataset)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -18,7 +18,8 @@ from .bounds import Hold
 from .deep import Deep
 from .levels import Levels
 
-_TIFF = (b"II*\0", b"MM\0*")
+_TIFF: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}  # marks, orders of bytes
+_CUT = "the image file is cut short (truncated)"
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # a tag of EXIF; those of its values that change width and height
 _JPEG, _PIXELS_BEGIN, _END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _STRIP = 2**20  # pixels that are laid over white at a time
@@ -76,7 +77,7 @@ def open_image(source: Path | str | bytes, size: tuple[int, int] | None = None, 
     with ExitStack() as holding:
         try:
             with warnings.catch_warnings(action="ignore"), _reading(source) as file:  # of odd metadata in good files
-                found = _open(file, name, size, lambda pixels: holding.enter_context(bounds.pixels(pixels)))
+                found = _open(file, name, size, lambda *what: holding.enter_context(bounds.pixels(*what)))
         except RetrainLabError:
             raise
         except Exception as error:  # plugins raise nearly anything on damaged files
@@ -154,7 +155,7 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno and error.strerror:
         return f"the file cannot be read: {error.strerror}"
     if "truncated" in str(error).lower():
-        return "the image file is cut short (truncated)"
+        return _CUT
     return f"the image file is damaged ({str(error) or type(error).__name__})"
 
 
@@ -178,8 +179,10 @@ def _pillow(file: BinaryIO) -> ImageFile.ImageFile:
     try:
         return Image.open(file, formats=known)
     except UnidentifiedImageError:
-        if head[:4] not in _TIFF:
+        if (order := _TIFF.get(head[:4])) is None:
             raise RetrainLabError(formats.otherwise(head)) from None
+        if len(head) < 8 or int.from_bytes(head[4:8], order) >= file.seek(0, io.SEEK_END):  # where it says what it is
+            raise RetrainLabError(_CUT) from None
         raise RetrainLabError(
             "a TIFF of a kind that cannot be read, such as of numbers of 64 bits; save it with whole numbers of 8 or "
             "16 bits, or floats of 32"
@@ -192,7 +195,7 @@ def _decoded(image: ImageFile.ImageFile, file: BinaryIO, size: tuple[int, int] |
         image.draft("RGB", (2 * size[1], 2 * size[0]))
     reduced = image.size
     width, height = own if image.info.get("progressive") else reduced  # the former is held whole before it is reduced
-    hold(width * height)
+    hold(width * height, _weight(image))
     image.load()  # Pillow turns a TIFF upright here, other files below
     orientation = image.getexif().get(_ORIENTATION, 1)
     upright = image if orientation == 1 else ImageOps.exif_transpose(image)
@@ -202,6 +205,13 @@ def _decoded(image: ImageFile.ImageFile, file: BinaryIO, size: tuple[int, int] |
         width, height = own[::-1] if orientation in _LYING else own
     content = deep.read(image, upright, decoder, file) if image.mode.startswith(("I", "F")) else _rgb(upright)
     return Opened(image.format or "", width, height, content)
+
+
+def _weight(image: ImageFile.ImageFile) -> float:
+    """Tell how many bytes a pixel takes at most, in dozens: as measured, for what holds several copies of it."""
+    if image.format == "JPEG2000":
+        return len(image.getbands()) / 2
+    return 4 / 3 if image.format == "WEBP" else 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

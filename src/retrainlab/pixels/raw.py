@@ -11,6 +11,8 @@ from .bounds import Hold
 # By their content they are TIFF files whose image is a small picture, meant for a preview.
 SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dng", ".raw"}
 
+_WEIGHT = 1.5  # LibRaw holds four numbers of 16 bits a pixel, beside what goes in and comes out
+
 
 def is_raw(name: str) -> bool:
     """Tell by a file's name or path."""
@@ -33,7 +35,7 @@ def read(data: bytes, size: tuple[int, int] | None, hold: Hold) -> tuple[np.ndar
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             own = (raw.sizes.iheight, raw.sizes.iwidth)
-            hold(max(own[0] * own[1], raw.sizes.raw_height * raw.sizes.raw_width))
+            hold(max(own[0] * own[1], raw.sizes.raw_height * raw.sizes.raw_width), _WEIGHT)
             half = size is not None and min(own) >= 2 * max(size)
             pixels = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=8, half_size=half)
     except rawpy.LibRawError as error:
