@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..evaluation.finding import Finding
 from ..evaluation.scores import SPLITS
-from ..pixels.levels import Levels
+from ..pixels.levels import Levels, in_the_dark
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 
@@ -73,7 +73,7 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     if levels := str(Levels.of(images)):
         deep = images["problem"].isna() & images["dtype"].notna()
-        said.append(f"{deep.sum():,} images are not of 8 bits: {levels}.")
+        said += [f"{deep.sum():,} images are not of 8 bits: {levels}.", *in_the_dark(images)]
     windows = images["problem"].isna() & (images["format"] == "DICOM") & images["dtype"].isna()
     if windows.any():
         said.append(

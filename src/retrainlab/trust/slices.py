@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from .. import plots
 from ..bottlenecks.projection import principal_components
@@ -21,6 +21,7 @@ from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
 from ..evaluation.intervals import difference_interval, points, wilson_interval
 from ..pixels.decoding import ImageFolder
+from ..pixels.opening import header
 
 _LEAST = 20  # images of a group; at most half of all are in one
 _CHANCE = 0.05  # how often a group may be named where mistakes depend on nothing
@@ -95,7 +96,7 @@ def _taken(root: Path, paths: list[str]) -> dict[str, list[str | None]]:
 def _exif(path: Path) -> tuple[str | None, str | None]:
     """Read camera model and day, as 2024-05-31, from a file's EXIF; None for what it does not say."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with header(path) as image:
             if image.format == "PNG" and not image.info.keys() & {"exif", "Raw profile type exif"}:
                 return None, None  # getexif would decode all of it, to look behind the pixels
             exif = image.getexif()
