@@ -49,26 +49,26 @@ def test_numbers_as_labels_are_said_to_be_sorted_as_text(many, labels, place):
 
 def test_every_usable_image_is_counted_and_shown(many):
     many.loc[:4, "problem"] = "the file is empty"
-    told = overview.usable(splitting.split(many), "A note.", "Another.")
-    assert str(told).splitlines() == ["1,995 images of 2 labels can be used.", "A note.", "Another."]
+    told = overview.usable(splitting.split(many))
+    assert str(told) == "1,995 images of 2 labels can be used."
     assert told.numbers == {"images": 1995, "labels": 2}
     bars = told.plot().axes[0].patches
     assert sum(bar.get_width() for bar in bars) == 1995
-    assert str(overview.usable(splitting.split(many), "")) == "1,995 images of 2 labels can be used."
 
 
 def test_what_is_left_out_is_listed_with_its_reason(many):
-    assert str(overview.left_out(many)) == "Every image file can be used."
+    assert not overview.left_out(many)._repr_html_()  # 01 has said at its top that it is none
     many.loc[:4, "problem"] = "the file is <empty>"
     told = overview.left_out(many, most=2)
-    assert str(told) == f"5 of {len(many)} files are left out."
+    assert str(told) == f"5 of {len(many)} files are left out; the first 2:"
+    assert str(overview.left_out(many)) == f"5 of {len(many)} files are left out."
     shown = told._repr_html_()
     assert shown.count("the file is &lt;empty&gt;") == 2 and many["path"][0] in shown
 
 
 def test_copies_are_listed_pair_by_pair(tmp_path):
     make_folder(tmp_path, {"a": 4, "b": 4}, ("png",))
-    assert str(overview.copies(scanning.load(tmp_path).images)) == "No file is a copy of another."
+    assert not overview.copies(scanning.load(tmp_path).images)._repr_html_()
     shutil.copy(tmp_path / "a" / "image 000.png", tmp_path / "a" / "twin.png")
     shutil.copy(tmp_path / "a" / "image 001.png", tmp_path / "b" / "stranger.png")
     table = scanning.load(tmp_path).images
@@ -86,11 +86,12 @@ def test_what_any_classifier_must_beat(many):
     table = splitting.split(many.drop(index=range(500)))
     table.loc[500:509, "problem"] = "the file is empty"
     table.loc[[600, 601], "sha256"] = "the same"
-    told = overview.found(table)
+    told = overview.found(table, "A note.", "")
     assert told.numbers == {"images": 1490, "left_out": 10, "copies": 2}
     assert str(told).splitlines() == [
-        "1,490 images, 10 files left out, 2 copies.",
+        "1,490 images of 2 labels, 10 files left out, 2 copies.",
         "Always answering 'b' would be right for 67.1% of the images: beat that.",
+        "A note.",
     ]
 
 

@@ -406,7 +406,7 @@ def test_what_8_bits_cost_and_win_is_measured_on_the_same_images(exported, photo
     low, high = told.numbers["accuracy"]["interval"]
     assert low <= told.numbers["accuracy"]["accuracy"] <= high and f"n = {len(table)}." in str(told)
     assert list(told.table.data.index) == ["model.tflite", "model_int8.tflite"]
-    assert str(answering.compare_int8(exported, table, photos, False)) == "int8 is off."
+    assert not answering.compare_int8(exported, table, photos, False)._repr_html_()
     assert "neither test nor validation images" in str(answering.compare_int8(exported, table[:0], photos, True))
 
 

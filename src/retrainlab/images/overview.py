@@ -28,7 +28,8 @@ def usable(images: pd.DataFrame) -> Finding:
 def left_out(images: pd.DataFrame, most: int = 50) -> Finding:
     """List the files that take no part in anything, and why."""
     bad = _bad(images)[["path", "problem"]]
-    said = f"{len(bad)} of {len(images)} files are left out." if len(bad) else ""
+    said = f"{len(bad)} of {len(images)} files are left out" if len(bad) else ""
+    said += (f"; the first {most}:" if len(bad) > most else ".") * bool(said)
     return Finding("What is left out", said, table=_listed(bad, most))
 
 
@@ -61,7 +62,7 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
     if len(bad):
         why = [f" {row.path}: {row.problem}." for row in bad[:named].itertuples()]
         more = f" And {len(bad) - named} more." if 0 < named < len(bad) else ""
-        said.append(f"{left_out(images)}{''.join(why)}{more}")
+        said.append(f"{left_out(images, len(bad))}{''.join(why)}{more}")
     said += _twins(list(counts.index))
     if small := list(counts.index[counts["total"] < _SMALL_LABEL]):
         said.append(f"{_have(small)} fewer than {_SMALL_LABEL} images: too few to learn or to measure reliably.")
