@@ -80,6 +80,21 @@ def test_memory_for_a_single_image_is_enough_and_for_none_is_said():
         Batched(Small(0), "GPU")(PIXELS)
 
 
+def test_memory_that_tensorflow_itself_cannot_get_halves_batches():
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.uint8)])
+    def hungry(pixels):
+        """70 TB for more than 6 images."""
+        numbers = tf.random.uniform([tf.where(tf.shape(pixels)[0] > 6, tf.constant(2**44, tf.int64), 1)])
+        return tf.reduce_mean(tf.cast(pixels, tf.float32), [1, 2]) + 0 * numbers[:1]
+
+    network = Batched(lambda pixels: hungry(pixels).numpy(), "CPU")
+    assert network(PIXELS) == pytest.approx(PIXELS.mean((1, 2)), rel=1e-5) and str(network).endswith(
+        "batches of 5 for want of memory"
+    )
+
+
 def test_portions_cover_a_count_in_order():
     assert [(part.start, part.stop) for part in Portions(3).each(7, lambda part: part)] == [(0, 3), (3, 6), (6, 7)]
     assert [*Portions(3).each(0, lambda part: part)] == []
