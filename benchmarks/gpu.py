@@ -100,7 +100,8 @@ def other_precisions(backbone: registry.Backbone, device: Gpu, forward: Callable
 
 
 def fine_tuning(features: Features, place: Path, device: Gpu) -> None:
-    cut, settings = cutting.choose(cuts.of(features.backbone), "auto"), TuningSettings(epochs=2, batch_size=gpu.BATCH // 2)
+    settings = TuningSettings(epochs=2, batch_size=gpu.BATCH // 2)
+    cut = cutting.choose(cuts.of(features.backbone), "auto")
     graph, kept = (
         cutting.above(freezing.freeze(features.backbone), cut),
         activations.load(features, cut, features.table),
