@@ -10,7 +10,7 @@ from PIL import Image
 
 from retrainlab import files
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, extracting, features, projection
+from retrainlab.bottlenecks import caching, computing, extracting, features, projection
 from retrainlab.bottlenecks.features import audit
 from retrainlab.bottlenecks.projection import principal_components
 from retrainlab.errors import RetrainLabError
@@ -89,14 +89,14 @@ def test_a_cut_off_part_is_no_obstacle(fresh, folder):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_interrupted_work_is_kept(fresh, folder, error, monkeypatch):
-    count, real = iter(range(1000)), extracting.read_pixels
+    count, real = iter(range(1000)), computing.read_pixels
 
     def interrupted(*arguments):
         if next(count) == 15:
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr(extracting, "read_pixels", interrupted)
+    monkeypatch.setattr(computing, "read_pixels", interrupted)
     with pytest.raises(error):
         run(fresh, folder, threads=1)
     monkeypatch.undo()

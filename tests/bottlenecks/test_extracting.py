@@ -6,7 +6,7 @@ import time
 import numpy as np
 from conftest import make_folder, make_image
 
-from retrainlab.bottlenecks import caching, extracting
+from retrainlab.bottlenecks import caching, computing, extracting
 from retrainlab.images import scanning
 from retrainlab.pixels.decoding import ImageFolder
 
@@ -26,8 +26,8 @@ class Counting:
 
 def test_threads_run_only_so_far_ahead_of_what_is_written(tmp_path, monkeypatch):
     """With 2 threads, 2 images ahead each and parts of 4: never more than 8 images beyond what lies in the cache."""
-    monkeypatch.setattr(extracting, "_IMAGES_AHEAD", 2)
-    monkeypatch.setattr(extracting, "_ROWS_A_PART", 4)
+    monkeypatch.setattr(computing, "_IMAGES_AHEAD", 2)
+    monkeypatch.setattr(computing, "_ROWS_A_PART", 4)
     table = scanning.scan(make_folder(tmp_path / "images", {"a": 15, "b": 15}, ("png",))).images
     backbone, cache, ahead = Counting(), caching.Cache(tmp_path, 3), []
     real = cache.add

@@ -233,3 +233,51 @@ def test_mixed_precision_is_asked_for_while_it_learns_and_no_longer(top, cut, ke
         assert options()["auto_mixed_precision"] is False
     plain, mixed = (steps(top, cut, kept, layer, Device("", mixed)) for mixed in (False, True))
     assert all(np.array_equal(value, other) for value, other in zip(plain, mixed, strict=True))
+
+
+class Small:
+    """A top's gradients, or its judgement, on a device with memory for so many images."""
+
+    def __init__(self, whole, takes):
+        self.whole, self.takes, self.given = whole, takes, []
+
+    def __call__(self, x, *rest):
+        import tensorflow as tf
+
+        self.given.append(len(x))
+        if len(x) > self.takes:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return self.whole(x, *rest)
+
+
+def stepping(top, cut, kept, layer, device, takes=None):
+    """(variables, losses, logits, portions) of four steps on batches of 15 with dropout."""
+    made, rows = tops.Top(top, cut, layer, replace(QUICK, dropout=0.3), device), np.arange(15)
+    small = Small(made._gradients, takes or 15)
+    made._gradients, made._judge = small, Small(made._judge, takes or 15)
+    classes = pd.Index(layer.labels).get_indexer(kept.table["label"].iloc[rows])
+    batch = kept.batch(rows, rows * 0)
+    losses = [made.step(batch, classes, number, 2) for number in range(1, 5)]
+    return made.state(), losses, made.logits(batch), small.given
+
+
+@pytest.mark.parametrize("device", [Device("CPU"), Device("GPU", loss_scale=2.0**10)])
+def test_exhausted_memory_divides_a_batch_and_changes_nothing_but_rounding(top, cut, kept, layer, device):
+    whole = stepping(top, cut, kept, layer, device)
+    parts = stepping(top, cut, kept, layer, device, takes=4)
+    assert parts[3] == [15, 7, 3, 3, 3, 3, 3] + [3, 3, 3, 3, 3] * 3 and whole[3] == [15] * 4
+    assert parts[1] == pytest.approx(whole[1], rel=1e-5) and parts[2] == pytest.approx(whole[2], abs=1e-4)
+    for value, other in zip(parts[0], whole[0], strict=True):
+        assert value == pytest.approx(other, abs=1e-4)
+    assert max(np.ptp(value) for value in whole[0]) > 0.1
+
+
+def test_a_device_without_memory_is_said(top, kept, layer, tmp_path, monkeypatch):
+    def full(self, *given):
+        import tensorflow as tf
+
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(tops.Top, "_slopes", full)
+    with pytest.raises(RetrainLabError, match="memory of the device that computes is exhausted"):
+        finetuning.fine_tune(top, kept, layer, QUICK, tmp_path)

@@ -42,7 +42,11 @@ def tensorflow() -> Any:
             os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
             import tensorflow as tf
 
-            tf.config.list_physical_devices()
+            for gpu in tf.config.list_physical_devices(
+                "GPU"
+            ):  # it would take all memory, and notebooks run side by side
+                tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 is what modules are checked in
             tf.get_logger().setLevel("ERROR")
             tf.constant(0)  # the first tensor is what wakes the devices, and their notes
     return sys.modules["tensorflow"]

@@ -77,7 +77,7 @@ class Condition:
     def make(
         self, read: Callable[[tuple[int, int]], np.ndarray], size: tuple[int, int], sha256: str, number: int
     ) -> np.ndarray:
-        """Make the variant from an image that `read` gives in any size: see `extracting.Change`."""
+        """Make the variant from an image that `read` gives in any size: see `computing.Change`."""
         return self.apply(read(size), sha256)
 
 

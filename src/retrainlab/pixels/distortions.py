@@ -77,7 +77,7 @@ class Distortion:
     def make(
         self, read: Callable[[tuple[int, int]], np.ndarray], size: tuple[int, int], sha256: str, number: int
     ) -> np.ndarray:
-        """Make variant `number` from an image that `read` gives in any size: see `extracting.Change`."""
+        """Make variant `number` from an image that `read` gives in any size: see `computing.Change`."""
         drawn = self.draw(size, sha256, number)
         return apply(read(drawn.resized), drawn, size)
 

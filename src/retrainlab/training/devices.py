@@ -8,8 +8,8 @@ sums and losses stay in float32. Small gradients would be 0 in float16, so the l
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
+from ..backbones import gpu
 from ..backbones.runtimes import tensorflow
 
 _MIXED = "auto_mixed_precision"
@@ -53,9 +53,4 @@ CPU = Device("CPU")
 
 def found() -> Device:
     """Tell which device this machine has."""
-    tf: Any = tensorflow()
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return CPU
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return Device(f"GPU ({details.get('device_name', 'of a kind that is not told')})", True, _SCALE)
+    return CPU if (device := gpu.find()) is None else Device(device.name, True, _SCALE)

@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..backbones import cutting
+from ..backbones.gpu import enough_memory
 from ..bottlenecks.activations import Activations
 from ..errors import RetrainLabError
 from ..evaluation import calibration, scores
@@ -65,6 +66,7 @@ class Tuned:
     said: str
 
 
+@enough_memory()
 def fine_tune(
     graph: Any,
     activations: Activations,
@@ -88,7 +90,8 @@ def fine_tune(
         until: end after so many epochs of the same schedule, and keep the last: for a refit, with nothing to choose by.
 
     Raises:
-        RetrainLabError: no training image, a layer with hidden units, or the state cannot be written.
+        RetrainLabError: no training image, a layer with hidden units, the state cannot be written, or the device has no
+            memory for a single image.
     """
     if head.hidden is not None:
         raise RetrainLabError("Fine-tuning starts from a layer without hidden units. Set hidden_units to 0.")
@@ -193,6 +196,7 @@ class _Judging:
         return pd.DataFrame(found)
 
 
+@enough_memory()
 def logits(graph: Any, activations: Activations, found: Tuned, settings: TuningSettings) -> np.ndarray:
     """What a tuned top says of all images, as of `predict`; graph and settings are those of `fine_tune`."""
     given = cutting.with_values(graph, found.weights), activations.cut, found.head, settings
