@@ -92,6 +92,7 @@ class Extraction:
     seconds: float
     problems: dict[str, str]
     damaged: int
+    unkept: str = ""
 
     def __str__(self) -> str:
         said = f"{self.cached + self.computed:,} {self.what}: {self.cached:,} bottlenecks from the cache, "
@@ -102,6 +103,8 @@ class Extraction:
             said += f", {len(self.problems):,} could not be read"
         if self.damaged:
             said += f", {self.damaged} damaged part{'s' * (self.damaged > 1)} set aside and computed again"
+        if self.computed and self.unkept:
+            said += f", none of them kept: {self.unkept}"
         return f"{said}."
 
 
@@ -156,8 +159,8 @@ def extract(
         else:
             problems = _distribute(client, work, missing, cache, bar.update)
     seconds, computed = time.perf_counter() - started, len(cache) - before
-    what = "images" if change is None else change.what
-    return Extraction(what, len(good) * len(numbers) - len(missing), computed, seconds, problems, len(cache.damaged))
+    what, cached = "images" if change is None else change.what, len(good) * len(numbers) - len(missing)
+    return Extraction(what, cached, computed, seconds, problems, len(cache.damaged), cache.unkept)
 
 
 def _content(root: Path, source: _Source) -> bytes:
@@ -207,6 +210,8 @@ def _compute_there(
     cluster.see(image_dir=work.photos.root, bottleneck_dir=folder)
     cache = Cache(folder, work.backbone.dim, dtype)
     problems = _compute(work, missing, cache, 1, lambda _: None)
+    if cache.unkept:
+        raise RetrainLabError(f"{cache.unkept}, and what this machine computes would be lost. Make it writable.")
     return cache.parts, problems
 
 
@@ -222,12 +227,13 @@ def _compute(
     ended: SimpleQueue[Future[np.ndarray]] = SimpleQueue()
     waiting = iter(missing.items())
     problems: dict[str, str] = {}
-    written = time.perf_counter()
+    written, stuck = time.perf_counter(), False
 
     def write() -> None:
-        nonlocal written
+        nonlocal written, stuck
+        stuck = True
         cache.add(list(kept), np.array(list(kept.values())))
-        written = time.perf_counter()
+        written, stuck = time.perf_counter(), False
         kept.clear()
 
     def submit(more: int) -> None:
@@ -258,5 +264,6 @@ def _compute(
         pool.shutdown(wait=True, cancel_futures=True)
         finished = {key: job for job, key in running.items() if not job.cancelled() and job.exception() is None}
         kept.update((key, job.result()) for key, job in finished.items())  # beside the one that ended the work
-        write()
+        if not stuck:  # why it could not be written is being said
+            write()
     return problems
