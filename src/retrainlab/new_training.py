@@ -106,17 +106,17 @@ class NewTraining:
             more: further keys of metrics.json.
         """
         made, features, head = self.made, classifier.features, classifier.head
-        info, learnt_from = made.info(), classifier.learnt_from | {"start_from": self.lab.start_from}
-        settings = asdict(head.settings)
-        trained = {
-            "labels": head.labels,
-            "backbone": features.backbone.handle,
-            "steps": head.settings.how_many_training_steps,
-            "temperature": head.temperature,
-            "refit": classifier.refit,
-            "seconds": info["seconds"],
-        }
+        settings, learnt_from = asdict(head.settings), classifier.learnt_from | {"start_from": self.lab.start_from}
         with self._writing():
+            info = made.info()
+            trained = {
+                "labels": head.labels,
+                "backbone": features.backbone.handle,
+                "steps": head.settings.how_many_training_steps,
+                "temperature": head.temperature,
+                "refit": classifier.refit,
+                "seconds": info["seconds"],
+            }
             made.record(
                 backbone=features.backbone.record | {"milliseconds": features.milliseconds},
                 parameters=settings | learnt_from | {"tfhub_module": features.backbone.handle},

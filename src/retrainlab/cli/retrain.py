@@ -262,8 +262,10 @@ def _write_graph(file: Path, backbone_graph: Any, head: Head, final_tensor_name:
 def _replacing_checkpoint(prefix: Path) -> Iterator[Path]:
     """Give a prefix to write a checkpoint's two files by, which take their places when both are written."""
     with asides.beside(prefix, folder=True) as place:
-        yield place / prefix.name
-        for file in place.iterdir():
+        files = place / asides.NEW
+        files.mkdir()
+        yield files / prefix.name
+        for file in files.iterdir():
             file.replace(prefix.with_name(file.name))
 
 
