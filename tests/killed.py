@@ -70,14 +70,14 @@ def table(folder: Path) -> None:
 
 
 def main(what: str, root: Path) -> None:
-    """Kill at every step; where that leaves a training to be completed, kill that at every step, too."""
+    """Kill at every step; with "train twice", kill what completes the training then at every step, too."""
     for step in itertools.count():
         folder = root / f"{step}"
         write(folder, OLD)
-        if at_step(step, {"train": train, "export": export, "table": table}[what], folder):
+        if at_step(step, {"export": export, "table": table}.get(what, train), folder):
             break
         for again in itertools.count():
-            if not (folder / ".published").exists():
+            if what != "train twice" or not (folder / ".published").exists():
                 break
             copied = shutil.copytree(folder, root / f"{step} and {again}")
             if at_step(again, publishing.settle, copied):

@@ -120,6 +120,19 @@ def test_whoever_opens_a_model_or_lists_runs_completes_what_was_published(begin,
     assert list(listing.list_runs(tmp_path).index) == ["one"] and not (folder / ".published").exists()
 
 
+def test_what_was_found_out_about_one_training_is_not_said_of_the_next(begin, tmp_path):
+    training, layer = begin(tmp_path, 1)
+    finish(training, layer)
+    reopened = Lab.reopen("one", tmp_path)
+    reopened.add_metrics(trust={"n": 1})
+    assert reopened.run.metrics()["trust"] == {"n": 1}
+    training, layer = begin(tmp_path, 2)
+    finish(training, layer)
+    with pytest.raises(RetrainLabError, match="Run 'one' was trained anew meanwhile"):
+        reopened.add_metrics(trust={"n": 2})
+    assert "trust" not in reopened.run.metrics()
+
+
 def test_a_first_run_that_fails_leaves_no_folder(tmp_path, photos):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RetrainLabError):
@@ -131,6 +144,7 @@ def test_a_first_run_that_fails_leaves_no_folder(tmp_path, photos):
     assert (tmp_path / "out" / "one" / "images.parquet").exists()
 
 
+@pytest.mark.hard
 def test_03_on_other_images_that_fails_leaves_the_run(photos, module, bottleneck_dir, tmp_path):
     values = {"run": "one", "reports_dir": str(tmp_path), "image_dir": str(photos), "tfhub_module": str(module),
               "bottleneck_dir": str(bottleneck_dir), "how_many_training_steps": 40, "weight_decay": [0.0]}  # fmt: skip

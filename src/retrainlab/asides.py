@@ -1,7 +1,7 @@
 """Where things are written before they take their places, and what dead processes have left there.
 
-A name aside is `.<name>.<machine>-<token>`, beside what it will replace. As long as somebody writes it, he holds a lock
-(flock) on it, which ends with his process, however that ends. So a process that sweeps need not guess from numbers of
+A name aside is `.<name>.<machine>-<token>.retrainlab`, beside what it will replace. As long as a process writes it, it
+holds a lock (flock), which ends with that process, however it ends. So whoever sweeps need not guess from numbers of
 processes, which mean nothing to another machine and are given anew: what is locked is alive.
 
 Some shared drives have no locks, or keep them on each machine for itself. There, only age can tell. So the name says
@@ -24,7 +24,7 @@ from pathlib import Path
 
 NEW, OLD = "new", "old"  # what a folder aside holds when it is to replace another one
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
-_NAME = re.compile(r"\.(.+)\.([0-9a-f]{8})-[0-9a-f]{8}", re.DOTALL)
+_NAME = re.compile(r"\.(.+)\.([0-9a-f]{8})-[0-9a-f]{8}\.retrainlab", re.DOTALL)
 _HELD = ".held"  # the file in a folder aside that is locked
 _OPENED = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 _DAY = 86400.0
@@ -46,7 +46,7 @@ def begin(target: Path, folder: bool = False) -> tuple[Path, int]:
     """Make an empty file or folder aside of `target`, and lock it: (its path, the handle that holds the lock)."""
     name = target.name if folder else target.name[-_LONGEST:]
     while True:
-        path = target.with_name(f".{name}.{_MACHINE}-{secrets.token_hex(4)}")
+        path = target.with_name(f".{name}.{_MACHINE}-{secrets.token_hex(4)}.retrainlab")
         if folder:
             path.mkdir()
         lock = path / _HELD if folder else path
@@ -77,9 +77,10 @@ def remove(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what dead processes left aside in a folder; a replacement that one of them had begun is completed."""
     with contextlib.suppress(OSError):  # somebody else's folder
-        for entry in list(os.scandir(folder)):
-            if found := _NAME.fullmatch(entry.name):
-                _sweep(Path(entry.path), *found.groups())
+        left = [(path, found) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
+        for path, found in left:
+            with contextlib.suppress(OSError):  # somebody else's, or swept by another process meanwhile
+                _sweep(path, *found.groups())
 
 
 @cache

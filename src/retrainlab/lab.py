@@ -46,6 +46,7 @@ class Lab:
         parameters: what the images were found and divided by, as `open` takes it: paths count from anywhere.
         seconds: what finding the images took.
         start_from: the run whose head training starts from, "" for none.
+        trained: when a run that was reopened was trained.
     """
 
     run: Run
@@ -57,6 +58,7 @@ class Lab:
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     start_from: str = ""
+    trained: str = ""
 
     @classmethod
     def open(
@@ -120,9 +122,10 @@ class Lab:
         """
         out = open_run(reports_dir, run)
         out.trained()
-        dataset, images = out.info()["dataset"], out.read_table("images")
+        info, images = out.info(), out.read_table("images")
+        dataset = info["dataset"]
         given = Path(dataset["image_dir"]), images, images, out.decisions()
-        return cls(out, *given, said=dataset["said"])
+        return cls(out, *given, said=dataset["said"], trained=info["trained"])
 
     @cached_property
     def photos(self) -> ImageFolder:
@@ -202,6 +205,14 @@ class Lab:
         knows, explain = exporting.load_guard(self.run.model), partial(explaining.load, self.run.model)
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
         return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
+
+    def add_metrics(self, **values: Any) -> None:
+        """Add what was found out about a reopened run to its metrics.json.
+
+        Raises:
+            RetrainLabError: it was trained anew meanwhile.
+        """
+        self.run.add_metrics(self.trained, **values)
 
     def record(self, features: Features) -> None:
         """Write what was extracted to run.json."""

@@ -3,7 +3,6 @@
 import json
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -197,9 +196,18 @@ class Run:
         _write_json(self.folder / "metrics.json", metrics)
         self.record(trained=_now())
 
-    def add_metrics(self, **values: Any) -> None:
-        """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning."""
+    def add_metrics(self, trained: str = "", /, **values: Any) -> None:
+        """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning.
+
+        Args:
+            trained: when the training ended that they are of, as run.json says it; "" for the one that is there.
+
+        Raises:
+            RetrainLabError: another training has taken its place.
+        """
         with self._alone():
+            if trained and self._info().get("trained") != trained:
+                raise RetrainLabError(f"Run '{self.name}' was trained anew meanwhile. Run this notebook again.")
             metrics = _read_json(self.folder / "metrics.json")
             _write_json(self.folder / "metrics.json", _merged(metrics, values))
 
@@ -265,7 +273,7 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             python=platform.python_version(),
             versions={package: version(package) for package in _PACKAGES},
-            commit=_commit(),
+            commit=project.commit(),
         )
     return opened
 
@@ -281,15 +289,3 @@ def opening(reports_dir: str | Path, run: str) -> Iterator[Run]:
         if new and [path.name for path in opened.folder.iterdir()] == ["run.json"]:
             asides.remove(opened.folder)
         raise
-
-
-def _commit() -> str | None:
-    """Tell which commit runs; None for an installed package, which may lie in a repository of another project."""
-    folder = project.checkout()
-    if folder is None:
-        return None
-    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
