@@ -84,7 +84,7 @@ def test_a_training_that_nobody_publishes_goes(begin, tmp_path):
     assert not folder.exists() and list(files(tmp_path / "one")) == ["run.json"]
 
 
-def test_a_disk_that_fills_up_leaves_the_run_and_says_so_in_a_sentence(begin, tmp_path):
+def test_a_disk_that_fills_up_leaves_the_run_and_says_so_in_a_sentence(begin, tmp_path, capfd):
     with mounted(tmp_path / "disk", 8) as disk:
         training, layer = begin(disk, 1)
         finish(training, layer)
@@ -103,6 +103,12 @@ def test_a_disk_that_fills_up_leaves_the_run_and_says_so_in_a_sentence(begin, tm
         filler.unlink()
         finish(training, layer)
         assert is_whole(run) == 2
+        for left in (0, 4, 40, 80):
+            filler.unlink(missing_ok=True)
+            filler.write_bytes(bytes(shutil.disk_usage(disk).free - 1024 * left))
+            with pytest.raises(RetrainLabError, match="cannot be written: No space left on device"):
+                begin(disk, 3)
+        assert not capfd.readouterr().err.count("Traceback") and is_whole(run) == 2
 
 
 def test_whoever_opens_a_model_or_lists_runs_completes_what_was_published(begin, tmp_path):

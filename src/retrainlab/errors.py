@@ -27,8 +27,8 @@ def writing(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except _disk_errors() as error:
-        # TensorFlow says which node of a graph and which file of its own it was, too
-        said = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).splitlines()[0]).rpartition("; ")[2]
+        # TensorFlow says which node of a graph and which file of its own it was, too, and Arrow that it wrote bytes
+        said = re.sub(r"\{\{.*?\}\} | \[Op:.*|.*; |.*Detail: \[errno \d+\] ", "", str(error).splitlines()[0])
         reason = getattr(error, "strerror", None) or said
         raise RetrainLabError(f"{what} cannot be written: {reason}. {advice}") from error
 
