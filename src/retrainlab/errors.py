@@ -28,8 +28,8 @@ def writing(what: str, advice: str) -> Iterator[None]:
         yield
     except _disk_errors() as error:
         # TensorFlow says which node of a graph and which file of its own it was, too, and Arrow that it wrote bytes
-        said = re.sub(r"\{\{.*?\}\} | \[Op:.*|.*; |.*Detail: \[errno \d+\] ", "", str(error).splitlines()[0])
-        reason = getattr(error, "strerror", None) or said
+        said = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*|.*; |.*Detail: \[errno \d+\] ", "", said)
         raise RetrainLabError(f"{what} cannot be written: {reason}. {advice}") from error
 
 
