@@ -3,6 +3,9 @@
 import ast
 import contextlib
 import io
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -17,6 +20,19 @@ from retrainlab.images import scanning
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the file that takes minutes: whoever comes last of two cores waits for it."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+@contextlib.contextmanager
+def mounted(place: Path, megabytes: int) -> Iterator[Path]:
+    """A disk of its own, of so many MB; skips the test where that is not allowed."""
+    place.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,9 @@ def writing(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except _disk_errors() as error:
-        # TensorFlow says which node of a graph it was, too
-        reason = getattr(error, "strerror", None) or re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error).splitlines()[0])
+        # TensorFlow says which node of a graph and which file of its own it was, too, and Arrow that it wrote bytes
+        said = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*|.*; |.*Detail: \[errno \d+\] ", "", said)
         raise RetrainLabError(f"{what} cannot be written: {reason}. {advice}") from error
 
 

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import writing
+from . import asides
+from .errors import RetrainLabError, writing
 
 _IN_MEMORY = 2**27  # bytes of an array
 BLOCK = 2**22  # numbers of a large array that are worked on at a time: 16 MiB
@@ -58,25 +59,46 @@ def replacing(file: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never half of it; two processes do not meet.
     """
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with asides.beside(file) as aside:
         yield aside
         aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a path to make a folder at, which takes the place of `folder` when all is written; else nothing is left."""
+    """Give a path to make a folder at, which takes the place of `folder` when all is written; else nothing is left.
+
+    Where the process ends just between taking the old one away and putting the new one there, both are kept aside, and
+    whoever writes in that place next puts the new one there.
+
+    Raises:
+        RetrainLabError: see `check_mounts`.
+    """
     folder = folder.resolve()  # a link stays one; `.` has a name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-        aside = Path(place) / folder.name
+    asides.sweep(folder.parent)
+    check_mounts(folder)
+    with asides.beside(folder, folder=True) as place:
+        aside = place / asides.NEW
         yield aside
         if folder.exists():
-            folder.replace(Path(place) / "before")  # goes with the place
+            folder.replace(place / asides.OLD)  # goes with the place
         aside.replace(folder)
+
+
+def check_mounts(folder: Path) -> None:
+    """Refuse to replace a folder that another disk is mounted in: removing it would empty that disk.
+
+    Raises:
+        RetrainLabError: there is a mount point.
+    """
+    below = (Path(place, name) for place, names, _ in os.walk(folder) for name in names)
+    for place in (folder, *below):
+        if os.path.ismount(place):
+            raise RetrainLabError(
+                f"Another disk is mounted at '{place}', so '{folder}' cannot be replaced as a whole. Unmount it, or "
+                "choose another folder."
+            )
 
 
 @contextmanager

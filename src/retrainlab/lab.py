@@ -5,8 +5,8 @@ the Lab keeps and exports. Nobody else writes the sequence find, scan, split, de
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,12 @@ from .evaluation.finding import Finding, finding
 from .images import overview, relabeling, scanning, splitting
 from .pixels.decoding import ImageFolder
 from .pixels.distortions import Distortion
-from .runs.run_folder import Run, open_run
-from .training.classifier import Classifier
-from .training.finetuning import TuningSettings
+from .runs.run_folder import Run, open_run, opening
 from .training.heads import Head, HeadSettings
 from .training.study import Study, study
-from .training.tuned import fine_tuned
 
 if TYPE_CHECKING:
     from .analysis.overfitting import Overfitting
-    from .trust.guard import Guard
     from .trust.trust import Trust
 
 
@@ -50,6 +46,7 @@ class Lab:
         parameters: what the images were found and divided by, as `open` takes it: paths count from anywhere.
         seconds: what finding the images took.
         start_from: the run whose head training starts from, "" for none.
+        trained: when a run that was reopened was trained.
     """
 
     run: Run
@@ -61,6 +58,7 @@ class Lab:
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     start_from: str = ""
+    trained: str = ""
 
     @classmethod
     def open(
@@ -74,7 +72,7 @@ class Lab:
         labels_from: str = "",
         reports_dir: str | Path = "reports",
     ) -> "Lab":
-        """Find, scan and split the images, and apply the decisions on labels; the run keeps what it has until `begin`.
+        """Find, scan and split the images, and apply the decisions on labels; the run keeps what it has.
 
         Args:
             image_dir: a folder, or the name of a known dataset.
@@ -85,11 +83,11 @@ class Lab:
         Raises:
             RetrainLabError: the folder, the labels, the split or the decisions are not what they must be.
         """
-        out, folder = open_run(reports_dir, run), fetching.locate(image_dir)
-        decisions, began = out.decisions(labels_from), time.perf_counter()
         table = project.place(labels_csv) if labels_csv else None
-        known, shares = out.known_images(folder), (testing_percentage, validation_percentage)
-        found = scanning.load(folder, *shares, known, table, groups)
+        with opening(reports_dir, run) as out:
+            folder, decisions, began = fetching.locate(image_dir), out.decisions(labels_from), time.perf_counter()
+            known, shares = out.known_images(folder), (testing_percentage, validation_percentage)
+            found = scanning.load(folder, *shares, known, table, groups)
         images = relabeling.apply(found.images, decisions)
         seconds = round(time.perf_counter() - began, 2)
         parameters = {
@@ -124,9 +122,10 @@ class Lab:
         """
         out = open_run(reports_dir, run)
         out.trained()
-        dataset, images = out.info()["dataset"], out.read_table("images")
+        info, images = out.info(), out.read_table("images")
+        dataset = info["dataset"]
         given = Path(dataset["image_dir"]), images, images, out.decisions()
-        return cls(out, *given, said=dataset["said"])
+        return cls(out, *given, said=dataset["said"], trained=info["trained"])
 
     @cached_property
     def photos(self) -> ImageFolder:
@@ -148,9 +147,14 @@ class Lab:
         return "\n".join([*self.said, *overview.notes(self.images), *relabeling.notes(self.given, self.decisions)])
 
     def begin(self) -> None:
-        """Take these images for the run's own; figures that it had from others, or from other labels, go."""
-        self.run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
-        self.run.record(parameters=self.parameters | {"start_from": self.start_from})
+        """Take these images for the run's own, or, if it was trained on others, for those of its next training."""
+        self.take_images(self.run)
+
+    def take_images(self, run: Run) -> None:
+        """Write these images, and how they were found, to this run's folder or that of a training of it."""
+        run.begin(self.images, self.image_dir, overview.digest(self.images), self.said)
+        if "seen" not in run.info():
+            run.record(parameters=self.parameters | {"start_from": self.start_from})
 
     def backbone(self, wanted: BackboneSettings, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
@@ -202,16 +206,21 @@ class Lab:
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
         return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
 
+    def add_metrics(self, **values: Any) -> None:
+        """Add what was found out about a reopened run to its metrics.json.
+
+        Raises:
+            RetrainLabError: it was trained anew meanwhile.
+        """
+        self.run.add_metrics(self.trained, **values)
+
     def record(self, features: Features) -> None:
-        """Write the backbone, and what was extracted, to run.json."""
-        done, seconds = str(features.extractions[0]), {"bottlenecks": features.seconds}
-        self.run.record(backbone=features.backbone.record, extraction=done, seconds=seconds)
+        """Write what was extracted to run.json."""
+        self.run.record(extraction=str(features.extractions[0]), seconds={"bottlenecks": features.seconds})
 
     def choose_weight_decay(self, features: Features, settings: HeadSettings, weight_decay: Sequence[float]) -> Study:
-        """Choose a weight decay on validation, see `study.study`; from now on the run is of these images."""
-        start = self.start(features.backbone)
-        self.begin()
-        return study(features, settings, weight_decay, start)
+        """Choose a weight decay on validation, see `study.study`."""
+        return study(features, settings, weight_decay, self.start(features.backbone))
 
     def start(self, backbone: Backbone) -> Head | None:
         """Load the head that training starts from; None for chance.
@@ -224,73 +233,3 @@ class Lab:
         from .export.exporting import load_head
 
         return load_head(self.run.other(self.start_from).model, backbone)
-
-    def train_chosen(self, study: Study, eval_step_interval: int, refit: bool = False) -> Classifier:
-        """Train with the chosen settings, logged for TensorBoard, and calibrate what came of it on validation.
-
-        Args:
-            refit: export a head that has learnt from training and validation images together, with the same settings.
-        """
-        from .runs.summaries import TrainingLogs
-
-        steps = study.settings.how_many_training_steps
-        with self.run.stage("retrain"), TrainingLogs(self.run.new_logs(), steps) as logs:
-            head, history = study.train(eval_step_interval=eval_step_interval, watch=logs)
-            both = study.refit() if refit else None
-        exported = None if both is None else (study.features, both)
-        return Classifier.of(study.features, head, history, study.stack, exported)
-
-    def fine_tune(self, layer: Classifier, fine_tune_from: str, settings: TuningSettings) -> Classifier:
-        """Fine-tune the network of a classifier above a cut, as of `tuned.fine_tuned`; where that is "", do nothing."""
-        if not fine_tune_from:
-            return layer
-        from .runs.result_logs import write_history
-
-        with self.run.stage("fine_tune"):
-            made = fine_tuned(layer, fine_tune_from, settings, self.run.folder / ".fine_tuning")
-        if made.tuning["fine_tune_from"]:
-            write_history(self.run.logs / "fine_tuning", made.history)
-        return made
-
-    def write_results(self, classifier: Classifier, **more: Any) -> None:
-        """Write how a classifier was trained and what came of it: run.json, history, predictions and metrics.json.
-
-        Args:
-            more: further keys of metrics.json.
-        """
-        info, features, head = self.run.info(), classifier.features, classifier.head
-        learnt_from, settings = classifier.learnt_from | {"start_from": self.start_from}, asdict(head.settings)
-        parameters = settings | learnt_from | {"tfhub_module": features.backbone.handle}
-        trained_with = info["versions"] | {"commit": info["commit"]}
-        backbone = features.backbone.record | {"milliseconds": features.milliseconds}
-        made = {"settings": settings, "learnt_from": learnt_from, "device": classifier.device}
-        self.run.record(backbone=backbone, parameters=parameters, trained_with=trained_with, **made)
-        self.run.write_table("history", classifier.history)
-        self.run.write_table("predictions", classifier.predicted)
-        trained = {
-            "labels": head.labels,
-            "backbone": features.backbone.handle,
-            "steps": head.settings.how_many_training_steps,
-            "temperature": head.temperature,
-            "refit": classifier.refit,
-            "seconds": info["seconds"],
-        }
-        self.run.write_metrics(trained | classifier.metrics | more)
-
-    def export(
-        self, classifier: Classifier, guard: "Guard", final_tensor_name: str, int8: bool = False, seed: int = 0
-    ) -> Finding:
-        """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
-        from .export import exporting
-
-        before = self.run.other(self.start_from).learnt() if self.start_from else set[str]()
-        return exporting.export_classifier(self.run.model, classifier, guard, final_tensor_name, int8, before, seed)
-
-    def log_tensorboard(
-        self, classifier: Classifier, rows: pd.DataFrame, figures: Mapping[str, Finding], seed: int = 0
-    ) -> None:
-        """Write for TensorBoard what came of a training; see `result_logs.write`."""
-        from .runs import result_logs
-
-        tried = result_logs.settings(classifier, self.image_dir.name, self.parameters)
-        result_logs.write(self.run, classifier, rows, figures, tried, seed)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 from .errors import RetrainLabError
@@ -34,6 +35,18 @@ def notebooks_dir() -> Path:
 def carried_dir() -> Path:
     """Find the notebooks of this version: a wheel carries them; else it runs from the checkout that they lie in."""
     return _PACKAGE.parents[1] / "notebooks" if checkout() else _PACKAGE / "notebooks"
+
+
+def commit() -> str | None:
+    """Tell which commit runs; None for an installed package, which may lie in a repository of another project."""
+    folder = checkout()
+    if folder is None:
+        return None
+    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def checkout() -> Path | None:

@@ -1,11 +1,14 @@
+import re
 import shutil
+import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_folder, make_image
+from conftest import make_folder, make_image, mounted
 from PIL import Image
 
 from retrainlab import files
@@ -47,6 +50,25 @@ def test_what_is_cached_is_what_the_backbone_says(fresh, folder):
     for row in (0, 7, 23):
         pixels = read_pixels(folder / known["path"][row], fresh.image_size)
         assert np.array_equal(features[row], fresh.bottlenecks(pixels[None])[0])
+
+
+def test_a_cache_that_may_only_be_read_serves_what_it_has_and_keeps_nothing_new(fresh, folder, tmp_path):
+    with mounted(tmp_path / "disk", 20) as disk:
+        shutil.copytree(fresh.folder.parent, disk / "cache")
+        here = replace(fresh, folder=disk / "cache" / fresh.folder.name)
+        run(here, folder)
+        for number in range(12):
+            make_image(100 + number, 5).save(folder / "b" / f"new {number}.png")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        cache, table, done = run(here, folder)
+        assert (done.cached, done.computed) == (24, 12)
+        said = rf"12 computed in .*, none of them kept: '{here.folder}' cannot be written \(Read-only file system\)\."
+        assert re.search(said, str(done))
+        features, known = cache.features(table, OWN)
+        pixels = [read_pixels(folder / path, here.image_size) for path in known["path"]]
+        assert np.array_equal(features, np.concatenate([here.bottlenecks(one[None]) for one in pixels]))
+        assert run(here, folder)[2].computed == 12
+        del cache
 
 
 def test_nothing_is_computed_twice_and_that_is_said(fresh, folder):

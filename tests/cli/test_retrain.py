@@ -1,12 +1,13 @@
 """One test for each flag of retrain.py: that it does what it says."""
 
 import logging
+import shutil
 from dataclasses import fields
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import make_folder
+from conftest import make_folder, mounted
 from PIL import Image
 
 from retrainlab.cli import retrain
@@ -357,9 +358,39 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(run, tmp_path, f
 def test_a_folder_of_other_things_is_never_replaced_by_a_saved_model(run, tmp_path, place):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").touch()
-    with pytest.raises(RetrainLabError, match=r"is there already and is no SavedModel, so it is not replaced\."):
+    with pytest.raises(RetrainLabError, match=r"is there already and is no export with a .*, so it is not replaced\."):
         run(saved_model_dir=str(tmp_path / place), bottleneck_dir=str(tmp_path / "cache"))
     assert (tmp_path / "folder" / "file").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_saved_model_takes_the_place_of_an_export_of_ours_alone(run, tmp_path, module):
+    shutil.copytree(module, tmp_path / "theirs")
+    with pytest.raises(RetrainLabError, match=r"'.*theirs' is there already and is no export with a contract.json"):
+        run(saved_model_dir=str(tmp_path / "theirs"))
+    saved = tmp_path / "saved"
+    run(saved_model_dir=str(saved))
+    first = (saved / "contract.json").stat().st_ino
+    run(saved_model_dir=str(saved))
+    assert (saved / "contract.json").stat().st_ino != first
+    (saved / "assets").mkdir(exist_ok=True)
+    (saved / "assets" / "notes.txt").write_text("mine")
+    with pytest.raises(RetrainLabError, match=r"saved' holds 'notes.txt', which no export has written, so it is not"):
+        run(saved_model_dir=str(saved))
+    assert (saved / "assets" / "notes.txt").read_text() == "mine"
+
+
+def test_a_disk_that_fills_up_leaves_all_files_of_the_training_before(run, tmp_path):
+    with mounted(tmp_path / "disk", 2) as disk:
+        places = {"output_graph": str(tmp_path / "graph.pb"), "output_labels": str(tmp_path / "labels.txt"),
+                  "checkpoint_path": str(tmp_path / "checkpoint"), "saved_model_dir": str(disk / "saved")}  # fmt: skip
+        run(**places)
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and "logs" not in path.parts]
+        before = {path: path.read_bytes() for path in files}
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
+        with pytest.raises(RetrainLabError, match=r"saved' cannot be written: No space left on device\. Set"):
+            run(**places, learning_rate=0.5)
+        assert {path: path.read_bytes() for path in before} == before
+        assert not [path for path in [*tmp_path.iterdir(), *disk.iterdir()] if path.name.startswith(".")]
 
 
 def test_images_of_16_bits_are_on_one_scale_which_is_said_and_exported(run, tmp_path):

@@ -10,6 +10,7 @@ from conftest import make_image
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.export import contracts, exporting, formats
+from retrainlab.files import replacing_folder
 from retrainlab.labeling import answering, labelers
 from retrainlab.pixels.decoding import read_pixels
 from retrainlab.training import heads, trainer
@@ -168,6 +169,7 @@ def test_a_saved_model_is_written_where_a_link_or_a_dot_leads(backbone, trained,
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path / "real" if place == "." else tmp_path)
-    exporting.write_saved_model(Path(place), backbone, trained["head"])
+    with replacing_folder(Path(place)) as aside:
+        exporting.write_saved_model(aside, backbone, trained["head"])
     assert (tmp_path / "real" / "saved_model.pb").exists() and (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

@@ -78,10 +78,13 @@ def test_a_page_tells_when_it_was_made_and_what_has_happened_since(tmp_path):
     assert 'class="outdated"' not in _page(run, "01_explore")
     _executed(run, "04_overfitting")
     assert 'class="outdated"' not in _page(run, "04_overfitting")
+    run.begin(_TABLE.assign(path="b"), tmp_path, "another")  # seen, and not trained on yet
+    assert 'class="outdated"' not in _page(run, "01_explore") + _page(run, "04_overfitting")
+    (run.folder / "metrics.json").unlink()
+    assert "<b>one</b>, not trained yet: " in index_page.write_index(tmp_path).read_text()
     run.begin(_TABLE.assign(path="b"), tmp_path, "another")
-    for stem, again in (("01_explore", "01_explore"), ("04_overfitting", "03_retrain")):
-        assert f"Made from other images or labels than this run has now: run {again} again." in _page(run, stem)
-    assert "<b>one</b>, not trained yet on the images that it has now: " in index_page.write_index(tmp_path).read_text()
+    for stem in ("01_explore", "04_overfitting"):
+        assert f"Made from other images or labels than this run has now: run {stem} again." in _page(run, stem)
     _executed(run, "06_compare")
     assert 'class="outdated"' not in _page(run, "06_compare")
 
@@ -165,7 +168,9 @@ def test_the_index_says_a_threshold_where_one_was_chosen(tmp_path, rare):
         assert f"&#39;a&#39; is said from a probability of 12.3% {said}" in text and "Rare labels" not in text
 
 
-def test_no_figures_stay_under_other_images_and_a_refused_training_touches_nothing(tmp_path, module, bottleneck_dir):
+def test_a_run_is_of_other_images_once_it_is_trained_on_them_and_a_refused_training_touches_nothing(
+    tmp_path, module, bottleneck_dir
+):
     photos, others = (make_folder(tmp_path / name, {"red": 20, "blue": 20}) for name in ("photos", "others"))
     make_image(7, 3).save(others / "red" / "new.png")
     values = {"run": "one", "reports_dir": str(tmp_path / "out"), "image_dir": str(photos), "tfhub_module": str(module),
@@ -184,7 +189,8 @@ def test_no_figures_stay_under_other_images_and_a_refused_training_touches_nothi
         run_notebook("03", **other | {"start_from": "one", "learning_rate": -1.0})
     assert list(results.load(values["reports_dir"])) == ["one"]  # nothing was touched
     run_notebook("01", **place | {"image_dir": str(others)})
-    assert results.load(values["reports_dir"]) == {}
-    assert "No run yet" in index_page.write_index(tmp_path / "out").read_text()
-    run_notebook("01", **place)
-    assert results.load(values["reports_dir"]) == {}
+    assert "red/new.png" not in set(results.load(values["reports_dir"])["one"].images["path"])
+    run_notebook("03", **other)
+    (found,) = results.load(values["reports_dir"]).values()
+    assert "red/new.png" in set(found.images["path"]) & set(found.predictions["path"])
+    assert found.info["parameters"]["image_dir"] == found.info["dataset"]["image_dir"] == str(others)

@@ -48,7 +48,7 @@ def test_new_metrics_replace_the_old_ones_and_later_ones_are_added(tmp_path):
     assert "overfitting" not in run.metrics()
 
 
-def test_figures_belong_to_the_recorded_images(tmp_path):
+def test_a_trained_run_stays_what_it_is_when_other_images_are_seen(tmp_path):
     run = run_folder.open_run(tmp_path, "one")
     table = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
     run.begin(table, tmp_path / "photos", "digest")
@@ -59,14 +59,33 @@ def test_figures_belong_to_the_recorded_images(tmp_path):
     run.begin(table, tmp_path / "moved", "digest")  # the same images
     assert run.metrics() == METRICS and run.info()["settings"] == {"seed": 5}
     assert {"image_dir": str(tmp_path / "moved"), "digest": "digest"}.items() <= run.info()["dataset"].items()
-    other = table.assign(path="b")
-    run.begin(other, tmp_path / "moved", "another")
-    assert run.metrics() == {} and listing.list_runs(tmp_path).empty
-    assert not {"settings", "learnt_from", "trained"} & set(run.info()) and run.info()["seconds"] == {"scan": 1}
-    pd.testing.assert_frame_equal(run.read_table("images"), other)
-    with pytest.raises(RetrainLabError, match=r"no history.parquet yet"):
-        run.read_table("history")
-    pd.testing.assert_frame_equal(run.read_table("predictions"), table)  # `start_from` may name this run
+    before, other = run.info(), table.assign(path="b")
+    run.begin(other, tmp_path / "other", "another")
+    assert run.metrics() == METRICS and list(listing.list_runs(tmp_path).index) == ["one"]
+    seen = run.info().pop("seen")
+    assert seen["digest"] == "another" and {key: run.info()[key] for key in before} == before
+    for name in ("images", "history", "predictions"):
+        pd.testing.assert_frame_equal(run.read_table(name), table)
+    pd.testing.assert_frame_equal(run.known_images(tmp_path / "other"), other)  # they need not be read again
+    assert run.known_images(tmp_path / "moved") is None
+    run.begin(table, tmp_path / "moved", "digest")
+    assert "seen" not in run.info() and not (run.folder / "seen.parquet").exists()
+
+
+def test_a_training_is_of_its_images_and_has_nothing_of_the_one_before(tmp_path):
+    run = run_folder.open_run(tmp_path, "one")
+    table = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
+    run.begin(table, tmp_path, "digest")
+    run.record(settings={"seed": 5}, learnt_from={"start_from": ""}, seconds={"scan": 1})
+    run.write_metrics(METRICS)
+    run.begin(table.assign(path="b"), tmp_path, "another")
+    seen = run.info()["seen"]
+    (run.folder / "aside").mkdir()
+    made = run.prepare(run.folder / "aside")
+    made.begin(table.assign(path="b"), tmp_path, "another")
+    assert made.info()["dataset"] == seen and "seen" not in made.info()  # since the same moment: pages of then count
+    assert made.metrics() == {} and made.info()["seconds"] == {"scan": 1}
+    assert not {"settings", "learnt_from", "trained"} & set(made.info())
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path):
@@ -143,8 +162,9 @@ def test_figures_belong_to_the_recorded_labels(tmp_path):
     unread = pd.DataFrame({"path": ["c"], "label": ["y"], "problem": ["the file is empty"]})
     run.begin(pd.concat([unread, table]), tmp_path, "digest")  # one more that takes no part
     assert run.metrics() == METRICS
+    assert "seen" not in run.info()
     run.begin(table.assign(label="x"), tmp_path, "digest")
-    assert run.metrics() == {}
+    assert run.info()["seen"]["labels"] != run.info()["dataset"]["labels"]
 
 
 def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(tmp_path):

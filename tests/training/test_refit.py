@@ -7,6 +7,7 @@ from retrainlab.backbones.backbone import BackboneSettings
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
 from retrainlab.lab import Lab
+from retrainlab.new_training import NewTraining
 from retrainlab.pixels.distortions import Distortion
 from retrainlab.training import trainer
 from retrainlab.training.heads import HeadSettings
@@ -19,12 +20,13 @@ def trained(photos, module, bottleneck_dir, folder, refit, shares=(20.0, 20.0), 
     lab = Lab.open(f"refit {refit}", str(photos), *shares, reports_dir=folder)
     features = lab.features(BackboneSettings(str(module)), bottleneck_dir, distortion, 2)
     study = lab.choose_weight_decay(features, SETTINGS, [0.01, 0.1])
-    return lab, study, lab.train_chosen(study, 30, refit)
+    training = NewTraining.of(lab)
+    return training, study, training.train_chosen(study, 30, refit)
 
 
 def test_train_and_validation_figures_stay_and_test_is_that_of_both(photos, module, bottleneck_dir, tmp_path):
     _, study, without = trained(photos, module, bottleneck_dir, tmp_path, False)
-    lab, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
+    training, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
     for split in ("train", "validation"):
         assert refitted.metrics[split] == without.metrics[split]
     assert refitted.metrics["gap"] == without.metrics["gap"] and refitted.refit and not without.refit
@@ -36,8 +38,10 @@ def test_train_and_validation_figures_stay_and_test_is_that_of_both(photos, modu
     assert refitted.head.kernel == pytest.approx(head.kernel) and refitted.head.temperature == head.temperature
     known = scores.summarise(scores.predictions(features.table, head.logits(features.matrix), head.labels), head.labels)
     assert refitted.metrics["test"] == known["test"]
-    lab.write_results(refitted)
-    lab.export(refitted, guard.of(refitted), "final_result")
+    training.write_results(refitted)
+    training.export(refitted, guard.of(refitted), "final_result")
+    training.publish()
+    lab = training.lab
     assert lab.run.learnt() == set(features.table.loc[features.table["split"] != "test", "sha256"])
     assert lab.metrics["refit"] and lab.run.info()["learnt_from"]["refit"]
 
@@ -61,10 +65,11 @@ def test_with_a_distortion_variants_of_validation_images_are_learnt_from(photos,
 
 
 def test_a_head_on_other_depths_of_the_same_network_is_refused(photos, module, bottleneck_dir, tmp_path):
-    lab, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
-    lab.write_results(refitted)
-    lab.export(refitted, guard.of(refitted), "final_result")
-    again = Lab.open("again", str(photos), 10.0, 30.0, reports_dir=tmp_path).starting_from(lab.run.name)
+    training, _, refitted = trained(photos, module, bottleneck_dir, tmp_path, True)
+    training.write_results(refitted)
+    training.export(refitted, guard.of(refitted), "final_result")
+    training.publish()
+    again = Lab.open("again", str(photos), 10.0, 30.0, reports_dir=tmp_path).starting_from(training.lab.run.name)
     deep = again.backbone(BackboneSettings(str(module), depth="all"), bottleneck_dir)
     with pytest.raises(RetrainLabError, match=r"other numbers of it than depth 'all' and average_views false give"):
         again.start(deep)

@@ -8,6 +8,7 @@ of the parts that were found to be sound, so that a million rows are not read ag
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from ..pixels.levels import Levels
 from .lookup import Index
 
 _CHECKED = "checked.json"
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Cache:
     dtype: type[np.floating] = np.float32  # of its numbers: float16 for activations, which are many
     damaged: list[Path] = field(default_factory=list)  # parts that were, on opening, under the names they have now
     parts: set[str] = field(default_factory=set, repr=False)  # names of those that are open
+    unkept: str = ""  # why new bottlenecks are only in memory, where the folder may be read and not written
     _index: Index = field(default_factory=Index, repr=False)
     _parts: list[np.ndarray] = field(default_factory=list, repr=False)  # their values, [rows, dim], as they lie on disk
 
@@ -83,12 +86,15 @@ class Cache:
             with part.open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != part.stem:
                     raise ValueError("content does not match the name")
-        table = pa.ipc.open_file(pa.memory_map(str(part))).read_all().combine_chunks()
+        self._hold(pa.memory_map(str(part)))
+        self.parts.add(part.name)
+        checked[part.name] = now
+
+    def _hold(self, content: pa.NativeFile | pa.Buffer) -> None:
+        table = pa.ipc.open_file(content).read_all().combine_chunks()
         rows = table["bottleneck"].chunk(0).flatten().to_numpy().reshape(-1, self.dim)
         self._index.add(np.asarray(table["sha256"].to_numpy(), "S64"), table["variant"].to_numpy())
         self._parts.append(rows)
-        self.parts.add(part.name)
-        checked[part.name] = now
 
     def _checked(self) -> dict[str, list[int]]:
         try:
@@ -104,7 +110,10 @@ class Cache:
                 aside.write_text(json.dumps(here))
 
     def add(self, keys: list[tuple[str, int]], rows: np.ndarray) -> None:
-        """Write one part: its rows, float32 [len(keys), dim], and for each the key, (sha256, variant)."""
+        """Write one part: its rows, float32 [len(keys), dim], and for each the key, (sha256, variant).
+
+        Where the folder may only be read, they are kept in memory, and `unkept` says so.
+        """
         if not keys:
             return
         sha256, variant = zip(*keys, strict=True)
@@ -116,8 +125,16 @@ class Cache:
         content = sink.getvalue()
         part = self.folder / f"{hashlib.sha256(content).hexdigest()}.arrow"
         advice = "What was written before is kept; make room or set bottleneck_dir, and run again."
-        with writing(f"The bottlenecks in '{self.folder}'", advice), replacing(part) as aside:
-            aside.write_bytes(content)
+        with writing(f"The bottlenecks in '{self.folder}'", advice):
+            try:
+                with replacing(part) as aside:
+                    aside.write_bytes(content)
+            except OSError as error:
+                if error.errno not in _READ_ONLY:
+                    raise
+                self.unkept = f"'{self.folder}' cannot be written ({error.strerror})"
+                self._hold(content)
+                return
         self._open(part, {part.name: _stamp(part)})
 
     def load(self, digests: Sequence[str], variants: int | np.ndarray = 0) -> np.ndarray:

@@ -200,6 +200,7 @@ class _Kept:
 
     def __init__(self, cache: Cache) -> None:
         self._cache, self._rows, self._written = cache, dict[Key, np.ndarray](), time.perf_counter()
+        self._stuck = False
         self._most = max(1, min(_ROWS_A_PART, _BYTES_A_PART // (cache.dim * np.dtype(cache.dtype).itemsize)))
 
     def add(self, rows: Mapping[Key, np.ndarray]) -> None:
@@ -210,8 +211,11 @@ class _Kept:
             self.write()
 
     def write(self) -> None:
+        if self._stuck:  # why it could not be written is being said
+            return
+        self._stuck = True
         self._cache.add(list(self._rows), np.array(list(self._rows.values())))
-        self._written = time.perf_counter()
+        self._written, self._stuck = time.perf_counter(), False
         self._rows.clear()
 
 

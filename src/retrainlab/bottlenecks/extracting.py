@@ -35,6 +35,7 @@ class Extraction:
     problems: dict[str, str]
     damaged: int
     device: str
+    unkept: str = ""
 
     def __str__(self) -> str:
         said = f"{self.cached + self.computed:,} {self.what}: {self.cached:,} bottlenecks from the cache, "
@@ -45,6 +46,8 @@ class Extraction:
             said += f", {len(self.problems):,} could not be read"
         if self.damaged:
             said += f", {self.damaged} damaged part{'s' * (self.damaged > 1)} set aside and computed again"
+        if self.computed and self.unkept:
+            said += f", none of them kept: {self.unkept}"
         return f"{said}."
 
 
@@ -99,7 +102,7 @@ def extract(
             problems, device = _distribute(client, work, missing, cache, bar.update), "a Dask cluster"
     seconds, computed = time.perf_counter() - started, len(cache) - before
     what, cached = "images" if change is None else change.what, len(good) * len(numbers) - len(missing)
-    return Extraction(what, cached, computed, seconds, problems, len(cache.damaged), device)
+    return Extraction(what, cached, computed, seconds, problems, len(cache.damaged), device, cache.unkept)
 
 
 def _distribute(
@@ -134,4 +137,6 @@ def _compute_there(work: Work, dtype: type[np.floating], missing: dict[Key, Sour
     cluster.see(image_dir=work.photos.root, bottleneck_dir=folder)
     cache = Cache(folder, work.backbone.dim, dtype)
     problems = on_threads(work, missing, cache, 1, lambda _: None)
+    if cache.unkept:
+        raise RetrainLabError(f"{cache.unkept}, and what this machine computes would be lost. Make it writable.")
     return cache.parts, problems

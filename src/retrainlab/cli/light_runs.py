@@ -1,7 +1,6 @@
 """The light runs of a sweep: a run folder for each combination, with figures and without a model."""
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from .. import project
 from ..bottlenecks.features import Features
 from ..errors import RetrainLabError
 from ..lab import Lab
+from ..new_training import NewTraining
 from ..runs import result_logs
 from ..runs.run_folder import Run, open_run
 from ..runs.summaries import ResultLogs
@@ -39,7 +39,7 @@ def keep_others(reports_dir: str, run: str, points: list[Point]) -> set[str]:
     there = {path.name for path in reports.glob("*") if re.fullmatch(rf"{re.escape(run)}-\d+", path.name)}
     light = {name for name in there if _is_light(reports / name, run)}
     taken = [point.name for point in points if point.name in there - light]
-    if (reports / run / "metrics.json").exists():
+    if Run(reports / run).metrics():
         taken.insert(0, run)
     if taken:
         raise RetrainLabError(
@@ -50,16 +50,11 @@ def keep_others(reports_dir: str, run: str, points: list[Point]) -> set[str]:
 
 def _is_light(folder: Path, sweep: str) -> bool:
     """Tell whether it is a light run of this sweep, as the sweep left it: not tested, nothing added."""
+    run = Run(folder)
+    info = run.info()  # before all else: a training that waits to be there takes its place
     if not folder.is_dir() or {path.name for path in folder.glob("[!.]*")} - _LIGHT:
         return False
-    run = Run(folder)
-    return run.info().get("sweep", {}).get("name") == sweep and not run.metrics().get("test", {}).get("n")
-
-
-def _clear(folder: Path) -> None:
-    """Take out all but a fine-tuning that was interrupted, which goes on if it is the same."""
-    for old in folder.glob("[!.]*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return info.get("sweep", {}).get("name") == sweep and not run.metrics().get("test", {}).get("n")
 
 
 def write(point: Point, trained: Trained, features: Features, lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,20 +72,19 @@ def write(point: Point, trained: Trained, features: Features, lab: Lab, values: 
     parameters = {**values, **point.varied, "run": point.name}
     if len(trained.decays) < len(point.candidates):  # those that diverged would end the full run
         parameters["weight_decay"] = trained.decays
-    _clear(lab.run.folder.parent / point.name)  # a light one, see `keep_others`
-    light = replace(lab, run=open_run(lab.run.folder.parent, point.name))
-    light.run.write_table("images", lab.images)
-    dataset, seconds = lab.run.info()["dataset"], {"retrain": round(trained.seconds, 3)}
-    light.run.record(sweep={"name": lab.run.name}, dataset=dataset, seconds=seconds)
+    training = NewTraining.of(replace(lab, run=open_run(lab.run.folder.parent, point.name)))
+    seconds = {"retrain": round(trained.seconds, 3)}
+    training.made.replace(sweep={"name": lab.run.name}, seconds=seconds)
     sound = [settings for settings in point.candidates if settings.weight_decay in trained.decays]
     classifier = Classifier.of(features, trained.head, trained.history, sound)
     if point.tuning is not None:
-        classifier = light.fine_tune(classifier, point.parameters["fine_tune_from"], point.tuning)
-    light.write_results(classifier)
-    light.run.replace(parameters=parameters)
-    with ResultLogs(light.run.logs / "results", classifier.head.settings.how_many_training_steps) as logs:
-        tried = result_logs.settings(classifier, light.image_dir.name, light.parameters)
+        classifier = training.fine_tune(classifier, point.parameters["fine_tune_from"], point.tuning)
+    training.write_results(classifier)
+    training.made.replace(parameters=parameters)
+    with ResultLogs(training.made.logs / "results", classifier.head.settings.how_many_training_steps) as logs:
+        tried = result_logs.settings(classifier, lab.image_dir.name, lab.parameters)
         logs.settings(point.name, tried, classifier.metrics)
+    training.publish()
     figure = classifier.metrics["validation"]
     low, high = figure["interval"] or (None, None)
     losses = classifier.history.query("split == 'validation'")["cross_entropy"]

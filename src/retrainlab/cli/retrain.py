@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .. import asides
 from ..backbones import freezing, registry
 from ..backbones.registry import Backbone
 from ..backbones.runtimes import quiet, tensorflow
@@ -26,7 +27,7 @@ from ..bottlenecks.features import load as load_features
 from ..errors import RetrainLabError, writing
 from ..evaluation import scores
 from ..export import exporting, formats
-from ..files import replacing
+from ..files import replacing, replacing_folder
 from ..images import overview, scanning
 from ..pixels.decoding import ImageFolder
 from ..pixels.distortions import Distortion
@@ -40,6 +41,7 @@ _PROGRESS = "Step %d: %s accuracy = %.1f%%, cross entropy = %f"
 _PROGRESS_LINES = 10  # of a training at INFO; DEBUG says every evaluation
 _NAMED = 20  # files that are left out and named, at most
 _SEED = 0
+_Replacing = Callable[[Path], AbstractContextManager[Path]]
 _FILES = ("output_graph", "output_labels", "checkpoint_path")  # flags that name one
 
 
@@ -101,21 +103,27 @@ def _features(flags: Flags, backbone: Backbone, table: pd.DataFrame, distortion:
 
 
 def _write(flags: Flags, features: Features, backbone_graph: Any, head: Head, logs_dir: Path) -> None:
-    """Write what was trained, in retrain.py's files."""
-    graph, labels = Path(flags.output_graph).expanduser(), Path(flags.output_labels).expanduser()
-    with _writing(graph, "output_graph"):
-        _write_graph(graph, backbone_graph, head, flags.final_tensor_name)
-    with _writing(labels, "output_labels"):
-        exporting.write_labels(labels, head.labels)
+    """Write what was trained, in retrain.py's files: each aside, and when all are whole, all into their places.
+
+    The flags put them anywhere, so a process may end between two renamings; but what can fail has been done by then.
+    """
+    with ExitStack() as places:
+
+        def place(flag: str, replaced: _Replacing = replacing) -> Path:
+            file = Path(getattr(flags, flag)).expanduser()
+            places.enter_context(_writing(file, flag))
+            return places.enter_context(replaced(file))
+
+        if flags.saved_model_dir:
+            made_of = features.backbone, head, flags.final_tensor_name, features.photos.levels
+            exporting.write_saved_model(place("saved_model_dir", replacing_folder), *made_of)
+        _write_checkpoint(place("checkpoint_path", _replacing_checkpoint), head)
+        exporting.write_labels(place("output_labels"), head.labels)
+        _write_graph(place("output_graph"), backbone_graph, head, flags.final_tensor_name)
+    graph = Path(flags.output_graph).expanduser()
     with summaries.ResultLogs(logs_dir / "train", flags.how_many_training_steps) as results:
         results.graph(graph)
-    if flags.saved_model_dir:
-        folder = Path(flags.saved_model_dir).expanduser()
-        with _writing(folder, "saved_model_dir"):
-            levels = features.photos.levels
-            exporting.write_saved_model(folder, features.backbone, head, flags.final_tensor_name, levels)
-    _write_checkpoint(Path(flags.checkpoint_path).expanduser(), head)
-    log.info("Wrote %s and %s", graph, labels)
+    log.info("Wrote %s and %s", graph, Path(flags.output_labels).expanduser())
 
 
 def _evaluations(flags: Flags) -> list[int]:
@@ -153,8 +161,8 @@ def _watch(flags: Flags, logs: summaries.TrainingLogs, backbone_graph: Any) -> C
         frequency = flags.intermediate_store_frequency
         if frequency and step and step % frequency == 0:
             file = folder / f"intermediate_{step}.pb"
-            with _writing(file, "intermediate_output_graphs_dir"):
-                _write_graph(file, backbone_graph, snapshot.head, flags.final_tensor_name)
+            with _writing(file, "intermediate_output_graphs_dir"), replacing(file) as aside:
+                _write_graph(aside, backbone_graph, snapshot.head, flags.final_tensor_name)
             log.info("Wrote %s", file)
 
     return watch
@@ -247,15 +255,25 @@ def _set_aside(logs: Path) -> Path:
 
 
 def _write_graph(file: Path, backbone_graph: Any, head: Head, final_tensor_name: str) -> None:
-    with replacing(file) as aside:
-        aside.write_bytes(formats.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
+    file.write_bytes(formats.with_head(backbone_graph, head, final_tensor_name).SerializeToString())
+
+
+@contextmanager
+def _replacing_checkpoint(prefix: Path) -> Iterator[Path]:
+    """Give a prefix to write a checkpoint's two files by, which take their places when both are written."""
+    with asides.beside(prefix, folder=True) as place:
+        files = place / asides.NEW
+        files.mkdir()
+        yield files / prefix.name
+        for file in files.iterdir():
+            file.replace(prefix.with_name(file.name))
 
 
 def _write_checkpoint(prefix: Path, head: Head) -> None:
     """Write the layer under the names of its variables in retrain.py, for `tf.train.load_checkpoint` or a Saver."""
     tf = tensorflow()
     names = ["final_retrain_ops/weights/final_weights", "final_retrain_ops/biases/final_biases"]
-    with _writing(prefix, "checkpoint_path"), quiet():
+    with quiet():
         tf.raw_ops.SaveV2(
             prefix=str(prefix), tensor_names=names, shape_and_slices=["", ""], tensors=[head.kernel, head.bias]
         )

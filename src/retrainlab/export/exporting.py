@@ -15,7 +15,7 @@ from ..backbones.backbone import Backbone, network_in
 from ..backbones.modules import load_module
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding
-from ..files import replacing_folder
+from ..files import check_mounts, replacing_folder
 from ..images import overview
 from ..pixels.levels import OWN, Levels
 from ..training.classifier import Classifier
@@ -146,33 +146,34 @@ def write_saved_model(
     final_tensor_name: str = "final_result",
     levels: Levels = OWN,
 ) -> None:
-    """Write a SavedModel for serving, in place of an earlier one; with its labels and contract, for `labeling`.
+    """Write a SavedModel for serving into a new folder; with its labels and contract, for `labeling`.
 
     Signature `serving_default` is retrain.py's: `image`, float32 [n, height, width, 3] in [0, 1], to `prediction`,
     float32 [n, labels]. Signature `image_bytes` takes `image_bytes`, string [n], JPEG, PNG, GIF or BMP files, to
     `prediction`; photos must be upright as they are, for TensorFlow does not turn them by their EXIF orientation.
     `levels` as in `export`.
-
-    Raises:
-        RetrainLabError: see `check_replaceable`.
     """
-    check_replaceable(folder)
-    with replacing_folder(folder) as aside:
-        formats.save(aside, backbone, head, load_module(backbone.module))
-        write_labels(aside / "output_labels.txt", head.labels)
-        contracts.write(aside, backbone, head, final_tensor_name, levels)
+    formats.save(folder, backbone, head, load_module(backbone.module))
+    write_labels(folder / "output_labels.txt", head.labels)
+    contracts.write(folder, backbone, head, final_tensor_name, levels)
 
 
 def check_replaceable(folder: Path) -> None:
-    """Say whether `write_saved_model` may write to this folder.
+    """Say whether a SavedModel may take the place of this folder: it goes with all that is in it.
 
     Raises:
-        RetrainLabError: there is something that is no SavedModel.
+        RetrainLabError: it is no export of this project, holds more than that, or see `files.check_mounts`.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "saved_model.pb").exists()):
-        raise RetrainLabError(
-            f"'{folder}' is there already and is no SavedModel, so it is not replaced. Choose another folder."
-        )
+    check_mounts(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    instead = "so it is not replaced. Choose another folder, or remove it yourself."
+    if not (folder / contracts.FILE).is_file():
+        raise RetrainLabError(f"'{folder}' is there already and is no export with a contract.json, {instead}")
+    ours = {contracts.FILE, *contracts.read(folder).files}
+    for file in sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()):
+        if file.relative_to(folder).as_posix() not in ours:
+            raise RetrainLabError(f"'{folder}' holds '{file.name}', which no export has written, {instead}")
 
 
 def write_labels(file: Path, labels: list[str]) -> None:

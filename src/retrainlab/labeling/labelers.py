@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import publishing
 from ..backbones.runtimes import litert, tensorflow, without_wildcards
 from ..errors import RetrainLabError
 from ..export import contracts
@@ -82,6 +83,8 @@ def load(model: Path | str) -> Labeler:
         RetrainLabError: nothing there, not an export of Retrain Lab, damaged, or not what its contract states.
     """
     path = Path(model).expanduser()
+    for place in path.resolve().parents[:2]:  # of the model's folder, or of a file in it
+        publishing.settle(place)
     if not path.exists():
         raise RetrainLabError(f"No model at '{path}'. Expected the model folder of a run, such as reports/demo/model.")
     folder = path if path.is_dir() else path.parent

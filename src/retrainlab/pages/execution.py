@@ -111,13 +111,7 @@ def outdated(run: Run, stem: str, made: datetime | None) -> str:
     info = run.info()
     since, trained = info.get("dataset", {}).get("since"), info.get("trained")
     if since and made and made < datetime.fromisoformat(since):
-        again = stem if stem < "03" or not lost_figures(run) else "03_retrain"
-        return f"Made from other images or labels than this run has now: run {again} again."
+        return f"Made from other images or labels than this run has now: run {stem} again."
     if trained and made and stem >= "03" and made < datetime.fromisoformat(trained):
         return f"Made before the last training: run {stem} again."
     return ""
-
-
-def lost_figures(run: Run) -> bool:
-    """Tell whether a run was trained, but on other images than it has now; see `Run.begin`."""
-    return (run.folder / "predictions.parquet").exists() and not (run.folder / "metrics.json").exists()

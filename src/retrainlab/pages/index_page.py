@@ -11,7 +11,6 @@ from markupsafe import Markup
 from .. import __version__
 from ..runs import listing
 from ..runs.run_folder import Run
-from .execution import lost_figures
 from .notebooks import title
 from .rendering import STYLE, TEMPLATES
 
@@ -29,7 +28,7 @@ def write_index(reports_dir: Path) -> Path:
     html = template.render(
         runs=runs,
         best=_best(runs),
-        untrained=[{"name": folder.name, "before": lost_figures(Run(folder))} for folder in others],
+        untrained=[folder.name for folder in others],
         chosen=lambda sweep: Run(reports_dir / sweep).info().get("sweep", {}).get("chosen"),
         pages=lambda run: _pages(reports_dir / run),
         floor=int(10 * min(lows, default=0)) / 10,  # one scale for all runs

@@ -1,12 +1,13 @@
 """All runs under a folder, with their figures."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .. import project
+from .. import project, publishing
 from ..errors import RetrainLabError
 from ..evaluation.intervals import percent
 from ..evaluation.scores import SPLITS
@@ -42,6 +43,9 @@ def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
         otherwise; threshold: from which probability on a label is answered. What is not known is None.
     """
     found = []
+    for published in project.place(reports_dir).glob("*/.published"):
+        with contextlib.suppress(RetrainLabError):  # nobody here may write there
+            publishing.settle(published.parent)
     for file in project.place(reports_dir).glob("*/metrics.json"):
         try:
             found.append(_read(Run(file.parent)))

@@ -21,16 +21,19 @@ _POINTS, _DIRECTIONS = 2000, 100  # of the projector: images, and principal comp
 
 
 def write(
-    run: Run,
+    made: Run,
+    name: str,
     classifier: Classifier,
     rows: pd.DataFrame,
     figures: Mapping[str, Finding],
     tried: Mapping[str, Any],
     seed: int = 0,
 ) -> None:
-    """Write what came of a training to the run's logs.
+    """Write what came of a training to its logs.
 
     Args:
+        made: the folder that it was made in, with its model.
+        name: of the run.
         rows: of the predictions table, for precision-recall curves.
         figures: by tag.
         tried: everything that was set, by name, as of `settings` and more.
@@ -40,11 +43,11 @@ def write(
     some = overview.sample(classifier.predicted["label"], _POINTS, seed)
     points, _ = principal_components(features.matrix[some], _DIRECTIONS)
     shown = classifier.predicted.iloc[some]
-    with ResultLogs(run.logs / "results", head.settings.how_many_training_steps) as logs:
-        logs.settings(run.name, tried, metrics)
+    with ResultLogs(made.logs / "results", head.settings.how_many_training_steps) as logs:
+        logs.settings(name, tried, metrics)
         test, gap = intervals.percent(metrics["test"]), intervals.points(metrics["gap"])
         logs.text("result", f"Test accuracy {test}; train minus validation accuracy {gap}.")
-        logs.graph(run.model / "output_graph.pb")
+        logs.graph(made.model / "output_graph.pb")
         logs.projector(points, shown, features.photos.read_many(shown["path"]))
         logs.pr_curves(rows, head.labels)
         logs.findings(figures, "see 03_retrain")

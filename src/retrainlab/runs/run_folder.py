@@ -1,11 +1,8 @@
 """The run folder, `reports/<run>/`: its paths, tables and metrics."""
 
-import hashlib
 import json
 import platform
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,19 +14,22 @@ from typing import Any
 
 import pandas as pd
 
-from .. import project
+from .. import asides, project, publishing
 from ..errors import RetrainLabError, writing
 from ..files import alone, replacing
 from ..images import relabeling
-from ..pixels.levels import Levels
+from . import own_images
 
-_OF_TRAINING = ("settings", "learnt_from", "trained_with", "device", "trained")  # what 03_retrain writes to run.json
+_OF_TRAINING = ("settings", "learnt_from", "trained_with", "device", "trained")  # what it writes to run.json
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder. Files appear in it as the notebooks make them."""
+    """One run's folder. Files appear in it as the notebooks make them; those of a training, all at once.
+
+    Whatever asks what a training has left finds all of the last one that was published, see `publishing`.
+    """
 
     folder: Path
 
@@ -40,17 +40,22 @@ class Run:
     @property
     def logs(self) -> Path:
         """TensorBoard's event files."""
-        return self.folder / "logs"
+        return self._settled() / "logs"
 
     @property
     def model(self) -> Path:
         """What was exported."""
-        return self.folder / "model"
+        return self._settled() / "model"
 
-    def new_logs(self) -> Path:
-        """Remove the logs of an earlier training of this run, so that TensorBoard never mixes two; returns `logs`."""
-        shutil.rmtree(self.logs, ignore_errors=True)
-        return self.logs
+    def _settled(self) -> Path:
+        publishing.settle(self.folder)
+        return self.folder
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with alone(self.folder):  # notebooks run side by side
+            publishing.complete(self.folder)
+            yield
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
@@ -58,12 +63,12 @@ class Run:
             table.to_parquet(aside)
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """Read `<name>.parquet`.
+        """Read `<name>.parquet`: images, history or predictions.
 
         Raises:
             RetrainLabError: it is not there yet, or damaged; the message says which notebook writes it.
         """
-        file = self.folder / f"{name}.parquet"
+        file = self._settled() / f"{name}.parquet"
         source = "01_explore" if name == "images" else "03_retrain"
         try:
             return pd.read_parquet(file)
@@ -81,17 +86,19 @@ class Run:
                 f"The run folder '{self.folder}' is the image folder itself, and a run replaces parts of its folder. "
                 "Choose another run or reports_dir."
             )
-        if self.info().get("dataset", {}).get("image_dir") != str(image_dir):
+        info = self.info()
+        if info.get("seen", info.get("dataset", {})).get("image_dir") != str(image_dir):
             return None
         try:
-            return self.read_table("images")
+            return self.read_table("seen" if "seen" in info else "images")
         except RetrainLabError:
             return None
 
     def begin(self, images: pd.DataFrame, image_dir: Path, digest: str, said: Sequence[str] = ()) -> None:
-        """Take these images for the run's own. Figures made from others go first: they would be taken for theirs.
+        """Take these images for the run's own.
 
-        So do figures made from other labels. The exported model stays: `start_from` may name this run.
+        A run that was trained on others, or on other labels, stays what it is until a training on these is published:
+        they are only kept as `seen`, so that the next notebook need not read them again.
 
         Args:
             images: the images table.
@@ -99,39 +106,47 @@ class Run:
             digest: `overview.digest` of the table.
             said: how they were understood, a sentence each.
         """
-        good = images[images["problem"].isna()]
-        lines = sorted(f"{path} {label}" for path, label in zip(good["path"], good["label"], strict=True))
-        labels = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        with self._alone():
+            info = self._info()
+            own = info.get("dataset", {})
+            dataset = own_images.described(images, image_dir, digest, said, info.pop("seen", own))
+            others = (self.folder / "metrics.json").exists() and not own_images.are_same(own, dataset)
+            self.write_table("seen" if others else "images", images)
+            if not others:
+                self.forget_seen()
+            _write_json(self.folder / "run.json", info | {"seen" if others else "dataset": dataset})
+
+    def forget_seen(self) -> None:
+        """Remove the table of images that were only seen, when the run is trained on those that it has."""
+        (self.folder / "seen.parquet").unlink(missing_ok=True)
+
+    def prepare(self, place: Path) -> "Run":
+        """Begin a training of this run in an empty folder aside: what run.json says, but for the training before."""
         info = self.info()
-        known = info.get("dataset", {})
-        dataset: dict[str, Any] = {"image_dir": str(image_dir), "said": list(said), "digest": digest, "labels": labels}
-        dataset["since"] = known.get("since")
-        dataset["levels"] = Levels.of(images).to_json()
-        if (known.get("digest"), known.get("labels")) != (digest, labels):
-            for name in ("metrics.json", "history.parquet"):
-                (self.folder / name).unlink(missing_ok=True)
-            info = {key: value for key, value in info.items() if key not in _OF_TRAINING}
-            dataset["since"] = _now() if known else None  # pages that are older show others
-        self.write_table("images", images)
-        _write_json(self.folder / "run.json", info | {"dataset": dataset})
+        _write_json(place / "run.json", {key: info[key] for key in info if key not in _OF_TRAINING})
+        return Run(place)
 
     def info(self) -> dict[str, Any]:
         """What run.json says: parameters, versions, commit, digests, seconds; empty before the first notebook."""
+        self._settled()
+        return self._info()
+
+    def _info(self) -> dict[str, Any]:
         return _read_json(self.folder / "run.json")
 
     def record(self, **values: Any) -> None:
         """Add to run.json; dictionaries are merged one level deep."""
-        with alone(self.folder):  # notebooks run side by side
-            _write_json(self.folder / "run.json", _merged(self.info(), values))
+        with self._alone():
+            _write_json(self.folder / "run.json", _merged(self._info(), values))
 
     def replace(self, **values: Any) -> None:
         """Set keys of run.json, whatever they held before."""
-        with alone(self.folder):
-            _write_json(self.folder / "run.json", self.info() | values)
+        with self._alone():
+            _write_json(self.folder / "run.json", self._info() | values)
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json says; empty before training."""
-        return _read_json(self.folder / "metrics.json")
+        return _read_json(self._settled() / "metrics.json")
 
     def trained(self) -> dict[str, Any]:
         """What metrics.json says.
@@ -177,14 +192,24 @@ class Run:
             ) from error
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Begin metrics.json anew: what later notebooks had added belonged to the training before."""
+        """Write metrics.json."""
         _write_json(self.folder / "metrics.json", metrics)
         self.record(trained=_now())
 
-    def add_metrics(self, **values: Any) -> None:
-        """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning."""
-        with alone(self.folder):
-            _write_json(self.folder / "metrics.json", _merged(self.metrics(), values))
+    def add_metrics(self, trained: str = "", /, **values: Any) -> None:
+        """Add keys to metrics.json; the keys of `scores.summarise` keep their meaning.
+
+        Args:
+            trained: when the training ended that they are of, as run.json says it; "" for the one that is there.
+
+        Raises:
+            RetrainLabError: another training has taken its place.
+        """
+        with self._alone():
+            if trained and self._info().get("trained") != trained:
+                raise RetrainLabError(f"Run '{self.name}' was trained anew meanwhile. Run this notebook again.")
+            metrics = _read_json(self.folder / "metrics.json")
+            _write_json(self.folder / "metrics.json", _merged(metrics, values))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -242,23 +267,25 @@ def open_run(reports_dir: str | Path, run: str) -> Run:
     opened = named(reports_dir, run)
     with writing(f"The reports folder '{opened.folder}'", "Set reports_dir to one that can."):
         opened.folder.mkdir(parents=True, exist_ok=True)
+        asides.sweep(opened.folder)
         opened.record(
             run=run,
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             python=platform.python_version(),
             versions={package: version(package) for package in _PACKAGES},
-            commit=_commit(),
+            commit=project.commit(),
         )
     return opened
 
 
-def _commit() -> str | None:
-    """Tell which commit runs; None for an installed package, which may lie in a repository of another project."""
-    folder = project.checkout()
-    if folder is None:
-        return None
-    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+@contextmanager
+def opening(reports_dir: str | Path, run: str) -> Iterator[Run]:
+    """Do as `open_run`; a folder that was made for it and holds nothing else goes again where the block fails."""
+    new = not named(reports_dir, run).folder.exists()
+    opened = open_run(reports_dir, run)
     try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        yield opened
+    except BaseException:
+        if new and [path.name for path in opened.folder.iterdir()] == ["run.json"]:
+            asides.remove(opened.folder)
+        raise

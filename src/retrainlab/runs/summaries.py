@@ -8,10 +8,12 @@ Events are TensorBoard's own, not TensorFlow's: writing one takes a tenth of the
 
 import csv
 import io
-import tempfile
+import os
+import platform
+import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,21 +37,33 @@ RESULTS = ("results/train_accuracy", "results/validation_accuracy", "results/tes
 
 
 class EventFile:
-    """One event file; `step` counts the batches of a training."""
+    """One event file; `step` counts the batches of a training.
+
+    Not TensorBoard's EventFileWriter: that writes in a thread of its own, where a full disk ends in a traceback.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        with writing(f"The logs folder '{folder}'", "Make it writable, or have the logs written elsewhere."):
+        self._folder = folder
+        with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()  # else it would be said later, and by a thread of its own
-            self._file = EventFileWriter(str(folder))
+            name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.{secrets.token_hex(4)}"
+            self._file = (folder / name).open("wb")
+        self._records = RecordWriter(self._file)
+        self.add(0, file_version="brain.Event:2")
+
+    def _writing(self) -> AbstractContextManager[None]:
+        advice = "Make it writable, make room, or have the logs written elsewhere."
+        return writing(f"The logs folder '{self._folder}'", advice)
 
     def add(self, step: int, **what: Any) -> None:
         """Write an event: a `summary`, or a `graph_def`."""
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._file.add_event(Event(wall_time=time.time(), step=step, **what))
+        with self._writing():
+            self._records.write(Event(wall_time=time.time(), step=step, **what).SerializeToString())
+            self._file.flush()  # TensorBoard may be looking
 
     def scalar(self, step: int, tag: str, value: float) -> None:
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -62,7 +76,8 @@ class EventFile:
         self.add(step, summary=histogram_pb(tag, values))
 
     def close(self) -> None:
-        self._file.close()
+        with self._writing():
+            self._file.close()
 
 
 class _Logs(ExitStack):
