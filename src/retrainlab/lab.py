@@ -110,7 +110,9 @@ class Lab:
         """
         if not run:
             return self
-        learnt = self.run.other(run).learnt()
+        from .export.exporting import read_learnt
+
+        learnt = read_learnt(self.run.other(run).model)
         (images, moved), (given, _) = (splitting.keep_training(each, learnt) for each in (self.images, self.given))
         said = [f"{moved:,} images stay in training, since the head of '{run}' has learnt from them."] * bool(moved)
         return replace(self, images=images, given=given, said=[*self.said, *said], start_from=run)
@@ -124,7 +126,7 @@ class Lab:
         """
         out = open_run(reports_dir, run)
         out.trained()
-        dataset, images = out.info()["dataset"], out.read_table("images")
+        dataset, images = out.training()["dataset"], out.read_table("images")
         given = Path(dataset["image_dir"]), images, images, out.decisions()
         return cls(out, *given, said=dataset["said"])
 
@@ -140,7 +142,7 @@ class Lab:
 
     @property
     def settings(self) -> HeadSettings:  # how the head of a trained run was trained
-        return HeadSettings(**self.run.info()["settings"])
+        return HeadSettings(**self.run.training()["settings"])
 
     @property
     def notes(self) -> str:
@@ -155,7 +157,7 @@ class Lab:
     def backbone(self, wanted: BackboneSettings, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
         if self.start_from:
-            wanted = replace(wanted, tuned=self.run.other(self.start_from).info()["backbone"].get("tuned", ""))
+            wanted = replace(wanted, tuned=self.run.other(self.start_from).training()["backbone"]["tuned"])
         handle, *rest = astuple(wanted)
         return registry.resolve(project.module(handle), project.place(bottleneck_dir), *rest)
 
@@ -175,7 +177,7 @@ class Lab:
 
     def features_again(self, bottleneck_dir: str | Path, tuned: bool = False) -> Features:
         """The features of a trained run but for distortions, from before fine-tuning or as the network was `tuned`."""
-        used = self.run.info()["backbone"]
+        used = self.run.training()["backbone"]
         wanted = BackboneSettings(**{field.name: used[field.name] for field in fields(BackboneSettings)})
         return self.features(wanted if tuned else replace(wanted, tuned=""), bottleneck_dir)
 
@@ -200,7 +202,7 @@ class Lab:
         head = exporting.load_head(self.run.model, features.backbone)
         knows, explain = exporting.load_guard(self.run.model), partial(explaining.load, self.run.model)
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
-        return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
+        return trust.Trust(features, *given, self.run.training()["backbone"]["milliseconds"], budget_minutes, seed)
 
     def record(self, features: Features) -> None:
         """Write the backbone, and what was extracted, to run.json."""
@@ -283,7 +285,7 @@ class Lab:
         """Write a classifier in every format to the run's model folder; see `exporting.export_classifier`."""
         from .export import exporting
 
-        before = self.run.other(self.start_from).learnt() if self.start_from else set[str]()
+        before = exporting.read_learnt(self.run.other(self.start_from).model) if self.start_from else set[str]()
         return exporting.export_classifier(self.run.model, classifier, guard, final_tensor_name, int8, before, seed)
 
     def log_tensorboard(

@@ -14,8 +14,8 @@ from retrainlab.pages import execution, index_page, notebooks, parameters, rende
 from retrainlab.runs import results, run_folder
 
 SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
-METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "train": SPLIT, "validation": SPLIT, "test": SPLIT,
-           "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
+METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "temperature": 1.0, "train": SPLIT,
+           "validation": SPLIT, "test": SPLIT, "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
 
 
 def test_an_index_without_runs_says_so(tmp_path):

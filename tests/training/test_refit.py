@@ -6,6 +6,7 @@ import pytest
 from retrainlab.backbones.backbone import BackboneSettings
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
+from retrainlab.export.exporting import read_learnt
 from retrainlab.lab import Lab
 from retrainlab.pixels.distortions import Distortion
 from retrainlab.training import trainer
@@ -38,7 +39,7 @@ def test_train_and_validation_figures_stay_and_test_is_that_of_both(photos, modu
     assert refitted.metrics["test"] == known["test"]
     lab.write_results(refitted)
     lab.export(refitted, guard.of(refitted), "final_result")
-    assert lab.run.learnt() == set(features.table.loc[features.table["split"] != "test", "sha256"])
+    assert read_learnt(lab.run.model) == set(features.table.loc[features.table["split"] != "test", "sha256"])
     assert lab.metrics["refit"] and lab.run.info()["learnt_from"]["refit"]
 
 

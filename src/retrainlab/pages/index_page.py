@@ -1,5 +1,6 @@
 """The page that lists all runs."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from .. import __version__
+from ..errors import RetrainLabError
 from ..runs import listing
 from ..runs.run_folder import Run
 from .execution import lost_figures
@@ -17,17 +19,21 @@ _COLOURS = {"train": "#0173b2", "validation": "#de8f05", "test": "#029e73"}  # a
 
 
 def write_index(reports_dir: Path) -> Path:
-    """Write `index.html`: every run with its accuracies, intervals, verdict, and links to its pages."""
-    runs = listing.read_runs(reports_dir)
+    """Write `index.html`: every run with its accuracies, intervals, verdict, and links to its pages.
+
+    One that cannot be read has a row, too, which says why.
+    """
+    runs, broken = listing.read_runs(reports_dir)
     lows = [run[f"{split} low"] for run in runs for split in _COLOURS if run[f"{split} low"] is not None]
-    trained = {name for run in runs for name in (run["run"], run["sweep"])}
+    trained = {name for run in runs for name in (run["run"], run["sweep"])} | broken.keys()
     others = [folder for folder in sorted(reports_dir.iterdir()) if folder.name not in trained and _pages(folder)]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((TEMPLATES / "index.html.j2").read_text(encoding="utf-8"))
     html = template.render(
         runs=runs,
+        broken=broken,
         untrained=[{"name": folder.name, "before": lost_figures(Run(folder))} for folder in others],
-        chosen=lambda sweep: Run(reports_dir / sweep).info().get("sweep", {}).get("chosen"),
+        chosen=lambda sweep: _chosen(Run(reports_dir / sweep)),
         pages=lambda run: _pages(reports_dir / run),
         floor=int(10 * min(lows, default=0)) / 10,  # one scale for all runs
         colours=_COLOURS,
@@ -38,6 +44,12 @@ def write_index(reports_dir: Path) -> Path:
     file = reports_dir / "index.html"
     file.write_text(html, encoding="utf-8")
     return file
+
+
+def _chosen(sweep: Run) -> str | None:
+    with suppress(RetrainLabError):  # its own row says so
+        return sweep.info().get("sweep", {}).get("chosen")
+    return None
 
 
 def _pages(folder: Path) -> list[dict[str, str]]:
