@@ -8,6 +8,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -59,9 +60,11 @@ def _check_parts(value: Any, shape: Any, name: str) -> None:
     if is_typeddict(shape):
         if missing := sorted(shape.__required_keys__ - value.keys()):
             raise ValueError(f"{_at(name)} has no '{missing[0]}'")
-        for key, part in get_type_hints(shape, include_extras=True).items():
+        for key, part in _hints(shape).items():
             if key in value:
                 check(value[key], part, _join(name, key))
+    elif parts and parts[-1] is Any:
+        return
     elif origin is dict:
         for key, each in value.items():
             check(each, parts[1], _join(name, key))
@@ -71,6 +74,11 @@ def _check_parts(value: Any, shape: Any, name: str) -> None:
     elif origin is tuple:
         for number, pair in enumerate(zip(value, parts, strict=True)):
             check(*pair, _join(name, number))
+
+
+@cache
+def _hints(shape: Any) -> dict[str, Any]:
+    return get_type_hints(shape, include_extras=True)
 
 
 def _is(value: Any, shape: Any) -> bool:

@@ -118,9 +118,8 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
              "tfhub_module": str(module), "how_many_training_steps": 20, "weight_decay": [0.1]}  # fmt: skip
     run_notebook("03", run="first", testing_percentage=20.0, validation_percentage=20.0, **place)
     first = run_folder.Run(tmp_path / "first")
-    assert len(read_learnt(first.model)) == sum(
-        first.metrics()[split]["n"] for split in ("train", "validation")
-    )  # refitted
+    both = sum(first.metrics()[split]["n"] for split in ("train", "validation"))
+    assert len(read_learnt(first.model)) == both  # it is refitted
     again = {"run": "second", "start_from": "first", "testing_percentage": 10.0, "validation_percentage": 30.0}
     said = run_notebook("01", **{name: value for name, value in (place | again).items() if name in OF_01})
     assert "images stay in training, since the head of 'first' has learnt from them." in said
@@ -129,7 +128,7 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
     run_notebook("03", **again, **place)
     images = second.read_table("images")
     assert images["split"].equals(seen["split"]) and {"test", "validation"} <= set(images["split"])
-    learnt = run_folder.Run(tmp_path / read_learnt("first").model)
+    learnt = read_learnt(run_folder.Run(tmp_path / "first").model)
     assert set(images.loc[images["sha256"].isin(learnt), "split"]) == {"train"}
 
 

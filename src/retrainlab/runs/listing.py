@@ -37,9 +37,9 @@ def read_runs(reports_dir: str | Path) -> tuple[list[dict[str, Any]], dict[str, 
     Returns:
         For each that can be read: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a
         light run of, None for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`,
-        `<split> high`, `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence, and its first
-        advice that promises more than nothing; rare: the balanced accuracy beside the accuracy, where it tells
-        otherwise; threshold: from which probability on a label is answered. What is not known is None.
+        `<split> high`, `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence,
+        and its first advice that promises more than nothing; rare: the balanced accuracy beside the accuracy, where it
+        tells otherwise; threshold: from which probability on a label is answered. What is not known is None.
     """
     found, broken = [], dict[str, str]()
     for file in sorted(project.place(reports_dir).glob("*/metrics.json")):
