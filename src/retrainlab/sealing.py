@@ -153,7 +153,7 @@ def read_bytes(file: Path) -> bytes:
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz file, which carries a checksum of each.
+    """Read the arrays of an .npz file, which carries a checksum of each; but not one of how many there are.
 
     Raises:
         OSError: it is not there, or cannot be read.

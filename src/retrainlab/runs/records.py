@@ -3,19 +3,20 @@
 Other keys may hold anything: notebooks add what they found. Tables need some columns, and may have others.
 """
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, Required, TypedDict
 
 from ..shapes import Between, FieldsOf, moment, ordered
 from ..training.heads import HeadSettings
 
 Share = Annotated[float, Between(0, 1)]
 Difference = Annotated[float, Between(-1, 1)]
+_Setting = str | float | bool | None
 Count = Annotated[int, Between(0, 1e12)]
 
 
 def _together(figure: dict[str, Any]) -> str:
-    """A figure has its interval, and without images neither."""
-    return "" if (figure["accuracy"] is None) <= (figure["interval"] is None) else "an accuracy of no interval"
+    """A figure has its interval; without images there is neither."""
+    return "" if (figure["accuracy"] is None) == (figure["interval"] is None) else "expected both figure and interval"
 
 
 class _Accuracy(TypedDict):
@@ -80,7 +81,7 @@ class Metrics(TypedDict):
     train: Annotated[_Split, _together]
     validation: Annotated[_Split, _together]
     test: Annotated[_Split, _together]
-    gap: _Gap
+    gap: Annotated[_Gap, _together]
     refit: NotRequired[bool]
     seconds: NotRequired[dict[str, float]]
     overfitting: NotRequired[_Verdict]
@@ -111,10 +112,16 @@ class _Sweep(TypedDict, total=False):
     chosen: str | None
 
 
+def _of_one_value(learnt_from: dict[str, Any]) -> str:
+    """Only of weight_decay there may be several, of which validation chose one."""
+    several = [name for name, value in learnt_from.items() if isinstance(value, list) and name != "weight_decay"]
+    return f"'{several[0]}' is a list" if several else ""
+
+
 class Info(TypedDict, total=False):
     """A run.json, as far as the notebooks have come."""
 
-    run: str
+    run: Required[str]
     updated: str
     python: str
     versions: dict[str, str]
@@ -124,8 +131,8 @@ class Info(TypedDict, total=False):
     seconds: dict[str, float]
     backbone: _Backbone
     extraction: str
-    settings: dict[str, str | float | bool | None]
-    learnt_from: dict[str, Any]
+    settings: dict[str, _Setting]
+    learnt_from: Annotated[dict[str, _Setting | list[float]], _of_one_value]
     trained_with: dict[str, Any]
     device: str
     trained: Annotated[str, moment]

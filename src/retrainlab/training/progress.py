@@ -45,7 +45,7 @@ class Progress:
         ):
             self._folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._file(epoch)) as aside, aside.open("wb") as content:
-                np.savez(content, *state)
+                np.savez(content, *state, count=np.array(len(state)))  # a damaged archive may hold fewer
             with replacing(self._folder / "history.parquet") as aside:
                 aside.write_bytes(sealing.frame_bytes(self.history))
         for old in self._folder.glob("*.npz"):
@@ -55,7 +55,7 @@ class Progress:
     def state(self, epoch: int) -> list[np.ndarray]:
         """Read the state after an epoch: the last one, or the best."""
         arrays = sealing.read_arrays(self._file(epoch))
-        return [arrays[f"arr_{number}"] for number in range(len(arrays))]
+        return [arrays[f"arr_{number}"] for number in range(int(arrays["count"]))]
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"epoch {epoch}.npz"
