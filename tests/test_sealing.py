@@ -82,14 +82,16 @@ def test_a_table_that_holds_what_looks_like_a_seal(tmp_path):
 
 def test_other_files_are_read_as_they_were_written_or_it_is_said(tmp_path):
     content, file = np.random.default_rng(0).bytes(200), tmp_path / "x"
-    file.write_bytes(sealing.with_seal(content))
-    assert sealing.read_bytes(file) == content
+    file.write_bytes(sealing.with_seal(content, "one"))
+    assert sealing.read_bytes(file, "one") == content
+    with pytest.raises(DamagedFile):
+        sealing.read_bytes(file, "two")
     for _ in flipped(file):
         with pytest.raises(DamagedFile):
-            sealing.read_bytes(file)
+            sealing.read_bytes(file, "one")
     file.write_bytes(b"")
     with pytest.raises(DamagedFile):
-        sealing.read_bytes(file)
+        sealing.read_bytes(file, "one")
 
 
 def test_arrays_are_read_as_they_were_written_or_it_is_said(tmp_path):

@@ -134,20 +134,20 @@ def _of_bytes(content: bytes) -> bytes:
 # --------------------------------------------------------------------------------------------- other files
 
 
-def with_seal(content: bytes) -> bytes:
-    """Put its seal before what is to be written."""
-    return _of_bytes(content) + content
+def with_seal(content: bytes, of: str) -> bytes:
+    """Put its seal before what is to be written. `of`: what it belongs to, such as a digest, and nothing else."""
+    return _of_bytes(of.encode() + content) + content
 
 
-def read_bytes(file: Path) -> bytes:
-    """Read what `with_seal` gave.
+def read_bytes(file: Path, of: str) -> bytes:
+    """Read what `with_seal` gave, of the same.
 
     Raises:
         OSError: it is not there, or cannot be read.
         DamagedFile: its content is not what its seal says.
     """
     written = file.read_bytes()
-    if _of_bytes(written[_HEX:]) != written[:_HEX]:
+    if _of_bytes(of.encode() + written[_HEX:]) != written[:_HEX]:
         raise DamagedFile("its content is not what its seal says")
     return written[_HEX:]
 

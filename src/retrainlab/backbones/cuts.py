@@ -50,6 +50,7 @@ class _KeptCut(TypedDict):
 
 
 class _Kept(TypedDict):
+    backbone: str
     cuts: list[_KeptCut]
     last_map: _KeptCut | None
 
@@ -157,8 +158,10 @@ def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
     file = backbone.folder / "cuts.json"
     try:
         known = sealing.read_json(file, _Kept)
+        if known["backbone"] != backbone.digest:
+            raise DamagedFile("it is of another network")
         return [_cut(each) for each in known["cuts"]], None if known["last_map"] is None else _cut(known["last_map"])
-    except (OSError, DamagedFile):  # none yet, or another
+    except (OSError, DamagedFile):  # none yet, or damaged
         chains = _chains(freeze(backbone), backbone.image_size)
     found = [cut for chain in chains for cut in _narrow(chain)]
     maps = [cut for chain in chains for cut in chain if cut.shape[0] * cut.shape[1] > 1]
@@ -167,7 +170,7 @@ def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
         writing(f"The bottleneck folder '{file.parent}'", "Set bottleneck_dir to one that can."),
         replacing(file) as aside,
     ):
-        kept = {"cuts": [asdict(cut) for cut in found], "last_map": last and asdict(last)}
+        kept = {"backbone": backbone.digest, "cuts": [asdict(cut) for cut in found], "last_map": last and asdict(last)}
         aside.write_text(sealing.json_text(kept), encoding="utf-8")
     return found, last
 

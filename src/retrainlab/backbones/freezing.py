@@ -23,13 +23,13 @@ def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
     tf = tensorflow()
     kept = backbone.folder / _KEPT
     with contextlib.suppress(OSError, DamagedFile):  # not there, or another
-        return tf.compat.v1.GraphDef.FromString(sealing.read_bytes(kept))
+        return tf.compat.v1.GraphDef.FromString(sealing.read_bytes(kept, backbone.digest))
     graph = _frozen(backbone, module)
     with (
         contextlib.suppress(OSError),
         replacing(kept) as aside,
     ):  # in a cache that only others may write, it is not kept
-        aside.write_bytes(sealing.with_seal(graph.SerializeToString()))
+        aside.write_bytes(sealing.with_seal(graph.SerializeToString(), backbone.digest))
     return graph
 
 
