@@ -194,7 +194,7 @@ def read_head(folder: Path) -> tuple[Head, str, str]:
         hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
         head = Head(labels, contract.settings, values["kernel"], values["bias"], hidden, float(values["temperature"]))
         if head.kernel.shape[1:] != (len(labels),) or head.bias.shape != (len(labels),):
-            raise DamagedFile(f"it is not of {len(labels)} labels")
+            raise DamagedFile(f"it is not of the {len(labels)} labels that {contracts.FILE} lists")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RetrainLabError(f"'{folder / _HEAD}' holds no head ({error}). Export the model again.") from error
     return head, contract.backbone, contract.backbone_digest
