@@ -3,7 +3,7 @@
 A room for each kind of part, in the order in which data flows. A room may import those above it, never those below;
 its docstring says which of them it needs, what it takes and what it gives.
 
-    ground       errors escaping asides files publishing project
+    ground       errors escaping shapes sealing asides files publishing project
     foundations  evaluation plots
     rooms        pixels images datasets backbones bottlenecks training analysis
     rooms        trust export labeling runs comparison pages

@@ -108,7 +108,9 @@ class Lab:
         """
         if not run:
             return self
-        learnt = self.run.other(run).learnt()
+        from .export.exporting import read_learnt
+
+        learnt = read_learnt(self.run.other(run).model)
         (images, moved), (given, _) = (splitting.keep_training(each, learnt) for each in (self.images, self.given))
         said = [f"{moved:,} images stay in training, since the head of '{run}' has learnt from them."] * bool(moved)
         return replace(self, images=images, given=given, said=[*self.said, *said], start_from=run)
@@ -122,10 +124,10 @@ class Lab:
         """
         out = open_run(reports_dir, run)
         out.trained()
-        info, images = out.info(), out.read_table("images")
+        info, images = out.training(), out.read_table("images")
         dataset = info["dataset"]
         given = Path(dataset["image_dir"]), images, images, out.decisions()
-        return cls(out, *given, said=dataset["said"], trained=info["trained"])
+        return cls(out, *given, said=dataset["said"], trained=info.get("trained", ""))
 
     @cached_property
     def photos(self) -> ImageFolder:
@@ -139,7 +141,7 @@ class Lab:
 
     @property
     def settings(self) -> HeadSettings:  # how the head of a trained run was trained
-        return HeadSettings(**self.run.info()["settings"])
+        return HeadSettings(**self.run.training()["settings"])
 
     @property
     def notes(self) -> str:
@@ -159,7 +161,7 @@ class Lab:
     def backbone(self, wanted: BackboneSettings, bottleneck_dir: str | Path) -> Backbone:
         """Resolve a backbone; relative paths count from the project's root."""
         if self.start_from:
-            wanted = replace(wanted, tuned=self.run.other(self.start_from).info()["backbone"].get("tuned", ""))
+            wanted = replace(wanted, tuned=self.run.other(self.start_from).training()["backbone"]["tuned"])
         handle, *rest = astuple(wanted)
         return registry.resolve(project.module(handle), project.place(bottleneck_dir), *rest)
 
@@ -179,7 +181,7 @@ class Lab:
 
     def features_again(self, bottleneck_dir: str | Path, tuned: bool = False) -> Features:
         """The features of a trained run but for distortions, from before fine-tuning or as the network was `tuned`."""
-        used = self.run.info()["backbone"]
+        used = self.run.training()["backbone"]
         wanted = BackboneSettings(**{field.name: used[field.name] for field in fields(BackboneSettings)})
         return self.features(wanted if tuned else replace(wanted, tuned=""), bottleneck_dir)
 
@@ -204,7 +206,7 @@ class Lab:
         head = exporting.load_head(self.run.model, features.backbone)
         knows, explain = exporting.load_guard(self.run.model), partial(explaining.load, self.run.model)
         given = self.settings, head, self.run.read_table("predictions"), knows, explain
-        return trust.Trust(features, *given, self.run.info()["backbone"]["milliseconds"], budget_minutes, seed)
+        return trust.Trust(features, *given, self.run.training()["backbone"]["milliseconds"], budget_minutes, seed)
 
     def add_metrics(self, **values: Any) -> None:
         """Add what was found out about a reopened run to its metrics.json.

@@ -138,7 +138,8 @@ class NewTraining:
         self, classifier: Classifier, guard: Guard, final_tensor_name: str, int8: bool = False, seed: int = 0
     ) -> Finding:
         """Write a classifier in every format; see `exporting.export_classifier`."""
-        before = self.lab.run.other(self.lab.start_from).learnt() if self.lab.start_from else set[str]()
+        start = self.lab.start_from
+        before = exporting.read_learnt(self.lab.run.other(start).model) if start else set[str]()
         how = final_tensor_name, int8, before, seed
         with self._writing():
             return exporting.export_classifier(self.made.model, classifier, guard, *how)

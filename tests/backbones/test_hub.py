@@ -9,7 +9,7 @@ import pytest
 from conftest import save_module
 from module_server import Server, archive
 
-from retrainlab.backbones import hub, registry
+from retrainlab.backbones import hub, modules, registry
 from retrainlab.errors import RetrainLabError
 
 
@@ -71,6 +71,19 @@ def test_a_connection_that_is_cut_off_leaves_nothing_half_done(server, tmp_path)
     assert [path.name for path in (tmp_path / "modules").iterdir()] == []
     server.cut = False
     assert (hub.fetch(f"{server.url}/tiny/1") / "saved_model.pb").exists()
+
+
+def test_a_module_that_was_damaged_since_is_fetched_again(server, tmp_path):
+    server.archives["/tiny/1"] = archive(save_module(tmp_path / "module"))
+    kept = hub.fetch(f"{server.url}/tiny/1")
+    (weights,) = kept.glob("variables/*.data*")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:200] + b"\1" + whole[201:])
+    assert hub.fetch(f"{server.url}/tiny/1") == kept and weights.read_bytes() == whole and len(server.asked) == 2
+    modules._sealed(kept).unlink()  # as if somebody had unpacked it there: nothing is known of it
+    weights.write_bytes(whole[:200] + b"\1" + whole[201:])
+    hub.fetch(f"{server.url}/tiny/1")
+    assert len(server.asked) == 2
 
 
 def test_no_network_and_no_cache_end_in_a_sentence(server, tmp_path):

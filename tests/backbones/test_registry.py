@@ -8,7 +8,7 @@ import pytest
 from conftest import save_module
 
 from retrainlab import backbones
-from retrainlab.backbones import converting, embedded, registry
+from retrainlab.backbones import converting, embedded, modules, registry
 from retrainlab.errors import RetrainLabError
 
 
@@ -267,15 +267,16 @@ def test_a_byte_that_changed_is_found_wherever_it_is(tmp_path, module, monkeypat
         assert registry._resolved(first.settings, tmp_path) is None, values
 
 
-def test_a_damaged_network_is_forgotten_if_it_can_be_built_again_and_left_alone_if_it_is_a_persons_own(tmp_path):
-    built = tmp_path / "cache" / embedded.digest("efficientnet_lite0") / "saved_model"
-    own = tmp_path / "own"
-    for handle, folder in (("efficientnet_lite0", built), (str(own), own)):
+def test_a_damaged_network_is_built_again_if_it_can_be_and_left_alone_if_it_is_a_persons_own(tmp_path):
+    place, own = tmp_path / embedded.digest("efficientnet_lite0"), tmp_path / "own"
+    for folder in (place / "saved_model", own):
         folder.mkdir(parents=True)
         (folder / "saved_model.pb").write_bytes(b"nonsense")
-        with pytest.raises(RetrainLabError, match="may be damaged or incomplete"):
-            registry.resolve(handle, tmp_path / "cache")
-    assert own.exists() and not built.exists()
+    assert not modules.is_whole(place / "saved_model")
+    assert modules.is_whole(embedded.build("efficientnet_lite0", place))
+    with pytest.raises(RetrainLabError, match="may be damaged or incomplete"):
+        registry.resolve(str(own), tmp_path)
+    assert (own / "saved_model.pb").read_bytes() == b"nonsense"
 
 
 def test_a_file_where_a_backbones_folder_should_be(tmp_path, module, backbone):

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -348,6 +349,70 @@ def test_a_part_that_was_checked_is_not_read_again_until_it_changes(fresh, folde
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
     assert len(caching.open_cache(fresh).damaged) == 1
+
+
+@pytest.mark.parametrize("dim", [3, 4, 7, 1280])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_sum_of_a_row_tells_each_changed_bit_and_whose_row_it_is(dim, dtype):
+    random = np.random.default_rng(0)
+    rows, names = random.normal(size=(40, dim)).astype(dtype), np.array([f"{n:064x}" for n in range(40)], "S64")
+    variants = np.arange(40, dtype=np.int32) % 2
+    whole = caching._checks(names, variants, rows)
+    assert len(set(whole)) == 40 and (caching._checks(names[::2], variants[::2], rows[::2]) == whole[::2]).all()
+    for _ in range(200):
+        damaged, row = rows.copy(), random.integers(40)
+        damaged.view(np.uint8)[row, random.integers(rows.itemsize * dim)] ^= 1 << random.integers(8)
+        assert ((caching._checks(names, variants, damaged) != whole) == (np.arange(40) == row)).all()
+    swapped = rows.copy()
+    swapped[:, [0, -1]] = swapped[:, [-1, 0]]
+    for others in ((names[::-1], variants, rows), (names, 1 - variants, rows), (names, variants, swapped)):
+        assert (caching._checks(*others) != whole).all()
+
+
+def _damage_unseen(part, place):
+    """Flip a bit as a disk does it: size and time of change stay."""
+    stamp, content = part.stat(), bytearray(part.read_bytes())
+    content[place] ^= 4
+    part.write_bytes(content)
+    os.utime(part, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_a_row_that_was_damaged_since_it_was_checked_is_computed_again(fresh, folder):
+    cache, table, _ = run(fresh, folder)
+    whole, photos = cache.features(table, OWN)[0], ImageFolder.of(folder, table)
+    caching.open_cache(fresh)  # checks, and writes that down
+    (part,) = fresh.folder.glob("*.arrow")
+    _damage_unseen(part, part.read_bytes().index(whole[7].tobytes()) + 9)
+    again = caching.open_cache(fresh)
+    assert len(again) == 24 and not again.damaged  # nothing was read for that
+    assert np.array_equal(again.load(table["sha256"][:5].tolist()), whole[:5])  # other rows are as they were
+    with pytest.raises(caching.DamagedPart, match=r"arrow' has been damaged since it was last checked"):
+        again.load(table["sha256"].tolist())
+    assert len(again) == 0 and len(again.damaged) == 1 and not part.exists()
+    run(fresh, folder)
+    caching.open_cache(fresh)
+    (part,) = fresh.folder.glob("*.arrow")
+    _damage_unseen(part, part.read_bytes().index(whole[3].tobytes()) + 1)
+    found = features.load(fresh, photos, table)
+    assert np.array_equal(found.matrix, whole) and found.extractions[0].computed == 24
+    assert "1 damaged part set aside and computed again" in str(found)
+
+
+def test_a_damaged_part_in_a_cache_that_only_others_may_write_is_not_used(fresh, folder, monkeypatch):
+    cache, table, _ = run(fresh, folder)
+    caching.open_cache(fresh)
+    (part,) = fresh.folder.glob("*.arrow")
+    _damage_unseen(part, part.read_bytes().index(cache.features(table, OWN)[0][7].tobytes()) + 9)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(part), "replace", refuse)
+    again = caching.open_cache(fresh)
+    with pytest.raises(caching.DamagedPart):
+        again.load(table["sha256"].tolist())
+    again.refresh()
+    assert len(again) == 0 and part.exists()
 
 
 def test_a_matrix_beyond_memory_is_mapped_and_the_same(fresh, folder, monkeypatch):

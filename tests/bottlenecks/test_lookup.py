@@ -22,7 +22,7 @@ def test_rows_are_found_by_image_and_variant_and_the_later_one_counts():
 
 
 def test_images_whose_keys_collide_are_told_apart(monkeypatch):
-    monkeypatch.setattr(module, "_keys", lambda digests, variants: np.full(len(digests), 5, np.uint64))
+    monkeypatch.setattr(module, "mixed", lambda digests, variants: np.full(len(digests), 5, np.uint64))
     index = Index()
     index.add(names(0, 1, 2, 3), np.zeros(4, np.int32))
     assert index.find(names(3, 0, 9, 2)).tolist() == [3, 0, -1, 2]

@@ -18,11 +18,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder, make_image
 from PIL import Image
 
+from retrainlab import sealing
 from retrainlab.bottlenecks import cluster
 from retrainlab.cli import answer_files
 from retrainlab.cli.main import main
@@ -305,12 +307,13 @@ def test_what_is_no_folder_of_such_answers_is_left_as_it_is(call, new, tmp_path)
     done = call("new/flat", "--output", "new.parquet", "--top", 2)
     assert done.exit_code == 1 and "with this --top expected path, label, probability, label_2" in done.stderr
     parts = tmp_path / "new.parquet"
-    pd.read_parquet(parts).assign(model="0").to_parquet(next(parts.iterdir()), index=False)
+    others = pa.Table.from_pandas(pd.read_parquet(parts).assign(model="0"), preserve_index=False)
+    next(parts.iterdir()).write_bytes(sealing.table_bytes(others))
     done = call("new/flat", "--output", "new.parquet")
     assert done.exit_code == 1 and "holds answers of another model" in done.stderr
     assert len(pd.read_parquet("new.parquet")) == 2
     (parts / "part-000000-x.parquet").write_bytes(b"damaged")
-    assert "is no whole Parquet file" in call("new/flat", "--output", "new.parquet").stderr
+    assert "is no whole file of answers" in call("new/flat", "--output", "new.parquet").stderr
     (tmp_path / "a.parquet").touch()
     assert "is a file, and answers in Parquet are a folder" in call("new/flat", "--output", "a.parquet").stderr
 

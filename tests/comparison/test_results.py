@@ -5,6 +5,7 @@ import json
 import pytest
 from written_runs import write_run
 
+from retrainlab import sealing
 from retrainlab.errors import RetrainLabError
 from retrainlab.runs import run_folder
 from retrainlab.runs.results import load
@@ -18,6 +19,8 @@ def test_runs_are_read_with_what_they_left(tmp_path):
     results = load(tmp_path, ["two", "one", "two", "three"])
     assert list(results) == ["two", "one", "three"]
     assert results["two"].predictions is None and results["three"].images is None
+    assert [len(result.damaged) for result in results.values()] == [0, 0, 1]
+    assert "three/images.parquet is damaged (it is no sealed Parquet file)" in results["three"].damaged[0]
     assert list(results["one"].predictions) == [
         "path",
         "label",
@@ -38,7 +41,8 @@ def test_the_page_of_a_run_has_that_run_in_it(tmp_path):
     for number in range(4):
         write_run(tmp_path, f"run {number}")
         file = tmp_path / f"run {number}" / "run.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"updated": f"2024-01-0{number + 1}T00:00:00+00:00"}))
+        values = json.loads(file.read_text()) | {"updated": f"2024-01-0{number + 1}T00:00:00+00:00"}
+        file.write_text(sealing.json_text(values))
     assert list(load(tmp_path, most=2)) == ["run 3", "run 2"]
     assert list(load(tmp_path, most=2, run="run 0")) == ["run 3", "run 2", "run 0"]
     assert list(load(tmp_path, most=2, run="run 2")) == ["run 3", "run 2"]

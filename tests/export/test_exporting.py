@@ -160,8 +160,21 @@ def test_a_head_that_was_cut_off(exported, backbone, tmp_path):
     shutil.copytree(exported[0], tmp_path / "model")
     content = (tmp_path / "model" / "head.npz").read_bytes()
     (tmp_path / "model" / "head.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RetrainLabError, match=r"head.npz' is not the file that was exported"):
+        exporting.load_head(tmp_path / "model", backbone)
+    (tmp_path / "model" / "head.npz").unlink()
     with pytest.raises(RetrainLabError, match="holds no head to start from"):
         exporting.load_head(tmp_path / "model", backbone)
+
+
+def test_what_a_head_has_learnt_from_is_known_whatever_becomes_of_the_images(backbone, trained, tmp_path):
+    with pytest.raises(RetrainLabError, match="model' holds no head to start from"):
+        exporting.read_learnt(tmp_path / "model")
+    exporting.export(tmp_path / "model", backbone, trained["head"], learnt=["3", "1"])
+    assert exporting.read_learnt(tmp_path / "model") == {"1", "3"}
+    (tmp_path / "model" / "learnt.txt").write_text("1\n")
+    with pytest.raises(RetrainLabError, match=r"learnt.txt' is not the file that was exported"):
+        exporting.read_learnt(tmp_path / "model")
 
 
 @pytest.mark.parametrize("place", [".", "link"])

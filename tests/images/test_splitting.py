@@ -6,6 +6,7 @@ import pytest
 from conftest import make_folder, make_image, run_notebook
 
 from retrainlab.errors import RetrainLabError
+from retrainlab.export.exporting import read_learnt
 from retrainlab.images import overview, scanning, splitting
 from retrainlab.runs import run_folder
 
@@ -117,7 +118,8 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
              "tfhub_module": str(module), "how_many_training_steps": 20, "weight_decay": [0.1]}  # fmt: skip
     run_notebook("03", run="first", testing_percentage=20.0, validation_percentage=20.0, **place)
     first = run_folder.Run(tmp_path / "first")
-    assert len(first.learnt()) == sum(first.metrics()[split]["n"] for split in ("train", "validation"))  # refitted
+    both = sum(first.metrics()[split]["n"] for split in ("train", "validation"))
+    assert len(read_learnt(first.model)) == both  # it is refitted
     again = {"run": "second", "start_from": "first", "testing_percentage": 10.0, "validation_percentage": 30.0}
     said = run_notebook("01", **{name: value for name, value in (place | again).items() if name in OF_01})
     assert "images stay in training, since the head of 'first' has learnt from them." in said
@@ -126,7 +128,7 @@ def test_a_training_that_starts_from_another_keeps_the_images_apart(photos, modu
     run_notebook("03", **again, **place)
     images = second.read_table("images")
     assert images["split"].equals(seen["split"]) and {"test", "validation"} <= set(images["split"])
-    learnt = run_folder.Run(tmp_path / "first").learnt()
+    learnt = read_learnt(run_folder.Run(tmp_path / "first").model)
     assert set(images.loc[images["sha256"].isin(learnt), "split"]) == {"train"}
 
 
@@ -148,7 +150,7 @@ def test_a_head_that_started_from_another_has_learnt_what_that_has(photos, modul
     first, second = (run_folder.Run(tmp_path / name) for name in ("first", "second"))
     run_notebook("03", run="first", image_dir=str(photos), **place)
     run_notebook("03", run="second", image_dir=str(tmp_path / "elsewhere"), start_from="first", **place)
-    assert first.learnt() < second.learnt()
+    assert read_learnt(first.model) < read_learnt(second.model)
     before = first.metrics()
     with pytest.raises(RetrainLabError, match="There is no run 'third'"):
         run_notebook("03", run="first", image_dir=str(photos), start_from="third", **place)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from conftest import save_convolutions
 from PIL import Image
 
+from retrainlab import sealing
 from retrainlab.backbones import derived, registry
 from retrainlab.bottlenecks.features import load
 from retrainlab.cli.main import main
@@ -182,12 +183,12 @@ def test_a_damaged_guard_and_a_model_without_maps(made, tmp_path):
     model, _, _, _ = made
     folder = shutil.copytree(model, tmp_path / "model")
     (folder / "trust" / "guard.npz").write_bytes(b"x")
-    with pytest.raises(RetrainLabError, match=r"guard.npz' is damaged or missing"):
+    with pytest.raises(RetrainLabError, match=r"guard.npz' is not the file that was exported"):
         labelers.load(folder)
     shutil.rmtree(folder / "trust")
     assert guarding.load(folder, contracts.Preprocessing()) is None and labelers.load(folder).guarded is None
     contract = json.loads((folder / "contract.json").read_text())
-    (folder / "contract.json").write_text(json.dumps(contract | {"maps": []}))
+    (folder / "contract.json").write_text(sealing.json_text(contract | {"maps": []}))
     with pytest.raises(RetrainLabError, match="cannot say where a label comes from"):
         explaining.load(folder)
 

@@ -43,9 +43,14 @@ def call():
     return lambda *arguments: CliRunner().invoke(main, ["label", *(str(argument) for argument in arguments)])
 
 
-def change(folder, **values):
+def change(folder, *others, **values):
+    """Change what a contract says, as a person does: without its seal, and without the files that are others now."""
     path = folder / "contract.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    stated = json.loads(path.read_text())
+    stated.pop("seal", None)
+    for name in others:
+        del stated["files"][name]
+    path.write_text(json.dumps(stated | values))
 
 
 def rewire(file, feed):
@@ -111,6 +116,9 @@ def test_every_format_keeps_the_contract(exported, image, file):
 def test_which_preprocessing_would_have_fitted_is_said_and_can_be_stated(model, image, low, high, channels):
     file = model / "output_graph.pb"
     rewire(file, lambda x: (x[..., ::-1] if channels == "BGR" else x) / (high - low) - low / (high - low))
+    with pytest.raises(RetrainLabError, match=r"output_graph.pb' is not the file that was exported"):
+        labelers.load(file)
+    change(model, "output_graph.pb")
     with pytest.raises(RetrainLabError) as error:
         labelers.load(file)
     assert "output_graph.pb', fed with pixels from 0 to 1 in RGB order, does not give the prob" in str(error.value)
@@ -167,7 +175,10 @@ def test_a_model_of_another_export(model, trained, tmp_path, bottleneck_dir):
     exporting.export(tmp_path / "replaced", other, trained["head"])
     for name in ("model.tflite", "output_graph.pb"):
         shutil.copy(tmp_path / "replaced" / name, model / name)
-        with pytest.raises(RetrainLabError, match=f"No usual range.* {name} is not the file that was exported"):
+        with pytest.raises(RetrainLabError, match=f"{name}' is not the file that was exported"):
+            labelers.load(model / name)
+        change(model, name)
+        with pytest.raises(RetrainLabError, match=f"No usual range.* {name} is not of this export: write the contract"):
             labelers.load(model / name)
     two = heads.Head(["a", "b"], trained["head"].settings, trained["head"].kernel[:, :2], trained["head"].bias[:2])
     exporting.export(tmp_path / "replaced", other, two)
@@ -181,8 +192,12 @@ def test_a_model_of_another_export(model, trained, tmp_path, bottleneck_dir):
 def test_a_model_file_that_was_cut_off(model, file, kept):
     content = (model / file).read_bytes()
     (model / file).write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(RetrainLabError, match=r"is no whole|holds no whole|is no frozen graph|can(not| not) be read"):
+    with pytest.raises(RetrainLabError, match=f"{file}' is not the file that was exported"):
         labelers.load(model / file)
+    change(model, file)
+    if kept == 0 or not file.endswith("int8.tflite"):
+        with pytest.raises(RetrainLabError, match=r"no whole|is no frozen graph|can(not| not) be read"):
+            labelers.load(model / file)
 
 
 def test_damaged_weights(model, trained):
@@ -192,14 +207,14 @@ def test_damaged_weights(model, trained):
         content = part.read_bytes()
         found = [raw for raw in (kernel.tobytes(), kernel.T.copy().tobytes()) if raw in content]
         part.write_bytes(content.replace(found[0], found[0][::-1]))
-        with pytest.raises(RetrainLabError, match=r"not the file that was exported|holds no whole SavedModel"):
+        with pytest.raises(RetrainLabError, match=f"{part.name}' is not the file that was exported"):
             labelers.load(file)
 
 
 def test_a_damaged_graph_of_ours_is_no_graph_of_somebody_elses(call, model, image):
     rewire(model / "output_graph.pb", lambda x: x * 0.1)
     done = call("--graph", model / "output_graph.pb", image)
-    assert done.exit_code == 1 and "output_graph.pb is not the file that was exported: it was dam" in done.output
+    assert done.exit_code == 1 and "output_graph.pb' is not the file that was exported: it was da" in done.output
 
 
 def test_an_int8_model_is_held_to_its_content(model):
@@ -224,8 +239,12 @@ def test_a_contract_that_was_changed(model):
         labelers.load(model)
     (model / "reference" / "2.png").unlink()
     change(model, labels=stated["labels"], reference=stated["reference"])
+    with pytest.raises(RetrainLabError, match=r"reference/2.png' cannot be read \(No such file or dir"):
+        labelers.load(model)
+    change(model, "reference/2.png")
     with pytest.raises(RetrainLabError, match=r"reference image .*2.png' cannot be read: the file does not exist\."):
         labelers.load(model)
+    assert stated.pop("seal")
     for text in (
         "{",
         "[]",
@@ -418,5 +437,8 @@ def test_a_contract_of_another_shape_is_said(exported, tmp_path, key, value):
     model = shutil.copytree(exported, tmp_path / "model")
     stated = json.loads((model / "contract.json").read_text())
     (model / "contract.json").write_text(json.dumps(stated | {key: value}))
-    with pytest.raises(RetrainLabError, match=r"contract.json' is not what an export writes"):
+    with pytest.raises(RetrainLabError, match=r"contract.json' is not what an export writes \(its content is not what"):
+        labelers.load(model)
+    change(model, **{key: value})
+    with pytest.raises(RetrainLabError, match=rf"contract.json' is not what an export writes \('{key}"):
         labelers.load(model)

@@ -14,8 +14,8 @@ from retrainlab.pages import execution, index_page, notebooks, parameters, rende
 from retrainlab.runs import results, run_folder
 
 SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
-METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "train": SPLIT, "validation": SPLIT, "test": SPLIT,
-           "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
+METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "temperature": 1.0, "train": SPLIT,
+           "validation": SPLIT, "test": SPLIT, "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
 
 
 def test_an_index_without_runs_says_so(tmp_path):
@@ -24,6 +24,27 @@ def test_an_index_without_runs_says_so(tmp_path):
     (tmp_path / "begun" / "01_explore.html").touch()
     text = index_page.write_index(tmp_path).read_text()
     assert "No run yet" not in text and '<a href="begun/01_explore.html">Explore</a>' in text
+
+
+def test_a_broken_run_is_a_row_of_the_index_and_breaks_no_other(tmp_path):
+    for name in ("fine", "three ends", "null", "flipped"):
+        run_folder.open_run(tmp_path, name).write_metrics(METRICS)
+    three = METRICS | {"test": SPLIT | {"interval": [0.1, 0.5, 0.9]}}
+    (tmp_path / "three ends" / "metrics.json").write_text(json.dumps(three))
+    (tmp_path / "null" / "run.json").write_text(json.dumps({"run": "null", "dataset": None}))
+    text = (tmp_path / "flipped" / "metrics.json").read_text()
+    (tmp_path / "flipped" / "metrics.json").write_text(text.replace("0.8", "0.9", 1))
+    index = index_page.write_index(tmp_path).read_text()
+    assert "Retrain Lab: 1 run<" in index and '<th class="text">fine' in index and "No run yet" not in index
+    for name, why in (
+        ("three ends", "metrics.json is damaged (&#39;test.interval&#39; holds a list of 3, not a list of 2 or null)"),
+        ("null", "run.json is damaged (&#39;dataset&#39; holds null, not names with values)"),
+        ("flipped", "metrics.json is damaged (its content is not what its seal says"),
+    ):
+        assert f"<p><b>{name}</b> cannot be read. {tmp_path / name}/{why}" in index
+    with pytest.raises(RetrainLabError, match=r"null/run.json is damaged"):
+        results.load(tmp_path, ["fine", "null"])
+    assert list(results.load(tmp_path)) == ["fine"]
 
 
 def test_pages_of_other_parameters_never_count_as_done(tmp_path, monkeypatch):

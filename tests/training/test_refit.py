@@ -6,6 +6,7 @@ import pytest
 from retrainlab.backbones.backbone import BackboneSettings
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation import scores
+from retrainlab.export.exporting import read_learnt
 from retrainlab.lab import Lab
 from retrainlab.new_training import NewTraining
 from retrainlab.pixels.distortions import Distortion
@@ -42,7 +43,7 @@ def test_train_and_validation_figures_stay_and_test_is_that_of_both(photos, modu
     training.export(refitted, guard.of(refitted), "final_result")
     training.publish()
     lab = training.lab
-    assert lab.run.learnt() == set(features.table.loc[features.table["split"] != "test", "sha256"])
+    assert read_learnt(lab.run.model) == set(features.table.loc[features.table["split"] != "test", "sha256"])
     assert lab.metrics["refit"] and lab.run.info()["learnt_from"]["refit"]
 
 

@@ -30,16 +30,19 @@ class _NotRun(Exception):
 
 
 def opened(settings: BackboneSettings, module: Path, folder: Path) -> Backbone | None:
-    """Open what was converted into a folder; None where nothing was, or where a byte of it has changed since."""
+    """Open what was converted into a folder; None where nothing was, or where a byte of it has changed since.
+
+    So it is, too, where another network's files were put there.
+    """
     try:
         values = json.loads((folder / _RECORD).read_text())
-        if values.pop("seal") != _seal(values, folder):
+        if values.pop("seal") != _seal(values, folder) or values["digest"] != folder.name:
             return None
         height, width = values["image_size"]
         known = values["digest"], (height, width), values["dim"]
         found = Backbone(settings, *known, module, folder, values.get("no_litert", ""))
         found.network  # noqa: B018 (opens it)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return found
 

@@ -5,18 +5,19 @@ alike. Below a cut lies the trunk, above it the top.
 """
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
+from .. import sealing
 from ..errors import RetrainLabError, writing
 from ..files import replacing
+from ..sealing import DamagedFile
 from .backbone import Backbone
 from .freezing import INPUT, OUTPUT, freeze
 from .runtimes import tensorflow
@@ -40,6 +41,18 @@ class Cut:
     def numbers(self) -> int:
         """How many numbers an image has there."""
         return math.prod(self.shape)
+
+
+class _KeptCut(TypedDict):
+    name: str
+    shape: tuple[int, int, int]
+    above: float
+
+
+class _Kept(TypedDict):
+    backbone: str
+    cuts: list[_KeptCut]
+    last_map: _KeptCut | None
 
 
 def find(graph: Any, image_size: tuple[int, int]) -> list[Cut]:
@@ -144,9 +157,11 @@ def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
     """Find the cuts and the last map; `cuts.json` beside the bottlenecks keeps both, so it is frozen for them once."""
     file = backbone.folder / "cuts.json"
     try:
-        kept = json.loads(file.read_text())
-        return [_cut(each) for each in kept["cuts"]], kept["last_map"] and _cut(kept["last_map"])
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged
+        known = sealing.read_json(file, _Kept)
+        if known["backbone"] != backbone.digest:
+            raise DamagedFile("it is of another network")
+        return [_cut(each) for each in known["cuts"]], None if known["last_map"] is None else _cut(known["last_map"])
+    except (OSError, DamagedFile):  # none yet, or damaged
         chains = _chains(freeze(backbone), backbone.image_size)
     found = [cut for chain in chains for cut in _narrow(chain)]
     maps = [cut for chain in chains for cut in chain if cut.shape[0] * cut.shape[1] > 1]
@@ -155,13 +170,13 @@ def _kept(backbone: Backbone) -> tuple[list[Cut], Cut | None]:
         writing(f"The bottleneck folder '{file.parent}'", "Set bottleneck_dir to one that can."),
         replacing(file) as aside,
     ):
-        kept = {"cuts": [asdict(cut) for cut in found], "last_map": last and asdict(last)}
-        aside.write_text(json.dumps(kept, indent=1) + "\n")
+        kept = {"backbone": backbone.digest, "cuts": [asdict(cut) for cut in found], "last_map": last and asdict(last)}
+        aside.write_text(sealing.json_text(kept), encoding="utf-8")
     return found, last
 
 
-def _cut(kept: dict[str, Any]) -> Cut:
-    return Cut(kept["name"], tuple(kept["shape"]), kept["above"])
+def _cut(kept: _KeptCut) -> Cut:
+    return Cut(kept["name"], (*kept["shape"],), kept["above"])
 
 
 def table(backbone: Backbone) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import writing
 from ..files import replacing_folder
-from . import converting, cuts
+from . import converting, cuts, modules
 from .backbone import Backbone, BackboneSettings
 from .freezing import INPUT, OUTPUT, freeze
 from .runtimes import quiet, tensorflow
@@ -42,14 +42,16 @@ def derive(backbone: Backbone, recipe: str, build: Build, settings: BackboneSett
     module = folder / "saved_model"
     with writing(f"The bottleneck folder '{folder.parent}'", "Set bottleneck_dir to one that can."):
         folder.mkdir(exist_ok=True)
-        if found := converting.opened(settings, module, folder):
+        found = converting.opened(settings, module, folder)
+        if found is not None and modules.is_whole(module):
             return found
         tf, owner = tensorflow(), tensorflow().train.Checkpoint()
         spec = tf.TensorSpec([None, *backbone.image_size, 3], tf.float32, "images")
         owner.__call__ = tf.function(build(freeze(backbone)), input_signature=[spec], autograph=False)
         with replacing_folder(module) as aside, quiet():
             tf.saved_model.save(owner, str(aside))
-        return converting.convert(replace(settings, image_size=0), digest, module, folder, None)
+        modules.seal(module)
+        return found or converting.convert(replace(settings, image_size=0), digest, module, folder, None)
 
 
 def reading(backbone: Backbone, depth: str = "last", average_views: bool = False) -> Backbone:

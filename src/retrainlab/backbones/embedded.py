@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import RetrainLabError
+from ..files import replacing_folder
+from . import modules
 from .backbone import Kind
 from .runtimes import quiet, tensorflow
 
@@ -59,13 +61,13 @@ def digest(name: str) -> str:
 
 
 def build(name: str, place: Path) -> Path:
-    """Write an embedded network to `place`/saved_model, unless it is there: a reusable SavedModel, as TF2's on TF Hub.
+    """Write an embedded network to `place`/saved_model, unless it is there, and whole: reusable, as TF2's on TF Hub.
 
     The module takes float32 [n, size, size, 3] in [0, 1] and returns float32 [n, 1280]. Batch norm is folded into the
     convolutions beforehand.
     """
     folder = place / "saved_model"
-    if (folder / "saved_model.pb").exists():
+    if modules.is_whole(folder):
         return folder
     tf = tensorflow()
     depth, side = NETWORKS[name]
@@ -97,8 +99,9 @@ def build(name: str, place: Path) -> Path:
     module.regularization_losses = []
     images = tf.TensorSpec([None, side, side, 3], tf.float32, "images")
     module.__call__ = tf.function(features, input_signature=[images], autograph=False)
-    with quiet():
-        tf.saved_model.save(module, str(folder))
+    with replacing_folder(folder) as aside, quiet():
+        tf.saved_model.save(module, str(aside))
+    modules.seal(folder)
     return folder
 
 

@@ -3,7 +3,9 @@
 import contextlib
 from typing import Any
 
+from .. import sealing
 from ..files import replacing
+from ..sealing import DamagedFile
 from .backbone import Backbone
 from .modules import load_module
 from .runtimes import quiet, tensorflow
@@ -20,14 +22,14 @@ def freeze(backbone: Backbone, module: tuple[Any, Any] | None = None) -> Any:
     """
     tf = tensorflow()
     kept = backbone.folder / _KEPT
-    with contextlib.suppress(Exception):  # not there, or damaged: protocol buffers' own error has no public name
-        return tf.compat.v1.GraphDef.FromString(kept.read_bytes())
+    with contextlib.suppress(OSError, DamagedFile):  # not there, or another
+        return tf.compat.v1.GraphDef.FromString(sealing.read_bytes(kept, backbone.digest))
     graph = _frozen(backbone, module)
     with (
         contextlib.suppress(OSError),
         replacing(kept) as aside,
     ):  # in a cache that only others may write, it is not kept
-        aside.write_bytes(graph.SerializeToString())
+        aside.write_bytes(sealing.with_seal(graph.SerializeToString(), backbone.digest))
     return graph
 
 

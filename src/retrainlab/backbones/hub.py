@@ -9,6 +9,7 @@ import csv
 import hashlib
 import os
 import re
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -49,9 +50,12 @@ def fetch(handle: str) -> Path:
     asked = f"{address}{'&' if '?' in address else '?'}tf-hub-format=compressed"
     if address.startswith(_CHINA):  # where the archives themselves lie under another name
         asked = f"https://gcs.tensorflow.google.cn/tfhub-modules/{address.removeprefix(_CHINA)}.tar.gz"
+    if modules.is_sealed(module) and not modules.is_whole(module):
+        shutil.rmtree(module, ignore_errors=True)
     if not (module / "saved_model.pb").exists():
         try:
             addresses.fetch(asked, module)
+            modules.seal(module)
         except addresses.NotFetched as error:
             raise RetrainLabError(
                 f"The module {handle} could not be fetched: {error}. Check the address and the network; "

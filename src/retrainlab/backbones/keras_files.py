@@ -1,28 +1,23 @@
 """Handles that are a `.keras` file: Keras loads it and exports it once; from then on it is a module like any other."""
 
-import hashlib
 from pathlib import Path
 
 from ..errors import RetrainLabError
 from ..files import replacing_folder
+from ..sealing import digest
+from . import modules
 from .backbone import Kind
 from .runtimes import quiet, tensorflow
 
 
-def digest(file: Path) -> str:
-    """Identify the content of a file: 64 hex digits."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def build(file: Path, place: Path) -> Path:
-    """Export a Keras model to `place`/saved_model, unless it is there.
+    """Export a Keras model to `place`/saved_model, unless it is there, and whole.
 
     Raises:
         RetrainLabError: Keras cannot load it, such as one with layers of somebody's own.
     """
     folder = place / "saved_model"
-    if (folder / "saved_model.pb").exists():
+    if modules.is_whole(folder):
         return folder
     keras = tensorflow().keras
     try:
@@ -35,6 +30,7 @@ def build(file: Path, place: Path) -> Path:
         ) from error
     with replacing_folder(folder) as aside, quiet():
         model.export(str(aside), verbose=False)
+    modules.seal(folder)
     return folder
 
 

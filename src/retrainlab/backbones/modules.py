@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RetrainLabError
+from ..files import replacing
 from . import foreign
 from .backbone import Kind
 from .runtimes import tensorflow, tensorflow_hub, without_wildcards
@@ -33,6 +34,29 @@ def digest(module: Path) -> str:
         with file.open("rb") as content:
             found.update(hashlib.file_digest(content, "sha256").digest())
     return found.hexdigest()
+
+
+def seal(module: Path) -> None:
+    """Write down, beside a SavedModel that was built or fetched, what is in it: so `is_whole` can tell."""
+    with replacing(_sealed(module)) as aside:
+        aside.write_text(digest(module))
+
+
+def is_whole(module: Path) -> bool:
+    """Tell whether a SavedModel is there as it was sealed; one that was not sealed may be cut off."""
+    try:
+        return _sealed(module).read_bytes() == digest(module).encode()
+    except (OSError, RetrainLabError):
+        return False
+
+
+def is_sealed(module: Path) -> bool:
+    """Tell whether a SavedModel was sealed: what a person put into its place was not."""
+    return _sealed(module).exists()
+
+
+def _sealed(module: Path) -> Path:
+    return module.with_name(f"{module.name}.sha256")
 
 
 def load_module(module: Path) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import backbones
 from ..errors import RetrainLabError, writing
-from . import converting, derived, hub
+from . import converting, derived, hub, modules
 from .backbone import Backbone, BackboneSettings, Kind
 from .modules import DamagedModule
 
@@ -48,10 +48,10 @@ def resolve(
     if tuned:
         settings, folder = replace(plain.settings, tuned=tuned), root / tuned
         plain = converting.opened(settings, folder / "saved_model", folder)  # type: ignore[assignment]
-        if plain is None:
+        if plain is None or not modules.is_whole(plain.module):
             raise RetrainLabError(
-                f"The fine-tuned network {tuned[:8]} of {handle} is no longer in '{root}'. Set bottleneck_dir to where "
-                "it was trained, or train the run again."
+                f"The fine-tuned network {tuned[:8]} of {handle} is no longer in '{root}', or no longer whole. Set "
+                "bottleneck_dir to where it was trained, or train the run again."
             )
     return derived.reading(plain, depth, average_views)
 

@@ -18,7 +18,7 @@ from ..pixels.conditions import Condition
 from ..pixels.decoding import ImageFolder
 from ..pixels.distortions import Distortion, examples
 from ..pixels.levels import Levels
-from .caching import Cache, digests, open_cache
+from .caching import Cache, DamagedPart, digests, open_cache
 from .extracting import Extraction, extract
 
 
@@ -176,7 +176,12 @@ def load(
     """
     cache = open_cache(backbone) if cache is None else cache
     done = extract(backbone, cache, photos, images)
-    rows = cache.features(images, photos.levels)
+    while True:
+        try:
+            rows = cache.features(images, photos.levels)
+            break
+        except DamagedPart:  # it is set aside; there are only so many
+            done = extract(backbone, cache, photos, images)
     plain = Features(backbone, cache, photos, *rows, Distortion(), variants, ())
     learnt = plain.distorted(distortion or Distortion())
     return replace(learnt, extractions=(done, *learnt.extractions))

@@ -33,7 +33,7 @@ class Index:
         if not len(self._keys):
             return found
         numbers = np.broadcast_to(np.asarray(variants, np.int32), wanted.shape)
-        keys = _keys(wanted, numbers)
+        keys = mixed(wanted, numbers)
         place, open_ = np.searchsorted(self._keys, keys), np.arange(len(wanted))
         while len(open_):  # once, unless the keys of two images are equal
             open_ = open_[place[open_] < len(self._keys)]
@@ -52,7 +52,7 @@ class Index:
         self._new = []
         self._digests = np.concatenate([self._digests, *digests])
         self._variants = np.concatenate([self._variants, *variants])
-        keys = _keys(self._digests, self._variants)
+        keys = mixed(self._digests, self._variants)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         earlier = np.zeros(len(order), bool)
@@ -63,7 +63,7 @@ class Index:
         self._order, self._keys = order[~earlier], keys[~earlier]
 
 
-def _keys(digests: np.ndarray, variants: np.ndarray) -> np.ndarray:
+def mixed(digests: np.ndarray, variants: np.ndarray) -> np.ndarray:
     """Mix digests and variants into numbers: uint64 [n]. All of each counts: not every name is as random as a hash."""
     words = np.ascontiguousarray(digests).view(np.uint64).reshape(len(digests), 8)
     mixed = variants.astype(np.uint64)

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypedDict
 
+from .. import shapes
 from ..errors import RetrainLabError, writing
 from ..escaping import FORMULA
 from ..files import replacing
@@ -18,8 +19,17 @@ from ..labeling.streaming import Answer
 
 _SUFFIXES = {".csv": "csv", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 ADVICE = "Name another --output, or move this one away."
-_KEYS = {"path", "labels", "opinion", "problem", "model"}
 _OPINION = ["says", "unlike", "most_like", "most_like_label", "distance"]
+
+
+class _Record(TypedDict):
+    """A line of JSON, as far as it is read again: there may be a million."""
+
+    path: str
+    labels: list[Any]
+    opinion: dict[str, Any] | None
+    problem: str | None
+    model: str
 
 
 @dataclass(frozen=True)
@@ -93,10 +103,9 @@ class Form:
         for number, line in enumerate(text.split("\n")[:-1], start=1):
             try:
                 record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict) or record.keys() != _KEYS or not isinstance(record["labels"], list):
-                raise ValueError(f"line {number} is no answer of this command")
+                shapes.check(record, _Record)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number} is no answer of this command") from error
             yield record
 
     def _rows(self, text: str) -> Iterator[dict[str, Any]]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from .. import sealing
 from ..errors import RetrainLabError, writing
 from ..files import replacing
 from ..labeling.streaming import Answer
+from ..sealing import DamagedFile
 from .answer_files import ADVICE, Form, of_another_model
 
 _ROWS_A_PART, _SECONDS_A_PART = 10_000, 20.0  # the most work that a crash can lose
@@ -41,16 +42,16 @@ def go_on(folder: Path, form: Form, asked: Collection[str]) -> set[str]:
         kept = table.filter(pc.invert(again))
         if len(kept) < len(table):
             with writing(f"'{part}'", "It is left as it was."), replacing(part) as aside:
-                pq.write_table(kept, aside)
+                aside.write_bytes(sealing.table_bytes(kept))
         known |= set(kept["path"].to_pylist())
     return known
 
 
 def _read(part: Path, form: Form) -> pa.Table:
     try:
-        table = pq.ParquetFile(part).read()
-    except (pa.ArrowException, OSError) as error:
-        raise RetrainLabError(f"'{part}' is no whole Parquet file ({error}). {ADVICE}") from error
+        table = sealing.read_table(part)
+    except (OSError, DamagedFile) as error:
+        raise RetrainLabError(f"'{part}' is no whole file of answers ({error}). {ADVICE}") from error
     if table.column_names != form.columns:
         raise RetrainLabError(
             f"'{part}' does not hold such answers: its columns are {', '.join(table.column_names)}; with this --top "
@@ -82,7 +83,7 @@ def adding(folder: Path, form: Form) -> Iterator[Callable[[Answer], None]]:
         told = hashlib.sha256("\n".join(row["path"] for row in rows).encode()).hexdigest()[:8]
         part = folder / f"part-{number:06}-{told}.parquet"  # told: of two commands that fill it, none writes over parts
         with writing(f"'{part}'", kept), replacing(part) as aside:
-            pq.write_table(pa.Table.from_pylist(rows, schema), aside)
+            aside.write_bytes(sealing.table_bytes(pa.Table.from_pylist(rows, schema)))
         rows.clear()
 
     def add(answer: Answer) -> None:

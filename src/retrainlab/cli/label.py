@@ -157,15 +157,16 @@ def _explaining(model: str, labeler: "Labeler", folder: Path) -> "Callable[[Answ
 def _digest(model: str, graph: str, labeler: "Labeler", flags: dict[str, Any]) -> str:
     """Tell classifiers, and the settings that they are used with, apart: 8 hexadecimal digits."""
     from ..export import contracts
+    from ..sealing import digest
 
     file = Path(model or graph).expanduser()
     told: list[Any]
     if graph:
-        told = [contracts.digest(file), labeler.labels, {name: flags[name] for name in flags if name != "labels"}]
+        told = [digest(file), labeler.labels, {name: flags[name] for name in flags if name != "labels"}]
     elif file.is_dir():
-        told = [contracts.digest(file / contracts.FILE)]
+        told = [digest(file / contracts.FILE)]
     else:
-        told = [contracts.digest(file.parent / contracts.FILE), file.name]
+        told = [digest(file.parent / contracts.FILE), file.name]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 

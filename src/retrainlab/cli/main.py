@@ -79,7 +79,7 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     index = reports.report(run, values, only, resume, replace, click.echo)
     done = Run(index.parent / run)
     if metrics := done.metrics():
-        for sentence in done.info()["dataset"]["said"]:
+        for sentence in done.info().get("dataset", {}).get("said", []):
             click.echo(f"  {sentence}")
         for split in ("train", "validation", "test"):
             click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")

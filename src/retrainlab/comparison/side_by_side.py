@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 from .. import plots
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import percent
+from ..runs import listing
 from ..runs.results import Result, shown
 from . import causes, costs, origins, pairwise
 from .counted_alike import counted_alike
@@ -57,9 +58,13 @@ class Comparison:
         images = [Path(str(place)).name for place in table["images"]]
         gap = 100 * table["gap"].astype(float)
         shown = table.assign(images=images, n=table["validation n"], gap=gap, **{"cross-entropy": losses})
-        said = f"{len(every)} run{'s' * (len(every) != 1)} under {folder}; {len(table)} compared here."
+        said = [f"{len(every)} run{'s' * (len(every) != 1)} under {folder}; {len(table)} compared here."]
+        said += [f"'{run}' cannot be read: {why}" for run, why in listing.read_runs(folder)[1].items()]
+        said += [why for result in self.results.values() for why in result.damaged]
         draw = partial(plots.compare_runs, table) if len(table) else None
-        return Finding("What the runs came to", said, table=_styled(shown[_RUN].rename_axis(None)), draw=draw)
+        return Finding(
+            "What the runs came to", "\n".join(said), table=_styled(shown[_RUN].rename_axis(None)), draw=draw
+        )
 
     def difference(self) -> Finding:
         """Tell which run validation chooses, and whether the others differ from it beyond chance."""

@@ -4,28 +4,30 @@ A classifier that is fed wrongly, with another range, order of channels or of la
 So three reference images go along: made up, so that no photo leaves with it, and chosen so that wrong feeding shows.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 from PIL import Image
 
+from .. import sealing
 from ..backbones.backbone import Backbone
 from ..backbones.freezing import INPUT
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..evaluation.thresholds import Threshold
 from ..pixels.levels import Levels
-from ..training.heads import Head
+from ..sealing import DamagedFile
+from ..shapes import Between, FieldsOf
+from ..training.heads import Head, HeadSettings
 
 FILE = "contract.json"
 _IMAGES = 3
 _CANDIDATES = 32
+_Side = Annotated[int, Between(1, 1e5)]
 _HALVINGS = 10  # of the way between two images: grey levels are no finer
 
 
@@ -67,6 +69,8 @@ class Contract:
         files: path in the folder -> sha256, as exported.
         maps: names of the frozen graph's operations that still have height and width and that bottlenecks are made of.
         threshold: from which probability on one of two labels is to be said, whatever else is likely; None for none.
+        backbone, backbone_digest: what the head stands on.
+        settings: that the head was trained with.
     """
 
     labels: list[str]
@@ -77,8 +81,11 @@ class Contract:
     output: str
     reference: dict[str, dict[str, float]]
     files: dict[str, str]
-    maps: tuple[str, ...] = ()
-    threshold: Threshold | None = None
+    maps: tuple[str, ...]
+    threshold: Threshold | None
+    backbone: str
+    backbone_digest: str
+    settings: HeadSettings
 
 
 def write(
@@ -118,10 +125,32 @@ def write(
         "backbone_digest": backbone.digest,
         "settings": asdict(head.settings),
         "reference": reference,
-        "files": {file.relative_to(folder).as_posix(): digest(file) for file in files},
+        "files": {file.relative_to(folder).as_posix(): sealing.digest(file) for file in files},
         "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    (folder / FILE).write_text(json.dumps(contract, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / FILE).write_text(sealing.json_text(contract), encoding="utf-8")
+
+
+class _Reference(TypedDict):
+    image: str
+    probabilities: dict[str, Annotated[float, Between(0, 1)]]
+
+
+class _Shape(TypedDict):
+    labels: list[str]
+    image_size: tuple[_Side, _Side]
+    levels: dict[str, tuple[float, float]]
+    input_range: tuple[float, float]
+    channels: Literal["RGB", "BGR"]
+    input: str
+    output: str
+    maps: list[str]
+    threshold: Annotated[dict[str, Any], FieldsOf(Threshold)] | None
+    backbone: str
+    backbone_digest: str
+    settings: Annotated[dict[str, Any], FieldsOf(HeadSettings)]
+    reference: list[_Reference]
+    files: dict[str, str]
 
 
 def read(folder: Path) -> Contract:
@@ -131,46 +160,67 @@ def read(folder: Path) -> Contract:
         RetrainLabError: there is none, or it is not what `export` writes.
     """
     try:
-        text = (folder / FILE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        values = sealing.read_json(folder / FILE, _Shape)
+        low, high = values["input_range"]
+        if low >= high:
+            raise DamagedFile(f"'input_range' is {low} to {high}")
+        if not values["reference"]:
+            raise DamagedFile("it has no reference images")
+        if values["threshold"] is not None and values["threshold"].get("positive_label") not in values["labels"]:
+            raise DamagedFile("'threshold' is of a label that it does not have")
+        height, width = values["image_size"]
+        return Contract(
+            values["labels"],
+            (height, width),
+            from_range(low, high, values["channels"]),
+            Levels.from_json(values["levels"]),
+            values["input"],
+            values["output"],
+            {entry["image"]: entry["probabilities"] for entry in values["reference"]},
+            values["files"],
+            tuple(values["maps"]),
+            None if values["threshold"] is None else Threshold(**values["threshold"]),
+            values["backbone"],
+            values["backbone_digest"],
+            HeadSettings(**values["settings"]),
+        )
+    except OSError as error:
         raise RetrainLabError(
             f"'{folder}' holds no readable contract.json, so what the model expects is unknown. Expected the model "
             "folder of a run, such as reports/demo/model; a frozen graph of retrain goes with --graph."
         ) from error
-    try:
-        values = json.loads(text)
-        height, width = values["image_size"]
-        low, high = values["input_range"]
-        if values["channels"] not in ("RGB", "BGR") or low >= high:
-            raise ValueError(f"input_range {low} to {high}, channels {values['channels']}")
-        if not values["reference"]:
-            raise ValueError("no reference images")
-        return Contract(
-            [str(label) for label in values["labels"]],
-            (int(height), int(width)),
-            from_range(low, high, values["channels"]),
-            Levels.from_json(values["levels"]),
-            str(values["input"]),
-            str(values["output"]),
-            {str(entry["image"]): _numbers(entry["probabilities"]) for entry in values["reference"]},
-            {str(path): str(sha256) for path, sha256 in values["files"].items()},
-            tuple(map(str, values["maps"])),
-            None if values["threshold"] is None else Threshold(**values["threshold"]),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ValueError, TypeError) as error:
         raise RetrainLabError(
-            f"'{folder / FILE}' is not what an export writes ({type(error).__name__}: {error}). Export the model again."
+            f"'{folder / FILE}' is not what an export writes ({error}). Export the model again."
         ) from error
 
 
-def _numbers(probabilities: dict[str, Any]) -> dict[str, float]:
-    return {str(label): float(chance) for label, chance in probabilities.items()}
+def verify(folder: Path, contract: Contract, names: Iterable[str]) -> None:
+    """Hold files of an exported folder to what they were when they were exported, as far as the contract lists them.
+
+    Raises:
+        RetrainLabError: one is missing, cannot be read, or has another content.
+    """
+    for name in names:
+        if name not in contract.files:
+            continue
+        try:
+            found = sealing.digest(folder / name)
+        except OSError as error:
+            raise RetrainLabError(
+                f"'{folder / name}' cannot be read ({error.strerror}), and it was exported. Export the model again."
+            ) from error
+        if found != contract.files[name]:
+            raise RetrainLabError(
+                f"'{folder / name}' is not the file that was exported: it was damaged or replaced. Export the model "
+                f"again. If another one is to stand in its place, take its line, and '{sealing.SEAL}', out of {FILE}."
+            )
 
 
-def digest(file: Path) -> str:
-    """Compute the sha256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def belonging(name: str, contract: Contract) -> list[str]:
+    """List the files that a model in an exported folder is made of: a SavedModel has its variables beside it."""
+    more = [other for other in contract.files if other.startswith("variables/")] if name == "saved_model.pb" else []
+    return [name, *more]
 
 
 # --------------------------------------------------------------------------------------------- reference images

@@ -1,15 +1,14 @@
 """Write a backbone with a trained head in every format that people use it in; read the head back."""
 
-import json
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from .. import sealing
 from ..backbones import derived, freezing
 from ..backbones.backbone import Backbone, network_in
 from ..backbones.modules import load_module
@@ -18,14 +17,16 @@ from ..evaluation.finding import Finding
 from ..files import check_mounts, replacing_folder
 from ..images import overview
 from ..pixels.levels import OWN, Levels
+from ..sealing import DamagedFile
 from ..training.classifier import Classifier
-from ..training.heads import Head, HeadSettings
+from ..training.heads import Head
 from ..trust import guard as guard_files
 from ..trust.guard import Guard
 from . import contracts, formats, metadata
 
 TRUST = "trust"  # the folder of the guard, and of the network that it needs
 _HEAD = "head.npz"
+_LEARNT = "learnt.txt"
 _EXAMPLES = 500
 
 
@@ -74,7 +75,7 @@ def export(
         hidden = {} if head.hidden is None else {"hidden_kernel": head.hidden[0], "hidden_bias": head.hidden[1]}
         arrays = {"kernel": head.kernel, "bias": head.bias, "temperature": head.temperature} | hidden
         np.savez(aside / _HEAD, **arrays)  # type: ignore[arg-type]
-        (aside / "learnt.txt").write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
+        (aside / _LEARNT).write_text("".join(f"{sha256}\n" for sha256 in sorted(learnt)), encoding="utf-8")
         if guard is not None:
             _write_trust(aside / TRUST, guard, network_in(backbone.folder))
         write_labels(aside / "output_labels.txt", head.labels)
@@ -185,21 +186,43 @@ def read_head(folder: Path) -> tuple[Head, str, str]:
     """Read the head of an exported model: (head, the backbone's handle, its digest).
 
     Raises:
-        RetrainLabError: no export there.
+        RetrainLabError: no export there, or it is not what was exported.
     """
+    contract = _contract_of_a_head(folder, _HEAD)
+    labels = contract.labels
     try:
-        contract = json.loads((folder / contracts.FILE).read_text(encoding="utf-8"))
-        with np.load(folder / _HEAD) as arrays:
-            values = dict(arrays)
+        values = sealing.read_arrays(folder / _HEAD)
         hidden = (values["hidden_kernel"], values["hidden_bias"]) if "hidden_kernel" in values else None
-        settings, temperature = HeadSettings(**contract["settings"]), float(values["temperature"])
-        head = Head(contract["labels"], settings, values["kernel"], values["bias"], hidden, temperature)
-        return head, contract["backbone"], contract["backbone_digest"]
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        head = Head(labels, contract.settings, values["kernel"], values["bias"], hidden, float(values["temperature"]))
+        if head.kernel.shape[1:] != (len(labels),) or head.bias.shape != (len(labels),):
+            raise DamagedFile(f"it is not of the {len(labels)} labels that {contracts.FILE} lists")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RetrainLabError(f"'{folder / _HEAD}' holds no head ({error}). Export the model again.") from error
+    return head, contract.backbone, contract.backbone_digest
+
+
+def read_learnt(folder: Path) -> set[str]:
+    """Read the sha256 of the images that the head of an exported model has learnt from.
+
+    Raises:
+        RetrainLabError: no export there, or it is not what was exported.
+    """
+    _contract_of_a_head(folder, _LEARNT)
+    return set((folder / _LEARNT).read_text(encoding="utf-8").split())
+
+
+def _contract_of_a_head(folder: Path, name: str) -> contracts.Contract:
+    """Read the contract of a folder, and hold the file to it that a later training starts from."""
+    if not (folder / name).exists() or not (folder / contracts.FILE).exists():
         raise RetrainLabError(
-            f"'{folder}' holds no head to start from ({error}). Expected the model folder of a run, such as "
-            "reports/demo/model."
-        ) from error
+            f"'{folder}' holds no head to start from. Expected the model folder of a run that 03_retrain has "
+            "exported, such as reports/demo/model."
+        )
+    contract = contracts.read(folder)
+    if name not in contract.files:
+        raise RetrainLabError(f"'{folder / contracts.FILE}' does not list {name}. Export the model again.")
+    contracts.verify(folder, contract, [name])
+    return contract
 
 
 def load_head(folder: Path, backbone: Backbone) -> Head:
@@ -230,4 +253,6 @@ def load_guard(folder: Path) -> Guard:
     Raises:
         RetrainLabError: either is missing or damaged.
     """
-    return replace(guard_files.load(folder / TRUST), threshold=contracts.read(folder).threshold)
+    contract = contracts.read(folder)
+    contracts.verify(folder, contract, [f"{TRUST}/{guard_files.FILE}"])
+    return replace(guard_files.load(folder / TRUST), threshold=contract.threshold)

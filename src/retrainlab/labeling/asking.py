@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from .. import project
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
-from ..export import contracts
+from ..sealing import digest
 from ..trust import querying
 from . import labelled, streaming
 from .labelers import Labeler
@@ -49,7 +49,7 @@ def to_label(labeler: Labeler, folder: str | Path, file: Path, had: Collection[s
         raise RetrainLabError(f"'{folder}' has nothing to label: {why}. Name a folder of images in `unlabelled_dir`.")
     had, new = {*had}, []
     for each, opinion in known:
-        if opinion.nearest[0][2] >= _SAME and contracts.digest(Path(str(found[each.path]))) not in had:
+        if opinion.nearest[0][2] >= _SAME and digest(Path(str(found[each.path]))) not in had:
             new.append((each, opinion))
     if not new:
         raise RetrainLabError(f"All {len(known):,} images in '{folder}' are among those of this run with a label.")

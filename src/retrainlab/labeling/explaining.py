@@ -22,6 +22,8 @@ from ..export.contracts import Preprocessing
 from ..training.heads import Head
 from .labelers import Labeler
 
+_GRAPH = "output_graph.pb"
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -85,9 +87,10 @@ def load(model: Path) -> Explainer:
             f"'{model}' cannot say where a label comes from: its network has no tensor of height, width and channels "
             "that carries everything. Use another backbone."
         )
+    contracts.verify(model, contract, [_GRAPH])
     tf = tensorflow()
     graph, definition = tf.Graph(), tf.compat.v1.GraphDef()
-    definition.ParseFromString((model / "output_graph.pb").read_bytes())
+    definition.ParseFromString((model / _GRAPH).read_bytes())
     with graph.as_default():
         tf.graph_util.import_graph_def(definition, name="")
         maps = [_tensor(graph, name, model) for name in contract.maps]
@@ -120,7 +123,7 @@ def _tensor(graph: Any, name: str, model: Path) -> Any:
     """Find a map by the end of its operation's name: whoever wraps a graph writes something in front."""
     found = [each for each in graph.get_operations() if each.name == name or each.name.endswith(f"/{name}")]
     if not found:
-        raise RetrainLabError(f"'{model / 'output_graph.pb'}' has no operation '{name}'. Export the model again.")
+        raise RetrainLabError(f"'{model / _GRAPH}' has no operation '{name}'. Export the model again.")
     return found[0].outputs[0]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..backbones.backbone import network_in, open_network
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
-from ..export import exporting
+from ..export import contracts, exporting
 from ..export.contracts import Preprocessing
 from ..training.heads import Head
 from ..trust.guard import Guard, Opinion
@@ -48,11 +48,12 @@ def load(model: Path, preprocessing: Preprocessing) -> Guarded | None:
     """Open the guard of an exported folder; None where it has none.
 
     Raises:
-        RetrainLabError: it is damaged.
+        RetrainLabError: it is damaged, or part of it is gone.
     """
-    folder = model / exporting.TRUST
+    folder, contract = model / exporting.TRUST, contracts.read(model)
     if not folder.is_dir():
         return None
+    contracts.verify(model, contract, [name for name in contract.files if name.startswith(f"{exporting.TRUST}/")])
     head, *_ = exporting.read_head(model)
     file = network_in(folder)
     try:

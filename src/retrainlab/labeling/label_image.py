@@ -1,5 +1,6 @@
 """label_image.py's part: open a frozen graph that anybody's retrain.py made, as its flags describe it."""
 
+import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
+from ..sealing import digest
 from . import graphs
 from .labelers import Labeler, check, read_labels, same_size
 
@@ -40,8 +42,10 @@ def load(
         RetrainLabError: no graph, no labels, or flags or labels that do not go with the graph.
     """
     file = Path(graph).expanduser()
+    stated = _stated(file)
     network = graphs.read(file, input_layer, output_layer)
-    contract = _own_contract(file, network)
+    same = stated is not None and (network.input, network.output) == (stated.input, stated.output)
+    contract = stated if same else None
     names = _labels(file, labels, contract)
     usual = Preprocessing(128, 128) if network.input == "Mul" else Preprocessing(0, 255)
     how = _scaling(contract.preprocessing if contract else usual, input_mean, input_std)
@@ -85,14 +89,20 @@ def _check_count(file: Path, network: graphs.Graph, labeler: Labeler, size: tupl
         )
 
 
-def _own_contract(file: Path, network: graphs.Graph) -> Contract | None:
-    """Return the contract beside a graph if it is about this graph, by name or content, and about these nodes."""
-    try:
-        contract = contracts.read(file.parent)
-    except RetrainLabError:
+def _stated(file: Path) -> Contract | None:
+    """Read the contract beside a graph, if it is about this graph, by name or content.
+
+    Raises:
+        RetrainLabError: it is damaged, or it is about another content.
+    """
+    if not (file.is_file() and (file.parent / contracts.FILE).exists()):
         return None
-    known = file.name in contract.files or contracts.digest(file) in contract.files.values()
-    return contract if known and (network.input, network.output) == (contract.input, contract.output) else None
+    contract = contracts.read(file.parent)
+    contracts.verify(file.parent, contract, [file.name])
+    with contextlib.suppress(OSError):  # which `graphs.read` says
+        if file.name in contract.files or digest(file) in contract.files.values():
+            return contract
+    return None
 
 
 def _scaling(stated: Preprocessing, mean: float | None, std: float | None) -> Preprocessing:

@@ -94,6 +94,8 @@ def load(model: Path | str) -> Labeler:
     if file is None:
         raise RetrainLabError(f"'{folder}' holds no model: neither model.tflite nor saved_model.pb.")
     guarded = guarding.load(folder, contract.preprocessing) if path.is_dir() else None
+    if guarded is None:  # a damaged network may end the process that opens it
+        contracts.verify(folder, contract, contracts.belonging(file.name, contract))
     size: _Size
     run: _Run
     if guarded is not None:
@@ -195,8 +197,7 @@ def read_labels(file: Path) -> list[str]:
 def check(file: Path, contract: Contract, preprocessing: Preprocessing, run: _Run) -> None:
     """Hold a model file to its contract: does it give the expected probabilities for the reference images?
 
-    An 8-bit model is only held to being the file that was exported: it answers well to images like those it was made
-    with, and strays by tenths on made-up ones.
+    Not so an 8-bit model: it answers well to images like those it was made with, and strays by tenths on made-up ones.
 
     Args:
         preprocessing: as images are going to be fed to `run`, float32 [1, height, width, 3] -> float32 [labels].
@@ -205,8 +206,6 @@ def check(file: Path, contract: Contract, preprocessing: Preprocessing, run: _Ru
         RetrainLabError: it does not. The message says which preprocessing or order of labels would fit, if any.
     """
     if "int8" in file.stem:
-        for name in _changed(file, contract):
-            raise RetrainLabError(f"'{file.with_name(name)}' is not the file that was exported. Export it again.")
         return
     pixels, expected = _reference(file.parent, contract)
 
@@ -241,13 +240,14 @@ def _advice(file: Path, contract: Contract, fitting: Preprocessing | None, order
             "contract.json and output_labels.txt that were exported with it, or export it again."
         )
     reason = "The model is as it was exported, so contract.json was changed, or this machine computes otherwise."
-    for name in _changed(file, contract)[:1]:
-        reason = f"{name} is not the file that was exported: it was damaged or replaced. Export it again."
+    if file.name not in contract.files:
+        reason = f"{file.name} is not of this export: write the contract.json that goes with it."
     return f"No usual range, order of channels or order of labels makes them fit. {reason}"
 
 
 def _reference(folder: Path, contract: Contract) -> tuple[list[np.ndarray], np.ndarray]:
     """Read the reference images and the probabilities expected, [images, labels]."""
+    contracts.verify(folder, contract, contract.reference)
     pixels = []
     for name, probabilities in contract.reference.items():
         if set(probabilities) != set(contract.labels):
@@ -277,14 +277,6 @@ def _order(expected: np.ndarray, found: np.ndarray) -> list[int] | None:
     apart[~(apart <= _TOLERANCE)] = len(apart)  # nor what is no number: more than all that fit together
     outputs, order = linear_sum_assignment(apart)
     return order.tolist() if apart[outputs, order].sum() < len(apart) else None
-
-
-def _changed(file: Path, contract: Contract) -> list[str]:
-    """List which files of a model are not what was exported: a SavedModel's variables are files of their own."""
-    parts = [name for name in contract.files if name == file.name]
-    if file.name == "saved_model.pb":
-        parts += [name for name in contract.files if name.startswith("variables/")]
-    return [name for name in parts if contracts.digest(file.parent / name) != contract.files[name]]
 
 
 def same_size(file: Path, own: _Size, asked: tuple[int, int], who: str) -> None:

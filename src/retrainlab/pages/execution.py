@@ -1,20 +1,21 @@
 """Papermill over one notebook; and whether what it made still belongs to the run as it is."""
 
+import contextlib
 import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from traitlets import DottedObjectName, Unicode
 
-from .. import project
+from .. import project, sealing
 from ..errors import RetrainLabError
 from ..runs.run_folder import Run
+from ..sealing import DamagedFile
 from . import notebooks
 
 _LAUNCH = """import os, runpy, sys
@@ -94,16 +95,37 @@ def is_done(run: Run, book: Path, values: dict[str, Any]) -> bool:
     """Tell whether a run has a notebook's page, made with these parameters, of what the run is now."""
     if not page(run, book).exists():
         return False
+    noted = _noted(run, book)
+    return noted.get("parameters") == values and not outdated(run, book.stem, ended(run, book))
+
+
+def ended(run: Run, book: Path) -> datetime | None:
+    """Tell when a run's copy of a notebook had been executed, in UTC; None if it was not, or is damaged."""
+    with contextlib.suppress(ValueError):
+        if said := _noted(run, book).get("end_time"):
+            return datetime.fromisoformat(said).replace(tzinfo=UTC)
+    return None
+
+
+class _Noted(TypedDict, total=False):
+    parameters: dict[str, Any]
+    end_time: str | None
+
+
+class _Metadata(TypedDict, total=False):
+    papermill: _Noted
+
+
+class _Executed(TypedDict):
+    metadata: _Metadata
+
+
+def _noted(run: Run, book: Path) -> _Noted:
+    """Read what papermill noted in a run's copy of a notebook."""
     try:
-        noted = nbformat.read(run.folder / book.name, as_version=4).metadata.get("papermill", {})
-    except (OSError, ValueError):
-        return False
-    return noted.get("parameters") == values and not outdated(run, book.stem, ended(noted))
-
-
-def ended(noted: dict[str, Any]) -> datetime | None:
-    """Tell when a notebook had been executed, of what papermill noted in it, in UTC; None if it did not."""
-    return datetime.fromisoformat(noted["end_time"]).replace(tzinfo=UTC) if noted.get("end_time") else None
+        return sealing.read_json(run.folder / book.name, _Executed)["metadata"].get("papermill", {})
+    except (OSError, DamagedFile):
+        return {}
 
 
 def outdated(run: Run, stem: str, made: datetime | None) -> str:

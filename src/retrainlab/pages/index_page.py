@@ -1,6 +1,7 @@
 """The page that lists all runs."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from .. import __version__
+from ..errors import RetrainLabError
 from ..runs import listing
 from ..runs.run_folder import Run
 from .notebooks import title
@@ -18,18 +20,22 @@ _COLOURS = {"train": "#0173b2", "validation": "#de8f05", "test": "#029e73"}  # a
 
 
 def write_index(reports_dir: Path) -> Path:
-    """Write `index.html`: every run with its accuracies, intervals, verdict, and links to its pages."""
-    runs = listing.read_runs(reports_dir)
+    """Write `index.html`: every run with its accuracies, intervals, verdict, and links to its pages.
+
+    One that cannot be read has a row, too, which says why.
+    """
+    runs, broken = listing.read_runs(reports_dir)
     lows = [run[f"{split} low"] for run in runs for split in _COLOURS if run[f"{split} low"] is not None]
-    trained = {name for run in runs for name in (run["run"], run["sweep"])}
+    trained = {name for run in runs for name in (run["run"], run["sweep"])} | broken.keys()
     others = [folder for folder in sorted(reports_dir.iterdir()) if folder.name not in trained and _pages(folder)]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((TEMPLATES / "index.html.j2").read_text(encoding="utf-8"))
     html = template.render(
         runs=runs,
         best=_best(runs),
+        broken=broken,
         untrained=[folder.name for folder in others],
-        chosen=lambda sweep: Run(reports_dir / sweep).info().get("sweep", {}).get("chosen"),
+        chosen=lambda sweep: _chosen(Run(reports_dir / sweep)),
         pages=lambda run: _pages(reports_dir / run),
         floor=int(10 * min(lows, default=0)) / 10,  # one scale for all runs
         colours=_COLOURS,
@@ -48,6 +54,12 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     last = max(whole, key=lambda run: run["updated"] or "", default=None)
     rivals = [run for run in whole if run["images"] == last["images"]] if last else []
     return max(rivals, key=lambda run: (run["validation"] or 0, run["updated"] or ""), default=None)
+
+
+def _chosen(sweep: Run) -> str | None:
+    with suppress(RetrainLabError):  # its own row says so
+        return sweep.info().get("sweep", {}).get("chosen")
+    return None
 
 
 def _pages(folder: Path) -> list[dict[str, str]]:

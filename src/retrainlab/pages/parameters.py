@@ -2,14 +2,17 @@
 
 import contextlib
 import difflib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .. import project
+from .. import project, sealing
 from ..errors import RetrainLabError
+from ..runs.records import Info
+from ..sealing import DamagedFile
 from . import notebooks
 
 PLACE = ("run", "reports_dir")  # which run it is; all others say what it is made with
@@ -66,7 +69,7 @@ def read(
         RetrainLabError: the file is missing or no mapping, or a value cannot be read.
     """
     try:
-        values = {} if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = {} if file is None else _written(file.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise RetrainLabError(f"{file} holds no parameters. Expected lines of `name: value`, or a run's run.json.")
         typed = {name: text if _is_text(text, known.get(name, {})) else yaml.safe_load(text) for name, text in pairs}
@@ -74,11 +77,21 @@ def read(
         raise RetrainLabError(f"The parameters file '{file}' cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RetrainLabError(f"A parameter cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    if {"run", "versions"} <= values.keys():
-        values, passed = of_a_run(values, known)
+    if file is not None and {"run", "versions"} <= values.keys():
+        try:
+            values, passed = of_a_run(sealing.checked(values, Info), known)
+        except DamagedFile as error:
+            raise RetrainLabError(f"{file} is damaged ({error}). Give the parameters one by one.") from error
         for sentence in passed:
             say(sentence)
     return values | typed
+
+
+def _written(text: str) -> Any:
+    """Read JSON, as a run.json is, or YAML, which takes some numbers of JSON for texts."""
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    return yaml.safe_load(text)
 
 
 def of_a_run(info: Mapping[str, Any], known: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:

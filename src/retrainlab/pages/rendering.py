@@ -1,6 +1,7 @@
 """An executed notebook as a page: one HTML file that needs nothing else."""
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,7 @@ _HEAD = re.compile(r'<header>.*?<main>(\n<p class="outdated">[^<]*</p>)?', re.DO
 def write_page(run: Run, book: Path) -> None:
     """Export a run's executed copy of a notebook, with links to the pages that the run has."""
     executed = nbformat.read(run.folder / book.name, as_version=4)
-    made = execution.ended(executed.metadata.get("papermill", {}))
+    made = execution.ended(run, book)
     executed.cells = sections.arranged(executed.cells)
     shown = {
         "title": f"{run.name}: {notebooks.title(book)}",
@@ -41,9 +42,10 @@ def write_page(run: Run, book: Path) -> None:
 
 def link_page(run: Run, book: Path) -> None:
     """Bring the head of a page up to date: the pages that the run has by now, and whether this one is of before."""
-    noted = nbformat.read(run.folder / book.name, as_version=4).metadata.get("papermill", {})
-    head = _head(run, book, execution.ended(noted))
-    _write(run, book, _HEAD.sub(lambda _: head, execution.page(run, book).read_text(encoding="utf-8"), count=1))
+    head = _head(run, book, execution.ended(run, book))
+    with suppress(OSError, UnicodeDecodeError):  # a damaged page stays as it is
+        body = execution.page(run, book).read_text(encoding="utf-8")
+        _write(run, book, _HEAD.sub(lambda _: head, body, count=1))
 
 
 def _head(run: Run, book: Path, made: datetime | None) -> str:

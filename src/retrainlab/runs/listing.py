@@ -20,7 +20,7 @@ _COLUMNS = [*_OF_A_RUN, *_FIGURES, "gap", "gap low", "gap high", "verdict", "sen
 
 def some_images(run: Run, seed: int = 0, count: int = 4) -> list[Path]:
     """Draw a few test images of a run (of any split, if it has none for testing): to try its classifier on."""
-    images, folder = run.read_table("images"), run.info()["dataset"]["image_dir"]
+    images, folder = run.read_table("images"), run.training()["dataset"]["image_dir"]
     good = images[images["problem"].isna()]
     test = good[good["split"] == "test"]
     rows = test if len(test) else good
@@ -29,29 +29,31 @@ def some_images(run: Run, seed: int = 0, count: int = 4) -> list[Path]:
 
 def list_runs(reports_dir: str | Path) -> pd.DataFrame:
     """List the runs that were trained, the latest first; index `run`, columns as the keys of `read_runs`."""
-    return pd.DataFrame(read_runs(reports_dir), columns=_COLUMNS).set_index("run")
+    return pd.DataFrame(read_runs(reports_dir)[0], columns=_COLUMNS).set_index("run")
 
 
-def read_runs(reports_dir: str | Path) -> list[dict[str, Any]]:
-    """Read what the runs that were trained say of themselves, the latest first.
+def read_runs(reports_dir: str | Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Read what the runs that were trained say of themselves, the latest first; and why others cannot be read, by name.
 
     Returns:
-        For each: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a light run of, None
-        for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`, `<split> high`,
-        `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence, and its first
-        advice that promises more than nothing; rare: the balanced accuracy beside the accuracy, where it tells
-        otherwise; threshold: from which probability on a label is answered. What is not known is None.
+        For each that can be read: run, backbone, images (folder), labels, steps, settings (dict), sweep (that it is a
+        light run of, None for none), updated, and for each split of train, validation, test: `<split>`, `<split> low`,
+        `<split> high`, `<split> n`; then gap, gap low, gap high, and the verdict of 04_overfitting with its sentence,
+        and its first advice that promises more than nothing; rare: the balanced accuracy beside the accuracy, where it
+        tells otherwise; threshold: from which probability on a label is answered. What is not known is None.
     """
-    found = []
+    found, broken = [], dict[str, str]()
     for published in project.place(reports_dir).glob("*/.published"):
         with contextlib.suppress(RetrainLabError):  # nobody here may write there
             publishing.settle(published.parent)
-    for file in project.place(reports_dir).glob("*/metrics.json"):
+    for file in sorted(project.place(reports_dir).glob("*/metrics.json")):
+        run = Run(file.parent)
         try:
-            found.append(_read(Run(file.parent)))
-        except (RetrainLabError, AttributeError, KeyError, TypeError, ValueError, OSError):
-            continue  # not one of ours, or of another version; the others still count
-    return sorted(sorted(found, key=lambda row: row["run"]), key=lambda row: row["updated"] or "", reverse=True)
+            found.append(_read(run))
+        except RetrainLabError as error:
+            broken[run.name] = str(error)
+    latest_first = sorted(sorted(found, key=lambda row: row["run"]), key=lambda row: row["updated"] or "", reverse=True)
+    return latest_first, broken
 
 
 def _read(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .. import project
 from ..errors import RetrainLabError
 from ..evaluation.calibration import cross_entropies
 from ..pixels.distortions import Distortion
-from .listing import list_runs
+from .listing import read_runs
 from .run_folder import Run
 
 _DATA = (
@@ -37,6 +37,7 @@ class Result:
         predictions: path, label, split, predicted, logits, cross_entropy (of each image, in nats, before temperature
             scaling, which has used the validation images), and sha256 where the images table tells it.
         images: the usable rows of the images table.
+        damaged: a sentence for each table that is there and cannot be read.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Result:
     info: dict[str, Any]
     predictions: pd.DataFrame | None = None
     images: pd.DataFrame | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -87,10 +89,13 @@ def load(reports_dir: str, names: Iterable[str] = (), most: int = 12, run: str =
     Raises:
         RetrainLabError: a name is not that of a trained run.
     """
-    known, folder = list_runs(reports_dir).index, project.place(reports_dir)
+    (runs, broken), folder = read_runs(reports_dir), project.place(reports_dir)
+    known = [row["run"] for row in runs]
     wanted = list(dict.fromkeys(map(str, names)))
-    wanted = wanted or list(dict.fromkeys([*known[:most], *known[known == run]]))
+    wanted = wanted or list(dict.fromkeys([*known[:most], *[name for name in known if name == run]]))
     for name in wanted:
+        if name in broken:
+            raise RetrainLabError(broken[name])
         if name not in known:
             raise RetrainLabError(
                 f"There is no trained run '{name}' under {folder}. Known: {', '.join(known) or 'none'}."
@@ -99,7 +104,9 @@ def load(reports_dir: str, names: Iterable[str] = (), most: int = 12, run: str =
 
 
 def _read(run: Run) -> Result:
-    predictions, images, metrics = _table(run, "predictions"), _table(run, "images"), run.metrics()
+    damaged: list[str] = []
+    predictions, images = _table(run, "predictions", damaged), _table(run, "images", damaged)
+    metrics = run.metrics()
     if images is not None:
         images = images[images["problem"].isna()]
     if predictions is not None:
@@ -107,7 +114,7 @@ def _read(run: Run) -> Result:
         predictions = predictions[["path", "label", "split", "predicted", "logits"]].assign(cross_entropy=losses)
         if images is not None:
             predictions = predictions.merge(images[["path", "sha256"]], on="path", how="left")
-    return Result(run.name, metrics, run.info(), predictions, images)
+    return Result(run.name, metrics, run.info(), predictions, images, tuple(damaged))
 
 
 def _losses(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> np.ndarray:
@@ -118,8 +125,10 @@ def _losses(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> np.ndarray
     return cross_entropies(logits, pd.Index(metrics["labels"]).get_indexer(predictions["label"]))
 
 
-def _table(run: Run, name: str) -> pd.DataFrame | None:
+def _table(run: Run, name: str, damaged: list[str]) -> pd.DataFrame | None:
     try:
         return run.read_table(name)
-    except RetrainLabError:  # a run without it still has its metrics
+    except RetrainLabError as error:  # a run without it still has its metrics
+        if (run.folder / f"{name}.parquet").exists():
+            damaged.append(str(error))
         return None

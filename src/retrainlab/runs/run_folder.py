@@ -1,6 +1,5 @@
 """The run folder, `reports/<run>/`: its paths, tables and metrics."""
 
-import json
 import platform
 import re
 import time
@@ -14,11 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from .. import asides, project, publishing
+from .. import asides, project, publishing, sealing
 from ..errors import RetrainLabError, writing
 from ..files import alone, replacing
 from ..images import relabeling
+from ..sealing import DamagedFile
 from . import own_images
+from .records import COLUMNS, Info, Metrics, Training
 
 _OF_TRAINING = ("settings", "learnt_from", "trained_with", "device", "trained")  # what it writes to run.json
 _PACKAGES = ("retrainlab", "tensorflow", "tensorflow-hub", "ai-edge-litert", "numpy", "pandas", "pillow")
@@ -60,7 +61,7 @@ class Run:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write `<name>.parquet`; a reader sees the old file or the new one, never half of it."""
         with replacing(self.folder / f"{name}.parquet") as aside:
-            table.to_parquet(aside)
+            aside.write_bytes(sealing.frame_bytes(table))
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read `<name>.parquet`: images, history or predictions.
@@ -71,12 +72,12 @@ class Run:
         file = self._settled() / f"{name}.parquet"
         source = "01_explore" if name == "images" else "03_retrain"
         try:
-            return pd.read_parquet(file)
-        except FileNotFoundError:
+            return sealing.read_frame(file, COLUMNS.get(name, ()))
+        except (FileNotFoundError, NotADirectoryError):
             raise RetrainLabError(
                 f"Run '{self.name}' has no {file.name} yet. Run {source} first: it writes it."
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, DamagedFile) as error:
             raise RetrainLabError(f"{file} is damaged ({error}). Delete it and run {source} again.") from error
 
     def known_images(self, image_dir: Path) -> pd.DataFrame | None:
@@ -127,12 +128,27 @@ class Run:
         return Run(place)
 
     def info(self) -> dict[str, Any]:
-        """What run.json says: parameters, versions, commit, digests, seconds; empty before the first notebook."""
+        """What run.json says, as of `records.Info`; empty before the first notebook.
+
+        Raises:
+            RetrainLabError: it is damaged, as `metrics` and `trained` say of metrics.json.
+        """
         self._settled()
         return self._info()
 
     def _info(self) -> dict[str, Any]:
-        return _read_json(self.folder / "run.json")
+        return _read_json(self.folder / "run.json", Info)
+
+    def training(self) -> dict[str, Any]:
+        """What run.json says, as of `records.Training`.
+
+        Raises:
+            RetrainLabError: this run has not been trained yet, or by another version.
+        """
+        found = _read_json(self._settled() / "run.json", Training)
+        if not found:
+            raise RetrainLabError(f"Run '{self.name}' has no run.json yet. Run 03_retrain first: it writes it.")
+        return found
 
     def record(self, **values: Any) -> None:
         """Add to run.json; dictionaries are merged one level deep."""
@@ -145,8 +161,8 @@ class Run:
             _write_json(self.folder / "run.json", self._info() | values)
 
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json says; empty before training."""
-        return _read_json(self._settled() / "metrics.json")
+        """What metrics.json says, as of `records.Metrics`; empty before training."""
+        return _read_json(self._settled() / "metrics.json", Metrics)
 
     def trained(self) -> dict[str, Any]:
         """What metrics.json says.
@@ -178,19 +194,6 @@ class Run:
         others = [self.other(labels_from).folder] if labels_from else []
         return relabeling.read_all([*others, self.folder])
 
-    def learnt(self) -> set[str]:
-        """The sha256 of the images that this run's head has learnt from, as `exporting.export` wrote them.
-
-        Raises:
-            RetrainLabError: no head was exported; a light run of a sweep has none.
-        """
-        try:
-            return set((self.model / "learnt.txt").read_text(encoding="utf-8").split())
-        except OSError as error:
-            raise RetrainLabError(
-                f"'{self.model}' holds no head to start from ({error}). Expected a run that 03_retrain has exported."
-            ) from error
-
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Write metrics.json."""
         _write_json(self.folder / "metrics.json", metrics)
@@ -208,7 +211,7 @@ class Run:
         with self._alone():
             if trained and self._info().get("trained") != trained:
                 raise RetrainLabError(f"Run '{self.name}' was trained anew meanwhile. Run this notebook again.")
-            metrics = _read_json(self.folder / "metrics.json")
+            metrics = _read_json(self.folder / "metrics.json", Metrics)
             _write_json(self.folder / "metrics.json", _merged(metrics, values))
 
     @contextmanager
@@ -223,21 +226,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path, shape: Any) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"it holds a {type(values).__name__}, not names with values")
-        return values
+        return sealing.read_json(file, shape)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError as error:
+    except (OSError, DamagedFile) as error:
         raise RetrainLabError(f"{file} is damaged ({error}). Delete it and run the notebooks again.") from error
 
 
 def _write_json(file: Path, values: dict[str, Any]) -> None:
     with replacing(file) as aside:
-        aside.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_text(sealing.json_text(values), encoding="utf-8")
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
+from .. import sealing
 from ..errors import writing
 from ..files import replacing
 
@@ -26,12 +26,12 @@ class Progress:
     def load(self) -> list[np.ndarray] | None:
         """Go on from the last epoch: its state; None where there is none, or it is damaged."""
         try:
-            history = pd.read_parquet(self._folder / "history.parquet")[_COLUMNS]
+            history = sealing.read_frame(self._folder / "history.parquet", _COLUMNS)[_COLUMNS]
             state = self.state(int(history["step"].max()))
             self.history, self.epoch = history, int(history["step"].max())
             self.best = _best(history)
             self.state(self.best)
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except (OSError, ValueError, KeyError):
             self.history, self.epoch, self.best = pd.DataFrame(columns=_COLUMNS), -1, 0
             return None
         return state
@@ -45,17 +45,17 @@ class Progress:
         ):
             self._folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._file(epoch)) as aside, aside.open("wb") as content:
-                np.savez(content, *state)
+                np.savez(content, *state, count=np.array(len(state)))  # a damaged archive may hold fewer
             with replacing(self._folder / "history.parquet") as aside:
-                self.history.to_parquet(aside)
+                aside.write_bytes(sealing.frame_bytes(self.history))
         for old in self._folder.glob("*.npz"):
             if old not in (self._file(epoch), self._file(self.best)):
                 old.unlink(missing_ok=True)
 
     def state(self, epoch: int) -> list[np.ndarray]:
         """Read the state after an epoch: the last one, or the best."""
-        with np.load(self._file(epoch)) as arrays:
-            return [arrays[f"arr_{number}"] for number in range(len(arrays.files))]
+        arrays = sealing.read_arrays(self._file(epoch))
+        return [arrays[f"arr_{number}"] for number in range(int(arrays["count"]))]
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"epoch {epoch}.npz"

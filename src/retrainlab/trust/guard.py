@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import sealing
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..evaluation.thresholds import Threshold
@@ -177,8 +178,7 @@ def load(folder: Path) -> Guard:
         RetrainLabError: it is missing or damaged.
     """
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
-            values = dict(arrays)
+        values = sealing.read_arrays(folder / FILE)
         like = Likeness(*(values[name] for name in ("mean", "deviation", "directions", "places")))
         detector, *names = values["detectors"].tolist()
         return Guard(
@@ -193,7 +193,7 @@ def load(folder: Path) -> Guard:
             values["held"],
             values["taken_for"],
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RetrainLabError(f"'{folder / FILE}' is damaged or missing ({error}). Export the model again.") from error
 
 
