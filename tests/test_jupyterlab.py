@@ -149,8 +149,8 @@ def test_the_tile_opens_tensorboard(lab):
         tile = tab.locator(".jp-LauncherCard", has_text="TensorBoard")
         tile.wait_for(timeout=60_000)
         for _ in range(90):  # its page shows what it has read by then
-            if tab.request.get(f"{base}/tensorboard/data/runs", timeout=60_000).text().count("demo/logs"):
+            if tab.request.get(f"{base}/tensorboard/data/runs", timeout=60_000).text().count("demo/train"):
                 break
             tab.wait_for_timeout(1000)
         tab.goto(f"{base}/tensorboard/")
-        tab.wait_for_selector("text=demo/logs/train", timeout=90_000)
+        tab.wait_for_selector("text=demo/train", timeout=90_000)
