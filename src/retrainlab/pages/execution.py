@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from traitlets import DottedObjectName, Unicode
 from .. import project
 from ..errors import RetrainLabError
 from ..runs.run_folder import Run
-from . import notebooks
+from . import engine, notebooks
 
 _LAUNCH = """import runpy, sys
 del sys.path[0]  # the folder that we are in, as ipykernel does
 first = sys.argv.pop(1)
 try:
+    import tqdm.autonotebook, tqdm.notebook
+    tqdm.autonotebook.tqdm = tqdm.notebook.tqdm  # it looks whether this is a kernel, and will be one only later
     exec(first, {})
 except Exception:
     pass  # the notebook will come to it, too, and say so
@@ -51,11 +54,18 @@ def start(book: Path) -> KernelManager:
     return kernel
 
 
-def execute(book: Path, run: Run, values: dict[str, Any], kernel: KernelManager | None = None) -> None:
+def execute(
+    book: Path,
+    run: Run,
+    values: dict[str, Any],
+    kernel: KernelManager | None = None,
+    tell: Callable[[str], None] = lambda doing: None,
+) -> None:
     """Run a notebook headless; its executed copy goes to the run's folder, and an empty page that marks it done.
 
     Args:
         kernel: as of `start`, which ends with it; None for a new one.
+        tell: told what it is doing, whenever that changes.
 
     Raises:
         RetrainLabError: it failed: with the sentence that it ended in.
@@ -69,7 +79,9 @@ def execute(book: Path, run: Run, values: dict[str, Any], kernel: KernelManager 
             values,
             cwd=str(project.root()),
             kernel_name="python3",
+            engine_name=engine.NAME,
             km=kernel,
+            tell=tell,
             progress_bar=False,
             start_timeout=_PATIENCE,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__
+from .. import __version__, project
 from ..runs import listing
 from ..runs.run_folder import Run
 from .execution import lost_figures
@@ -32,6 +32,7 @@ def write_index(reports_dir: Path) -> Path:
         floor=int(10 * min(lows, default=0)) / 10,  # one scale for all runs
         colours=_COLOURS,
         style=Markup(STYLE),
+        command=project.command(),
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
