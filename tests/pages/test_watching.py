@@ -31,24 +31,24 @@ def test_a_log_file_has_two_lines_a_notebook_whatever_it_does():
     watch = watching.Watch(said.append)
     with watch.drawing(), watch.running("03_retrain") as tell:
         for step in range(1000):
-            tell(f"step {step}")
+            tell(f"step {step}", "1/2")
     assert said == ["03_retrain: running", "03_retrain: 0 s"]
 
 
 def test_a_terminal_has_a_line_for_each_notebook_that_runs_and_keeps_what_was_said(monkeypatch):
     monkeypatch.setattr(watching, "_SECONDS", 0.05)
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", "44")
     screen = io.StringIO()
     watch = watching.Watch(lambda line: print(line, file=screen), screen)
     with watch.drawing():
         with watch.running("04_overfitting") as four, watch.running("07_trust") as seven:
-            four("What more images would bring, and what else there may be")
-            seven("短い" * 30)
+            four("What more images would bring", "10/20")
+            seven("短い" * 30, "")
             time.sleep(0.3)
             watch.say("05_label: already there")
             now = shown(screen.getvalue())
             assert now[0] == "05_label: already there" and len(now) == 3
-            assert now[1].startswith("04_overfitting: 0 s, What more images w") and len(now[1]) <= 39
+            assert now[1] == "04_overfitting: 0 s, What more imag (10/20)"
             assert now[2].startswith("07_trust: 0 s, 短い") and len(now[2]) < 30  # each is two columns wide
             time.sleep(0.2)
         with pytest.raises(ZeroDivisionError), watch.running("06_compare"):
@@ -76,11 +76,13 @@ def test_a_notebook_tells_the_heading_above_the_cell_and_its_bar(tmp_path):
     made.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "any"}
     book, told = tmp_path / "07_mine.ipynb", []
     book.write_text(v4.writes(made))
-    execution.execute(book, run_folder.open_run(tmp_path / "reports", "one"), {"seed": 1}, None, told.append)
+    execution.execute(
+        book, run_folder.open_run(tmp_path / "reports", "one"), {"seed": 1}, None, lambda *what: told.append(what)
+    )
     told = [line for number, line in enumerate(told) if told[number - 1] != line or not number]
-    assert told[0] == "What?" and told[1] == told[-1] == "It takes"
-    bars = [line for line in told if "images" in line]
-    assert len(bars) >= 3 and all(line.startswith("It takes: a <b>: ") for line in bars)
+    assert told[0] == ("What?", "") and told[1] == told[-1] == ("It takes", "")
+    bars = [bar for heading, bar in told if heading == "It takes" and bar]
+    assert len(bars) >= 3 and all(bar.startswith("a <b>") for bar in bars)
     assert re.search(r"50% 2/4 \[00:00<00:0\d, +[\d.]+ images/s\]", "\n".join(bars))
 
 

@@ -10,6 +10,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
 NAME = "telling"
+Tell = Callable[[str, str], None]  # what is told: the heading above the cell that runs, and its bar; each may be empty
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -37,7 +38,7 @@ class Bars:
 
 
 class _Client(PapermillNotebookClient):
-    def __init__(self, nb_man: Any, tell: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, nb_man: Any, tell: Tell, **options: Any) -> None:
         super().__init__(nb_man, **options)
         self._tell, self._bars, self._cell = tell, Bars(), -1
 
@@ -46,15 +47,14 @@ class _Client(PapermillNotebookClient):
             self._bars, self._cell = Bars(), cell_index
         self._bars.take(msg)
         above = (_HEADING.findall(one.source) for one in self.nb.cells[:cell_index] if one.cell_type == "markdown")
-        heading = [text for texts in above for text in texts][-1:]
-        self._tell(": ".join([*heading, *filter(None, [str(self._bars)])]))
+        self._tell(next((texts[-1] for texts in reversed(list(above)) if texts), ""), str(self._bars))
         return super().process_message(msg, cell, cell_index)
 
 
 class _Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, *, tell: Callable[[str], None], km: Any, start_timeout: int, **_: Any
+        cls, nb_man: Any, kernel_name: str, *, tell: Tell, km: Any, start_timeout: int, **_: Any
     ) -> Any:
         options = {"km": km, "kernel_name": kernel_name, "startup_timeout": start_timeout, "timeout": None}
         return _Client(nb_man, tell, log=logger, **options).execute()

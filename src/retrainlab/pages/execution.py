@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,13 +58,13 @@ def execute(
     run: Run,
     values: dict[str, Any],
     kernel: KernelManager | None = None,
-    tell: Callable[[str], None] = lambda doing: None,
+    tell: engine.Tell = lambda heading, bar: None,
 ) -> None:
     """Run a notebook headless; its executed copy goes to the run's folder, and an empty page that marks it done.
 
     Args:
         kernel: as of `start`, which ends with it; None for a new one.
-        tell: told what it is doing, whenever that changes.
+        tell: told what it is doing, while it runs.
 
     Raises:
         RetrainLabError: it failed: with the sentence that it ended in.

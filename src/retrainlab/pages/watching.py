@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from threading import Event, RLock, Thread
 from typing import TextIO
 
-from tqdm.utils import disp_trim
+from tqdm.utils import disp_len, disp_trim
 
 _SECONDS = 0.5  # between two looks at the clock
+_LEAST = 12  # columns for what it is doing
 _ABOVE, _CLEAR = "\x1b[1A", "\x1b[2K"  # what a terminal takes for: a line up; clear the line
 
 
@@ -23,7 +24,7 @@ class Watch:
             screen: the terminal on which they appear; None where there is none, as in a log file.
         """
         self._say, self._screen, self._lock = say, screen, RLock()
-        self._running: dict[str, tuple[float, str]] = {}
+        self._running: dict[str, tuple[float, str, str]] = {}
         self._drawn, self._ended = 0, Event()
 
     def say(self, line: str) -> None:
@@ -34,14 +35,15 @@ class Watch:
             self._draw()
 
     @contextmanager
-    def running(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Tell how long a notebook runs, and what it is doing: what the function is told that this gives."""
+    def running(self, name: str) -> Iterator[Callable[[str, str], None]]:
+        """Tell how long a notebook runs, and what it is doing, which the function is told that this gives: (what, how
+        far it is)."""
         began = time.monotonic()
 
-        def tell(doing: str) -> None:
-            self._running[name] = began, doing
+        def tell(doing: str, how_far: str) -> None:
+            self._running[name] = began, doing, how_far
 
-        tell("Python is starting")
+        tell("Python is starting", "")
         if self._screen is None:
             self.say(f"{name}: running")
         how = "failed after "
@@ -83,8 +85,10 @@ class Watch:
         if self._screen is None or self._ended.is_set():
             return
         wide = shutil.get_terminal_size().columns - 1  # a line that is broken would not be wiped whole
-        for name, (began, doing) in list(self._running.items()):
-            self._screen.write(disp_trim(f"{name}: {_said(time.monotonic() - began)}, {doing}", wide) + "\n")
+        for name, (began, doing, how_far) in list(self._running.items()):
+            line, rest = f"{name}: {_said(time.monotonic() - began)}, ", f" ({how_far})" if how_far else ""
+            line += disp_trim(doing, max(_LEAST, wide - len(line) - disp_len(rest))) + rest
+            self._screen.write(disp_trim(line, wide) + "\n")
             self._drawn += 1
         self._screen.flush()
 
