@@ -137,9 +137,9 @@ def draw(table: pd.DataFrame, file: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for name, rows in table.groupby("stage"):
-        left.plot(rows["images"], rows["seconds"], "o-", label=name)
+        left.plot(rows["images"], rows["cpu"], "o-", label=name)
         right.plot(rows["images"], rows["MB"], "o-", label=name)
-    left.set(xlabel="images", ylabel="seconds, two cores", xscale="log", yscale="log")
+    left.set(xlabel="images", ylabel="processor seconds", xscale="log", yscale="log")
     right.set(xlabel="images", ylabel="MB of memory beyond mapped files, at the peak", xscale="log", ylim=(0, None))
     right.axhline(2000, color="grey", linestyle=":")
     left.legend()

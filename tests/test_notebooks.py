@@ -164,7 +164,7 @@ def test_pages_are_whole_and_load_nothing_from_elsewhere(made):
     run, index, _, _ = made
     for page in [index, *run.folder.glob("*.html")]:
         text = page.read_text()
-        assert text.rstrip().endswith("</html>") and "<script" not in text
+        assert text.rstrip().endswith("</html>") and text.count("<script") == (page != index)
         assert not re.findall(r'<(?:img|link)[^>]*(?:src|href)="(?!data:)', text)
         for link in re.findall(r'<a href="([^"#:]+)"', text):
             assert (page.parent / link).exists(), link
@@ -172,6 +172,17 @@ def test_pages_are_whole_and_load_nothing_from_elsewhere(made):
     shown = (run.folder / "03_retrain.html").read_text()
     assert shown.count("<details><summary>code</summary>") >= 10 and shown.count("data:image/png") >= 6
     assert "%|" not in shown  # progress bars stay off pages
+
+
+def test_every_figure_that_is_drawn_is_shown(made):
+    run, _, _, _ = made
+    drawn = 0
+    for book in BOOKS:
+        for cell in cells(run.folder / book.name, "code"):
+            if re.match(r"plots\.(?!style)", cell.source.splitlines()[-1]):
+                assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+                drawn += 1
+    assert drawn >= 4
 
 
 def test_a_second_report_computes_no_bottleneck_and_resume_runs_nothing(made):

@@ -1,13 +1,16 @@
-"""Files and folders that appear whole or not at all, and arrays that need not fit into memory."""
+"""Files and folders that appear whole or not at all; files that are files; arrays that need not fit into memory."""
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,6 +18,38 @@ from .errors import writing
 
 _IN_MEMORY = 2**27  # bytes of an array
 BLOCK = 2**22  # numbers of a large array that are worked on at a time: 16 MiB
+_KINDS = {
+    stat.S_IFIFO: "it is a named pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
+
+
+def not_a_file(mode: int) -> str | None:
+    """Say what else than a file or a folder something is, by the `st_mode` of its stat; None for those."""
+    return _KINDS.get(stat.S_IFMT(mode))
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open what a person has put there, to read it: a regular file only, for a pipe in its place would hang for ever.
+
+    Raises:
+        OSError: as `open` raises it; for a pipe, a device or a socket, its `strerror` says so.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: a pipe is opened at once
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, _KINDS[stat.S_IFSOCK], str(path)) from error
+        raise
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, not_a_file(mode), str(path))
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainlab.analysis import resampling
+from retrainlab.analysis import paths, resampling
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation.calibration import softmax
 from retrainlab.training import heads, solver, trainer
@@ -116,7 +116,7 @@ def test_what_is_solved_for_is_where_the_steps_come_to(monkeypatch):
     splits, settings = folds(labels, 10), heads.HeadSettings(1000, 0.1, weight_decay=0.3)
     assert solver.converges(settings)
     solved = resampling.cross_validate(features, labels, splits, settings)
-    history = resampling.by_step(features, labels, splits, settings)
+    history = paths.train(features, labels, splits, settings).history
     assert len(set(history["step"])) == 11 and history["member"].nunique() == 10
     ended = history[history["step"] == 1000].pivot_table("cross_entropy", "member", "split")
     assert ended["validation"].to_numpy() == pytest.approx(solved.members["validation cross_entropy"], abs=0.02)

@@ -10,8 +10,9 @@ from PIL import Image
 
 from retrainlab import files
 from retrainlab.backbones import registry
-from retrainlab.bottlenecks import caching, extracting, features
-from retrainlab.bottlenecks.features import audit, principal_components
+from retrainlab.bottlenecks import caching, extracting, features, projection
+from retrainlab.bottlenecks.features import audit
+from retrainlab.bottlenecks.projection import principal_components
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import scanning
 from retrainlab.pixels.decoding import ImageFolder, read_pixels
@@ -287,6 +288,16 @@ def test_the_audit_counts(fresh, folder):
     assert facts["values that are not finite"] == "0"
     empty = audit(cache, table.iloc[:0], OWN)["value"]
     assert empty["images with a bottleneck"] == "0"
+
+
+def test_few_directions_of_many_are_those_of_all(monkeypatch):
+    features = np.random.default_rng(0).standard_normal((60, 90)).astype(np.float32) * np.linspace(3, 1, 90)
+    features = (features - features.mean(axis=0)).astype(np.float32)
+    few, variances = projection.principal_directions(features, 2)
+    monkeypatch.setattr(projection, "_MANY", 10**9)  # always all of them
+    whole, same = projection.principal_directions(features, 2)
+    assert variances == pytest.approx(same, rel=1e-4) and variances[0] > variances[1]
+    assert np.abs((few * whole).sum(axis=0)) == pytest.approx(1, abs=1e-4)
 
 
 def test_principal_components_known_answer():

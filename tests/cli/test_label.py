@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import make_folder, make_image
+from PIL import Image
 
 from retrainlab.bottlenecks import cluster
 from retrainlab.cli import answer_files
@@ -382,20 +383,17 @@ def test_a_cluster_wants_a_file_and_an_answer(call, new, monkeypatch):
 
 
 def test_an_interrupt_ends_in_a_sentence_and_the_command_goes_on_later(model, photos, call, tmp_path):
-    image, pipe, file = next(photos.glob("red/*.png")), tmp_path / "pipe.png", tmp_path / "new.csv"
-    os.mkfifo(pipe)  # an image that never comes
-    command = [*COMMAND, "--model", str(model), str(image), str(pipe), "--output", str(file)]
+    image, slow, file = next(photos.glob("red/*.png")), tmp_path / "slow.png", tmp_path / "new.csv"
+    Image.new("P", (13000, 13000)).save(slow, transparency=0)  # which takes seconds to lay over white
+    command = [*COMMAND, "--model", str(model), str(image), str(slow), "--output", str(file)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with pipe.open("wb"):  # when the command has opened it, too
-        while not file.exists() or file.read_bytes().count(b"\n") < 2:
-            time.sleep(0.01)
-        running.send_signal(signal.SIGINT)
-        time.sleep(3)  # a busy machine takes its time to hand it over; the image must not end before
+    while not file.exists() or file.read_bytes().count(b"\n") < 2:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
     said = f"Interrupted: 1 of 2 images are labelled and in {file}; the same command goes on with the others.\n"
     assert running.communicate() == (None, said) and running.returncode == 130
-    pipe.unlink()
-    make_image(0).save(pipe)
-    done = call(image, pipe, "--output", file)
+    make_image(0).save(slow)
+    done = call(image, slow, "--output", file)
     assert done.exit_code == 0 and done.stderr.startswith(f"1 image is in {file} already.\n1 image in ")
 
 

@@ -36,6 +36,20 @@ def test_summary_without_validation_images(predicted):
     assert np.isnan(scores.accuracy_table(figures).loc["validation", "accuracy"])
 
 
+def test_a_label_that_is_said_of_everything_is_found_and_mostly_wrong():
+    own, said = ["a"] * 4 + ["b"] * 5 + ["c"], ["a"] * 4 + ["a"] * 4 + ["b"] + ["a"]
+    table = scores.both_ways(pd.DataFrame({"label": own, "predicted": said}), ["a", "b", "c", "d"])
+    assert table.index.tolist() == ["c", "b", "a"]  # of `d` there is nothing to tell
+    assert table.loc["a", ["n", "found", "said"]].tolist() == [4, 1.0, 9]
+    assert table.loc["a", "right when said"] == pytest.approx(4 / 9) and table.loc["a", "F1"] == pytest.approx(8 / 13)
+    assert (
+        table.loc["b", "found"] == 0.2 and table.loc["b", "right when said"] == 1 and table.loc["b", "taken for"] == "a"
+    )
+    assert (
+        np.isnan(table.loc["c", "right when said"]) and table.loc["c", "F1"] == 0 and table.loc["a", "taken for"] == ""
+    )
+
+
 def test_per_label_confusion_and_top_k(predicted):
     table = scores.per_label(predicted, ["a", "b", "c"])
     assert list(table["n"]) == [3, 3, 0]

@@ -1,5 +1,8 @@
+import hashlib
+import itertools
 import os
 import shutil
+import threading
 
 import pandas as pd
 import pytest
@@ -147,13 +150,69 @@ def test_a_changed_file_among_known_ones_keeps_the_table_in_order(tmp_path):
     assert again["path"].is_monotonic_increasing and len(again) == 6
 
 
-def test_links_that_lead_nowhere_or_in_a_circle_are_said_and_other_things_passed_over(tmp_path):
+def test_what_is_no_file_is_a_row_where_it_is_named_like_an_image(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "a" / "annex.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "a" / "circle.png").symlink_to(tmp_path / "a" / "circle.png")
+    (tmp_path / "a" / "null.png").symlink_to(os.devnull)
     (tmp_path / "b" / "linked.png").symlink_to(tmp_path / "a" / "image 001.png")
+    (tmp_path / "b" / "folder.png").mkdir()
     os.mkfifo(tmp_path / "b" / "pipe.png")
+    os.mkfifo(tmp_path / "b" / "pipe")
     table = scanning.scan(tmp_path).images.set_index("path")
-    bad = table["problem"].dropna()
-    assert list(bad.index) == ["a/annex.png", "a/circle.png"] and bad.str.contains("does not exist").all()
-    assert table.loc["b/linked.png", "sha256"] == table.loc["a/image 001.png", "sha256"] and len(table) == 7
+    nowhere = "it is a link to a file that does not exist"
+    assert table["problem"].dropna().to_dict() == {
+        "a/annex.png": nowhere,
+        "a/circle.png": nowhere,
+        "a/null.png": "it is a device, not a file",
+        "b/pipe.png": "it is a named pipe, not a file",
+    }
+    assert table.loc["b/linked.png", "sha256"] == table.loc["a/image 001.png", "sha256"] and len(table) == 9
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "labels.csv"])
+def test_a_pipe_that_is_called_like_a_table_is_said(tmp_path, name):
+    flat = name == "labels.csv"
+    make_folder(tmp_path, {"a": 2} if flat else {"a": 2, "b": 2})
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RetrainLabError, match=f"{name}.* cannot be read: it is a named pipe, not a file"):
+        scanning.scan(tmp_path)
+
+
+def test_a_pipe_in_place_of_the_folder_is_said(tmp_path):
+    os.mkfifo(tmp_path / "images")
+    with pytest.raises(RetrainLabError, match="is neither a folder nor a file"):
+        scanning.scan(tmp_path / "images")
+
+
+def test_a_file_that_changes_under_the_scan_is_one_of_its_contents_or_has_a_problem(tmp_path):
+    make_folder(tmp_path, {"a": 2, "b": 2}, ("png",))
+    victim, contents, ended = tmp_path / "a" / "image 000.png", [], threading.Event()
+    for number in (7, 8):
+        make_image(number).save(victim)
+        contents.append(victim.read_bytes())
+    known = {hashlib.sha256(content).hexdigest() for content in contents}
+
+    def change() -> None:
+        for number in itertools.count():
+            if ended.is_set():
+                return
+            victim.write_bytes(contents[number % 2])  # not at once: it is empty, then half, then whole
+            if number % 5 == 0:
+                victim.unlink()
+                os.mkfifo(victim) if number % 2 else victim.mkdir()
+                victim.unlink() if number % 2 else victim.rmdir()
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        tables = [scanning.scan(tmp_path).images.set_index("path") for _ in range(40)]
+    finally:
+        ended.set()
+        changing.join()
+    rows = [table.loc["a/image 000.png"] for table in tables if "a/image 000.png" in table.index]
+    assert rows and all((row["sha256"] in known) != isinstance(row["problem"], str) for row in rows)
+    assert all(table["problem"].drop("a/image 000.png", errors="ignore").isna().all() for table in tables)
+    victim.write_bytes(contents[0])
+    again = scanning.scan(tmp_path, tables[-1].reset_index()).images.set_index("path")
+    assert again.loc["a/image 000.png", "sha256"] == hashlib.sha256(contents[0]).hexdigest()

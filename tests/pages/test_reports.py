@@ -46,15 +46,6 @@ def test_only_must_name_a_notebook(tmp_path):
         reports.report("x", {"reports_dir": str(tmp_path)}, only=["99"])
 
 
-def test_cells_that_show_nothing_fold_together():
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
-
-    cells = [new_code_cell("a"), new_code_cell("b"), new_code_cell("c", outputs=[new_output("stream", text="x")])]
-    folded = rendering._folded([*cells, new_markdown_cell("text"), new_code_cell("d")])
-    assert [cell.source for cell in folded] == ["a\n\nb\n\nc", "text", "d"]
-    assert len(folded[0].outputs) == 1
-
-
 _TABLE = pd.DataFrame({"path": ["a"], "label": ["x"], "problem": [None]})
 
 

@@ -1,7 +1,8 @@
-"""Image files written byte by byte, as no library here writes them: TIFFs of any numbers, a camera raw file, DICOM."""
+"""Image files written byte by byte, as no library here writes them: TIFFs of any numbers, PNGs, camera raw, DICOM."""
 
 import io
 import struct
+import zlib
 
 import numpy as np
 
@@ -10,7 +11,7 @@ _PACKED = {1: "B", 2: "B", SHORT: "H", LONG: "I", FLOAT: "f", RATIONAL: "II", SI
 
 
 def tiff(values: np.ndarray, *more: tuple[int, int, list]) -> bytes:
-    """A TIFF of one channel, in the byte order of its values, [height, width]; `more`: tags as (tag, type, values)."""
+    """A TIFF of one channel, in the byte order of its values, [height, width]; `more`: (tag, type, values)."""
     order = ">" if values.dtype.byteorder == ">" else "<"
     (height, width), data = values.shape, values.tobytes()
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
@@ -18,6 +19,7 @@ def tiff(values: np.ndarray, *more: tuple[int, int, list]) -> bytes:
             262: (SHORT, [1]), 273: (LONG, [8]), 277: (SHORT, [1]), 278: (LONG, [height]), 279: (LONG, [len(data)]),
             339: (SHORT, [kind])}  # fmt: skip
     tags |= {tag: (kind, numbers) for tag, kind, numbers in more}
+    tags = {tag: (kind, numbers) for tag, (kind, numbers) in tags.items() if numbers}
     start = 8 + len(data)
     rest, entries = b"", b""
     for tag, (kind, numbers) in sorted(tags.items()):
@@ -28,6 +30,21 @@ def tiff(values: np.ndarray, *more: tuple[int, int, list]) -> bytes:
         entries += struct.pack(order + "HHI", tag, kind, count) + packed.ljust(4, b"\0")
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
     return head + data + struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", 0) + rest
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes = b"", *more: tuple[bytes, bytes]) -> bytes:
+    """A PNG: its rows, each after a 0; `more`: chunks as (kind, content), before the pixels. Without rows all is 0."""
+    pixels = zlib.compressobj(9)
+    if rows:
+        packed = pixels.compress(rows)
+    else:
+        row = bytes(1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8)
+        packed = b"".join(pixels.compress(row * len(part)) for part in np.array_split(range(height), height // 99 + 1))
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", head), *more, (b"IDAT", packed + pixels.flush()), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def raw(orientation: int = 1, height: int = 64, width: int = 96) -> bytes:

@@ -14,7 +14,8 @@ from PIL import Image
 from retrainlab.errors import RetrainLabError
 from retrainlab.images import overview, scanning
 from retrainlab.pixels.decoding import ImageFolder, look, read_pixels
-from retrainlab.pixels.levels import Levels, extremes
+from retrainlab.pixels.deep import Deep
+from retrainlab.pixels.levels import Levels
 
 
 def folder(root, **images) -> tuple[ImageFolder, pd.DataFrame]:
@@ -81,6 +82,16 @@ def test_one_hot_or_dead_pixel_changes_nothing_but_itself(tmp_path):
         (np.float32([0, 0.2, 1]), {"floating": [0, 1]}, [0, 51, 255]),
         (np.float32([-1, 0.2, 1]), {"floating": [-1, 1]}, [0, 153, 255]),
         (np.float32([0, 100, 1000.5]), {"floating": [0, 1023]}, [0, 25, 249]),
+        (np.float32([0, 0.5, 1.001]), {"floating": [0, 1]}, [0, 128, 255]),  # a little beyond, as resampling leaves it
+        (np.float32([-0.04, 0.5, 1]), {"floating": [0, 1]}, [0, 128, 255]),
+        (np.float32([-0.06, 0.5, 1]), {"floating": [-1, 1]}, [120, 191, 255]),
+        (np.float32([0, 0.5, 1.1]), {"floating": [0, 2]}, [0, 64, 140]),
+        (np.float32([0, 20.5, 41]), {"floating": [0, 64]}, [0, 82, 163]),  # a temperature
+        (np.float32([0, 0.01, 0.02]), {"floating": [0, 2**-5]}, [0, 82, 163]),  # light that dark water throws back
+        (np.float32([0, 1e-40, 2e-40]), {"floating": [0, 2.0**-131]}, [0, 69, 139]),
+        (np.float32([0, 127.5, 254.6]), {"floating": [0, 255]}, [0, 128, 255]),
+        (np.int16([-20, 100, 255]), {"integer": [-255, 255]}, [118, 178, 255]),
+        (np.int16([-12, 100, 255]), {"integer": [0, 255]}, [0, 100, 255]),
         (np.float32([0, 2e30, 1e30]), {"floating": [0, 2**101 - 1]}, [0, 201, 101]),
         (np.float32([np.nan, np.inf, 0.6]), {"floating": [0, 1]}, [0, 255, 153]),
         (np.float32([-np.inf, 0.0, 0.6]), {"floating": [0, 1]}, [0, 0, 153]),
@@ -149,11 +160,25 @@ def test_a_damaged_image_does_not_make_the_scale(tmp_path):
 
 
 def test_how_many_pixels_may_be_hot_known_answers():
-    assert extremes(np.arange(999)[None]) == (0, 998)  # fewer than a thousand: none
-    assert extremes(np.arange(1000)[None]) == (1, 998)
-    assert extremes(np.arange(4000)[None]) == (4, 3995)
-    assert extremes(np.float32([[np.nan, 1, 2, np.inf]])) == (1, 2)
-    assert extremes(np.uint16([[7]]), 255.0) == (7, 255) and extremes(np.uint16([[7]]), 5.0) == (7, 7)
+    assert Deep(np.arange(999)[None]).extremes == (0, 998)  # fewer than a thousand: none
+    assert Deep(np.arange(1000)[None]).extremes == (1, 998)
+    assert Deep(np.arange(4000)[None]).extremes == (4, 3995)
+    assert Deep(np.float32([[np.nan, 1, 2, np.inf]])).extremes == (1, 2)
+    assert Deep(np.uint16([[7]]), 255.0).extremes == (7, 255) and Deep(np.uint16([[7]]), 5.0).extremes == (7, 7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_strips_are_the_whole_image(dtype):
+    random = np.random.default_rng(0)
+    values = random.integers(0, 60000, (900, 3001)).astype(dtype)  # three strips of 349 rows
+    if dtype is np.float32:
+        values[random.random(values.shape) < 0.3] = np.nan
+    deep, finite = Deep(values), np.sort(values[np.isfinite(values)])
+    assert sum(len(strip) for strip in deep.strips()) == 900 and len([*deep.strips()]) == 3
+    few = len(finite) // 1000
+    assert deep.extremes == (finite[few], finite[-1 - few])
+    expected = np.rint(np.nan_to_num(values, nan=0).astype(float) / 65535 * 255)
+    assert np.array_equal(Levels((0, 65535), (0, 65535)).apply(deep), expected.clip(0, 255))
 
 
 def test_levels_are_written_and_read():
@@ -172,6 +197,16 @@ def test_the_scale_is_said(tmp_path):
         "are seen from 0 (black) to 1 (white)." in overview.notes(table)
     )
     assert not any("8 bits" in note for note in overview.notes(table[table["dtype"].isna()]))
+
+
+def test_an_image_that_darkens_all_others_is_named(tmp_path):
+    rest = {f"usual{number}": full(0.5 + number / 10, np.float32) for number in range(3)}
+    photos, table = folder(tmp_path, odd=full(1e6, np.float32), even=full(9), **rest)
+    assert photos.levels.floating == (0, 2**20 - 1)
+    (said,) = (note for note in overview.notes(table) if "nearly black" in note)
+    assert said.startswith("a/odd.tif reaches 1e+06, half of the 4 images like it at most 0.65: these look nearly")
+    fewer = table[table["path"] != "a/odd.tif"]
+    assert Levels.of(fewer).floating == (0, 1) and not any("nearly black" in note for note in overview.notes(fewer))
 
 
 def test_an_earlier_table_is_taken_over_only_if_it_knows_the_values(tmp_path):

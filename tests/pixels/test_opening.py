@@ -207,13 +207,14 @@ def test_a_glance_at_a_jpeg_says_what_decoding_says_wherever_it_is_cut(options):
     if "thumbnail" in options:  # a whole JPEG within the head of another
         inner = b"JFXX" + jpeg(make_image(4, size=(8, 8)))
         data = data[:2] + b"\xff\xec" + (len(inner) + 2).to_bytes(2, "big") + inner + data[2:]
-    opened = open_image(data)
-    assert glance(data, "a.jpg") == (opened.width, opened.height, opened.format)
+    with open_image(data) as opened:
+        assert glance(data, "a.jpg") == (opened.width, opened.height, opened.format)
     assert glance(data + b"appended" * 9, "a.jpg") is not None
     assert glance(data, "a.nef") is None
     for cut in range(3, len(data), 7):
         if seen := sight(data[:cut]):
-            assert open_image(data[:cut]).width == seen[0]
+            with open_image(data[:cut]) as opened:
+                assert opened.width == seen[0]
     assert not sight(data[: len(data) // 2])
 
 

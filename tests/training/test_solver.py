@@ -37,6 +37,21 @@ def test_it_comes_to_what_gradient_descent_comes_to(more):
     assert found[0].labels == known[0].labels and found[0].settings == settings
 
 
+def test_the_curvature_saves_passes_and_changes_nothing(monkeypatch):
+    features, labels = drawn(labels=5, images=60, dim=40)
+    features[:, :4] *= np.array([30, 10, 5, 2])  # unstandardised: directions of very different lengths
+    splits = np.full((3, len(labels)), "train", object)
+    splits[0, ::4], splits[1, 1::4] = "validation", "validation"
+    settings, passes = replace(LONG, standardize=False), []
+    counted = solver._Stack.slope
+    monkeypatch.setattr(solver._Stack, "slope", lambda *given: passes.append(1) or counted(*given))
+    with_it, few = solver.solve(features, labels, splits, [settings] * 3), len(passes)
+    monkeypatch.setattr(solver, "_SAVED", 0)
+    without = solver.solve(features, labels, splits, [settings] * 3)
+    assert 2 * few < len(passes) - few, (few, len(passes))
+    assert max(apart(*both, features) for both in zip(with_it, without, strict=True)) < 0.1
+
+
 def test_a_known_optimum():
     """With w the only weight of a symmetric two-label problem, the penalised optimum solves p(w) = decay x w."""
     features, labels = np.array([[1.0], [-1.0]] * 20, np.float32), np.array(["a", "b"] * 20)

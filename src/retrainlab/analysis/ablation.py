@@ -24,7 +24,7 @@ def without_distortions(study: Study, head: Head, apart: bool, seed: int = 0) ->
     """
     features, question = study.features, "Whether the distortions help"
     if not features.distortion.active:
-        return Finding(question)  # `Features.show_distortions` has said that none is on
+        return Finding(question)
     alone = features.distortion.apart() if apart else {}
     rivals = {name: features.distorted(each) for name, each in alone.items()}
     without = _right(study.train(features.distorted(Distortion()))[0], features)
@@ -50,7 +50,7 @@ def without_decisions(study: Study, head: Head, given: pd.DataFrame, decided: pd
     question = "Whether the decisions on labels help"
     said = relabeling.notes(given, decided)
     if decided.empty:
-        return Finding(question, "No label has been decided on.")
+        return Finding(question)
     untaught, _ = study.train(study.features.of(given))
     was, now = (_right(one, study.features) for one in (untaught, head))
     change = paired_difference(now, was, seed)

@@ -15,12 +15,17 @@ def candidates(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None
     `numbers`: those of `regularisation` and of the power law, by name; what could not be measured is missing.
     """
     gains = {}
-    if "chosen" in numbers and numbers["chosen"] != numbers["current"]:
+    if "chosen" in numbers and _others(numbers["chosen"]) != _others(numbers["current"]):
         gains[f"Other settings ({describe(numbers['chosen'])})"] = numbers["settings"]
     if "stopping" in numbers and numbers["stopping_step"] < numbers["last_step"]:
         gains[f"Stopping at step {numbers['stopping_step']:,}, with the settings as they are"] = numbers["stopping"]
     gains |= numbers.get("readings", {}) | numbers.get("tuning", {})
     return gains | {"Twice the training images (extrapolated from fewer, not tried)": numbers.get("more_images")}
+
+
+def _others(settings: Mapping[str, float]) -> dict[str, float]:
+    """Leave out the steps: of fewer of those alone, `stopping` tells."""
+    return {name: value for name, value in settings.items() if name != "how_many_training_steps"}
 
 
 def rank(gains: Mapping[str, Mapping[str, Any] | None]) -> list[dict[str, Any]]:

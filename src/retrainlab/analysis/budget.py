@@ -7,7 +7,7 @@ from ..training import solver
 from ..training.heads import HeadSettings
 
 _WEIGHT_DECAYS = [0.0, 0.001, 0.01, 0.1, 1.0]
-_RATES = [1 / 3, 1.0, 10.0]  # times the learning rate as it is; the last tells whether training stops too early
+_FURTHER = 10  # times the learning rate as it is: tells whether training stops too early, and fewer steps the rest
 # Re-splits of each part.
 _FULL = {"resplits": 50, "stepped": 10, "shuffled": 10, "folds": 5, "curve": 10, "grouped": 50}
 _LEAST = {"resplits": 5, "stepped": 5, "shuffled": 2, "folds": 2, "curve": 5, "grouped": 5}
@@ -51,19 +51,18 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int, images: 
     """
     if not minutes > 0:
         raise RetrainLabError(f"budget_minutes is {minutes:g}. Expected minutes, above 0.")
-    rates = [settings.learning_rate * factor for factor in _RATES]
-    tried = len(rates) * len({*_WEIGHT_DECAYS, settings.weight_decay})
-    solved = _SOLVED if solver.converges(settings, images) else 1.0
+    decays = sorted({*_WEIGHT_DECAYS, settings.weight_decay})
+    ends = solver.converges(settings, images)
+    solved = _SOLVED if ends else 1.0
     full = {name: min(count, max(_LEAST[name], _JUDGED // max(images, 1))) for name, count in _FULL.items()}
-    shares = {"folds": tried, "stepped": 1, "curve": _SIZES * solved}
+    shares = {"folds": len(decays), "stepped": 1, "curve": _SIZES * solved}
     trained = {name: count * shares.get(name, solved) for name, count in full.items()}
     width = settings.hidden_units * (1 + labels / dim) if settings.hidden_units else labels
     step = 4 * settings.train_batch_size * dim * width / _SPEED
-    fixed = settings.how_many_training_steps * _STEP * (3 + 2 * _SIZES)
+    fixed = settings.how_many_training_steps * _STEP * (1 if ends else 3 + 2 * _SIZES)
     whole = fixed + settings.how_many_training_steps * step * sum(trained.values())
     share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
     counts = {name: max(_LEAST[name], int(count * share)) for name, count in full.items()}
-    left = "" if share > 0.4 else "; of other learning rates only the tenfold is tried"
     needed = "a minute" if whole < 90 else f"{whole / 60:.0f} minutes"
     said = f"Nothing is left out: about {needed} of the budget's {minutes:g} minutes are needed."
     if counts != full:
@@ -74,8 +73,8 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int, images: 
             f"instead of {full['stepped']}, {now['shuffled']} with shuffled labels instead of {full['shuffled']}, "
             f"settings are tried on {now['folds']} folds instead of {full['folds']}, "
             f"the learning curve is measured on {now['curve']} instead of {full['curve']}, and the price of "
-            f"near-duplicates on {now['grouped']} instead of {full['grouped']}{left}. Intervals are wider for it."
+            f"near-duplicates on {now['grouped']} instead of {full['grouped']}. Intervals are wider for it."
         )
     if full != _FULL:
         said = f"Of {images:,} images, {full['resplits']} re-splits are enough, and are the most. {said}"
-    return Plan(**counts, weight_decays=_WEIGHT_DECAYS, learning_rates=rates[-1:] if left else rates, sentence=said)
+    return Plan(**counts, weight_decays=decays, learning_rates=[_FURTHER * settings.learning_rate], sentence=said)

@@ -11,6 +11,8 @@ from ..errors import RetrainLabError
 from ..evaluation import calibration, intervals, scores
 from ..evaluation.finding import Finding, finding
 
+_SUREST = 3  # mistakes to name
+
 
 def test_else_validation(predicted: pd.DataFrame) -> pd.DataFrame:
     """Keep the test images of a predictions table, or, if there are none, the validation images."""
@@ -82,9 +84,19 @@ def published(card: Mapping[str, Any]) -> Finding:
 
 @finding("How each label does")
 def per_label(rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """Accuracy label by label. `rows`: of the predictions table, as of `test_else_validation`."""
-    table = scores.per_label(_some(rows), labels)
-    return Finding("How each label does", draw=lambda: plots.per_label(table))
+    """Both ways of being wrong, label by label. `rows`: of the predictions table, as of `test_else_validation`."""
+    found, table = scores.both_ways(_some(rows), labels), scores.per_label(rows, labels)
+    shown = pd.DataFrame(
+        {
+            "images": found["n"],
+            "found": [intervals.share(each) for each in found[["found", "low", "high"]].to_numpy()],
+            "answers": found["said"],
+            "right when said": found["right when said"].map("{:.1%}".format, na_action="ignore").fillna("never said"),
+            "F1": found["F1"].map("{:.2f}".format),
+            "mostly taken for": found["taken for"],
+        }
+    )
+    return Finding("How each label does", table=shown, draw=lambda: plots.per_label(table))
 
 
 @finding("What is confused with what")
@@ -115,10 +127,13 @@ def say_temperature(value: float) -> Finding:
 
 
 def conclude(metrics: Mapping[str, Any], rows: pd.DataFrame, labels: list[str]) -> Finding:
-    """Test accuracy, what it hides, and the gap, in three sentences. `rows`: as of `test_else_validation`."""
+    """Test accuracy, what it hides, the surest mistakes, the gap. `rows`: as of `test_else_validation`."""
+    wrong = rows[rows["label"] != rows["predicted"]].nlargest(_SUREST, "probability")
+    named = [f"{each.path} (taken for '{each.predicted}' with {each.probability:.0%})" for each in wrong.itertuples()]
     said = [
         f"Test accuracy {intervals.percent(metrics['test'])}.",
         scores.baseline(rows, labels) if len(rows) else "",
+        f"Surest mistakes: {', '.join(named)}." if named else "",
         f"Train minus validation accuracy: {intervals.points(metrics['gap'])}.",
     ]
     return Finding("What was found", "\n".join(filter(None, said)), numbers={"gap": metrics["gap"]})

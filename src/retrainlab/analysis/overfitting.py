@@ -35,7 +35,7 @@ def _asked(question: str) -> Callable[[Callable[[Any], Finding]], cached_propert
 class Overfitting(Trainings):
     """The questions about one run, in the order of 04_overfitting; what was found is at the end.
 
-    An attribute is answered when it is first asked for: `gap`, `other_settings`, `more_images` and
+    An attribute is answered when it is first asked for: `gap`, `early_stopping`, `more_images` and
     `price_of_near_duplicates` train layers for it, the others go on from those.
     """
 
@@ -67,22 +67,20 @@ class Overfitting(Trainings):
 
     @_asked("How accuracy came about")
     def accuracy_by_step(self) -> Finding:
-        return _answer(draw=partial(plots.bands, self.by_step, "accuracy"))
+        return _answer(draw=partial(plots.bands, self.paths.history, "accuracy"))
 
     @_asked("How cross-entropy came about")
     def cross_entropy_by_step(self) -> Finding:
         lowest = self.early_stopping.numbers.get("stopping_step")
-        return _answer(draw=partial(plots.bands, self.by_step, "cross_entropy", lowest))
+        return _answer(draw=partial(plots.bands, self.paths.history, "cross_entropy", lowest))
 
     @_asked("What stopping earlier would win")
     def early_stopping(self) -> Finding:
-        return regularisation.early_stopping(self.by_step, self.splits[: self.plan.stepped])
+        return regularisation.early_stopping(self.paths)
 
     @_asked("What other settings would give")
     def other_settings(self) -> Finding:
-        plan = self.plan
-        tried = (self.splits[: plan.folds], self.settings, plan.weight_decays, plan.learning_rates)
-        return regularisation.settings_path(self.features, self.labels, *tried, self.groups)
+        return regularisation.settings_path(self.paths, self.settings, self.groups)
 
     @_asked("What reading more of the network would win")
     def other_readings(self) -> Finding:

@@ -182,23 +182,6 @@ def trained(features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settin
     return list(chain.from_iterable(heads for heads, *_ in train_in_parts(features, labels, splits, stack, steps)))
 
 
-def by_step(
-    features: np.ndarray,
-    labels: np.ndarray,
-    splits: np.ndarray,
-    settings: HeadSettings,
-    steps: Sequence[int] | None = None,
-) -> pd.DataFrame:
-    """Train one head a re-split and look at it on the way, by default at ten steps that grow by a constant factor.
-
-    Returns:
-        member, step, split (train or validation), accuracy (0 to 1), cross_entropy (nats); see `trainer.train`.
-    """
-    looks = evaluation_steps(settings, 10) if steps is None else steps
-    parts = train_in_parts(features, labels, splits, [settings] * len(splits), looks)
-    return pd.concat([history for _, history, _ in parts], ignore_index=True)
-
-
 def shuffled(
     features: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: HeadSettings, seed: int = 0
 ) -> CrossValidation:
@@ -256,7 +239,10 @@ def train_in_parts(
     stack: list[HeadSettings],
     steps: int | Sequence[int],
 ) -> Iterator[tuple[list[Head], pd.DataFrame, dict[int, np.ndarray]]]:
-    """Train a large stack in parts that fit into memory: their heads, history, and step -> hits [n, part]."""
+    """Train a large stack in parts that fit into memory: their heads, history, and step -> hits.
+
+    Hits are what each gets right, see `trainer.Snapshot`, eight images in a byte: uint8 [n / 8, part].
+    """
     weights = features.shape[1] * (
         stack[0].hidden_units or len(np.unique(np.asarray(labels, dtype=object).astype(str)))
     )
@@ -266,7 +252,7 @@ def train_in_parts(
         hits: dict[int, np.ndarray] = {}
 
         def keep(snapshot: trainer.Snapshot, hits: dict[int, np.ndarray] = hits) -> None:
-            hits[snapshot.step] = snapshot.hits
+            hits[snapshot.step] = np.packbits(snapshot.hits, axis=0)
 
         mine = [stack[number] for number in numbers]
         own = labels[numbers] if np.ndim(labels) == 2 else labels

@@ -18,7 +18,7 @@ from ..images import grouping
 from ..pixels.decoding import ImageFolder
 from ..training.finetuning import TuningSettings
 from ..training.heads import HeadSettings
-from . import budget, leaks, neighbours, resampling, tuning
+from . import budget, leaks, neighbours, paths, resampling, tuning
 from .learning_curve import LearningCurve, measure
 
 
@@ -141,9 +141,11 @@ class Trainings:
         return self.cross_validate(self.splits)
 
     @cached_property
-    def by_step(self) -> pd.DataFrame:
-        """The history of a few of the re-splits, on the way to where `crossed` ends."""
-        return resampling.by_step(self.features, self.labels, self.splits[: self.plan.stepped], self.settings)
+    def paths(self) -> paths.Paths:
+        """A few of the re-splits on the way to where `crossed` ends, and what other settings give on some of them."""
+        plan, resplits = self.plan, self.splits[: self.plan.stepped]
+        tried = plan.folds, plan.weight_decays, plan.learning_rates
+        return paths.train(self.features, self.labels, resplits, self.settings, *tried)
 
     @cached_property
     def shuffled(self) -> resampling.CrossValidation:

@@ -3,8 +3,9 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..backbones.registry import Backbone
 from ..errors import RetrainLabError
+from ..pixels.bounds import content
 from ..pixels.decoding import ImageFolder, read_pixels
 from . import cluster
 from .caching import Cache, digests
@@ -72,13 +74,13 @@ class _Work:
     change: Change | None
 
     def bottleneck(self, source: _Source) -> np.ndarray:
-        data, size = _content(self.photos.root, source), self.backbone.image_size
+        size, change = self.backbone.image_size, self.change
+        with _content(self.photos.root, source) as data:
 
-        def read(wanted: tuple[int, int]) -> np.ndarray:
-            return read_pixels(data, wanted, self.photos.levels, source.path)
+            def read(wanted: tuple[int, int]) -> np.ndarray:
+                return read_pixels(data, wanted, self.photos.levels, source.path)
 
-        change = self.change
-        pixels = read(size) if change is None else change.make(read, size, source.sha256, source.number)
+            pixels = read(size) if change is None else change.make(read, size, source.sha256, source.number)
         return self.backbone.bottlenecks(pixels[None])[0]
 
 
@@ -160,9 +162,12 @@ def extract(
     return Extraction(what, len(good) * len(numbers) - len(missing), computed, seconds, problems, len(cache.damaged))
 
 
-def _content(root: Path, source: _Source) -> bytes:
+@contextmanager
+def _content(root: Path, source: _Source) -> Iterator[bytes]:
+    """Hold the content of an image file, which is what it was when it was scanned."""
     try:
-        data = (root / source.path).read_bytes()
+        holding = ExitStack()
+        data = holding.enter_context(content(root / source.path))
     except OSError as error:
         if cluster.is_gone(root):  # said once, not for each of ten thousand files
             raise _Gone(
@@ -171,9 +176,10 @@ def _content(root: Path, source: _Source) -> bytes:
                 "again."
             ) from error
         raise RetrainLabError(f"the file cannot be read any more: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != source.sha256:  # the cache must never hold it under another file's name
-        raise RetrainLabError("the file has changed since it was scanned; run again")
-    return data
+    with holding:
+        if hashlib.sha256(data).hexdigest() != source.sha256:  # the cache must never hold it under another file's name
+            raise RetrainLabError("the file has changed since it was scanned; run again")
+        yield data
 
 
 def _distribute(

@@ -126,7 +126,7 @@ class Features:
 
         question = "What the distortions do"
         if not self.distortion.active:
-            return Finding(question, "No distortion is on.")
+            return Finding(question)
         path, sha256 = self.table.loc[self.table["split"] == "train", ["path", "sha256"]].iloc[0]
         pictures = examples(self.photos, path, self.backbone.image_size, self.distortion, sha256, self.variants)
         return Finding(question, draw=partial(plots.distorted, pictures, PurePosixPath(path).name))
@@ -219,42 +219,3 @@ def audit(cache: Cache, images: pd.DataFrame, levels: Levels) -> pd.DataFrame:
             "length of a bottleneck, smallest and largest": f"{lengths.min():.2f} to {lengths.max():.2f}",
         }
     return pd.DataFrame({"value": [str(value) for value in facts.values()]}, index=pd.Index(facts, name="quantity"))
-
-
-def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, float]:
-    """Project bottlenecks onto the directions in which they differ most (principal component analysis).
-
-    A direction points to where its largest weight is positive.
-
-    Returns:
-        (points, share): float32 [n, count], and the share of the whole variance that they carry, 0 to 1.
-    """
-    centred = features - features.mean(axis=0, keepdims=True)
-    directions, variances = principal_directions(centred, count)
-    largest = np.abs(directions).argmax(axis=0)
-    points = centred @ (directions * np.sign(directions[largest, range(len(variances))]))
-    share = variances.sum() / max(float((centred**2).sum(dtype=np.float64)), 1e-12)
-    return np.pad(points, ((0, 0), (0, max(0, min(count, features.shape[1]) - len(variances))))), float(share)
-
-
-def principal_directions(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the directions in which rows around 0 differ most, largest first; those without differences are left out.
-
-    Args:
-        centred: float32 [n, dim].
-        count: directions at most.
-
-    Returns:
-        (directions, variances): float32 [dim, found], orthonormal, and [found], times n.
-    """
-    from scipy.linalg import eigh
-
-    wide = centred.shape[1] > len(centred)  # then products of images with images are fewer than those of features
-    scatter = centred @ centred.T if wide else centred.T @ centred
-    count = min(count, len(scatter))
-    # at 20,580 x 2,048, scikit-learn's PCA takes 1.5 times as long (arpack), and a second more to be imported
-    variances, vectors = eigh(scatter, subset_by_index=[len(scatter) - count, len(scatter) - 1])
-    kept = variances > 1e-6 * max(float(variances.max(initial=0)), 1e-12)
-    variances, vectors = variances[kept], vectors[:, kept]
-    directions = centred.T @ vectors / np.sqrt(variances) if wide else vectors
-    return directions.astype(np.float32)[:, ::-1], variances[::-1]

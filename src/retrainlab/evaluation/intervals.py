@@ -1,6 +1,6 @@
 """Accuracies and differences of accuracies with their 95% intervals: computed, and said for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,12 @@ def shares(correct: pd.Series, n: pd.Series) -> pd.DataFrame:
     """Lay out proportions with their 95% intervals: columns n, accuracy (NaN for n = 0), low, high."""
     ends = np.array([wilson_interval(*counts) for counts in zip(correct, n, strict=True)]).reshape(-1, 2)
     return pd.DataFrame({"n": n, "accuracy": correct / n, "low": ends[:, 0], "high": ends[:, 1]})
+
+
+def share(values: Sequence[float]) -> str:
+    """Say a proportion and the ends of its interval, such as 73.9% [67.4, 79.5]; what is not known, as such."""
+    middle, low, high = values
+    return "unknown" if np.isnan(middle) else f"{middle:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def difference_interval(correct_a: float, n_a: float, correct_b: float, n_b: float) -> tuple[float, float]:

@@ -70,6 +70,25 @@ def per_label(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return shares(right.sum().reindex(labels, fill_value=0), right.size().reindex(labels, fill_value=0))
 
 
+def both_ways(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Tell how each label is got wrong: when it is not said of its own images, and when it is said of others.
+
+    Returns:
+        By label, the one that is found least first: n (its images), found (recall), low, high; said (how often it is),
+        right when said (precision; NaN where never), F1 (their harmonic mean), taken for (what its images are mostly
+        taken for instead; "" for none).
+    """
+    counts = confusion(predicted, labels)
+    right = pd.Series(np.diag(counts), labels)
+    table = shares(right, counts.sum(axis=1)).rename(columns={"accuracy": "found"})
+    table["said"] = counts.sum(axis=0)
+    table["right when said"] = right / table["said"].replace(0, np.nan)
+    table["F1"] = 2 * right / (table["n"] + table["said"]).replace(0, np.nan)
+    wrong = counts.mask(np.eye(len(counts), dtype=bool), 0)
+    table["taken for"] = wrong.idxmax(axis=1).where(wrong.max(axis=1) > 0, "")
+    return table[table["n"] + table["said"] > 0].sort_values("found", kind="stable")
+
+
 def baseline(predicted: pd.DataFrame, labels: list[str]) -> str:
     """Say in two sentences what accuracy hides: what guessing would give, and which label is got wrong most often."""
     counts = predicted["label"].value_counts()

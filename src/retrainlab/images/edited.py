@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import RetrainLabError
+from ..files import opened
 
 
 def read(file: Path, columns: Sequence[str], needed: Sequence[str]) -> pd.DataFrame:
@@ -19,7 +20,8 @@ def read(file: Path, columns: Sequence[str], needed: Sequence[str]) -> pd.DataFr
         RetrainLabError: it cannot be read, or lacks a column that is needed.
     """
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with opened(file) as content:
+            table = pd.read_csv(content, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         return pd.DataFrame(columns=columns, dtype=str)
     except (OSError, ValueError) as error:

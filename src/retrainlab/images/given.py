@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import RetrainLabError
+from ..files import opened
 from . import label_tables, layouts, table_layouts
 from .grouping import group_by_pattern
 from .label_tables import LabelTable
@@ -116,7 +117,8 @@ def _read_splits(root: Path, paths: Sequence[str]) -> pd.Series:
     if not file.exists():
         return pd.Series(dtype=object)
     try:
-        listed = pd.read_csv(file, dtype=str, keep_default_na=False)
+        with opened(file) as table:
+            listed = pd.read_csv(table, dtype=str, keep_default_na=False)
     except OSError as error:
         raise RetrainLabError(f"{file} cannot be read: {error.strerror}.") from error
     except ValueError as error:

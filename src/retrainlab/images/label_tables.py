@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import RetrainLabError
+from ..files import opened
 from .layouts import split_name
 from .matching import Names
 
@@ -96,7 +97,8 @@ def read(file: Path, names: Names) -> LabelTable:
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
     """Read a file's lines that are not empty: (number of its last line, cells)."""
     try:
-        content = file.read_bytes()
+        with opened(file) as table:
+            content = table.read()
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
         raise RetrainLabError(f"The table of labels '{file}' cannot be read: {error.strerror}.") from error

@@ -10,40 +10,44 @@ import pandas as pd
 
 from ..evaluation.finding import Finding
 from ..evaluation.scores import SPLITS
-from ..pixels.levels import Levels
+from ..pixels.levels import Levels, in_the_dark
 
 _SMALL_LABEL = 20  # retrain.py warns below this many images a label
 
 
-def usable(images: pd.DataFrame, *notes: str) -> Finding:
-    """Count the images of a split table that can be used, by label and split; `notes`: what else there is to say."""
+def usable(images: pd.DataFrame) -> Finding:
+    """Count the images of a split table that can be used, by label and split."""
     from .. import plots
 
     counts = counts_by_label(images)
     said = f"{counts['total'].sum():,} images of {len(counts):,} labels can be used."
     numbers, draw = {"images": int(counts["total"].sum()), "labels": len(counts)}, partial(plots.image_counts, counts)
-    return Finding("How many images there are", "\n".join([said, *notes]).strip(), numbers=numbers, draw=draw)
+    return Finding("How many images there are", said, numbers=numbers, draw=draw)
 
 
 def left_out(images: pd.DataFrame, most: int = 50) -> Finding:
     """List the files that take no part in anything, and why."""
     bad = _bad(images)[["path", "problem"]]
-    said = f"{len(bad)} of {len(images)} files are left out." if len(bad) else "Every image file can be used."
+    said = f"{len(bad)} of {len(images)} files are left out." if len(bad) else ""
     return Finding("What is left out", said, table=_listed(bad, most))
 
 
 def copies(images: pd.DataFrame) -> Finding:
     """List the files that are byte-identical copies of one another."""
     same = _copies(images).sort_values("sha256")[["path", "label", "split", "sha256"]]
-    said = "\n".join(_of_copies(same)) or "No file is a copy of another."
+    said = "\n".join(_of_copies(same))
     return Finding("Which files are copies", said, table=_listed(same.drop(columns="sha256"), 30))
 
 
-def found(images: pd.DataFrame) -> Finding:
-    """Sum up an images table: how much there is, and the accuracy that any classifier must beat."""
+def found(images: pd.DataFrame, *notes: str) -> Finding:
+    """Sum up an images table: how much there is, and the accuracy that any classifier must beat.
+
+    `notes`: how it was understood, and what must be mended.
+    """
     total, left, same = counts_by_label(images)["total"], images["problem"].notna().sum(), len(_copies(images))
-    said = f"{total.sum():,} images, {left:,} files left out, {same:,} copies.\nAlways answering '{total.idxmax()}' "
-    said += f"would be right for {total.max() / total.sum():.1%} of the images: beat that."
+    said = f"{total.sum():,} images of {len(total):,} labels, {left:,} files left out, {same:,} copies.\n"
+    said += f"Always answering '{total.idxmax()}' would be right for {total.max() / total.sum():.1%} of the images: "
+    said += "\n".join(["beat that.", *filter(None, notes)])
     numbers = {"images": int(total.sum()), "left_out": int(left), "copies": same}
     return Finding("What there is to learn from", said, numbers=numbers)
 
@@ -69,7 +73,7 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     if levels := str(Levels.of(images)):
         deep = images["problem"].isna() & images["dtype"].notna()
-        said.append(f"{deep.sum():,} images are not of 8 bits: {levels}.")
+        said += [f"{deep.sum():,} images are not of 8 bits: {levels}.", *in_the_dark(images)]
     windows = images["problem"].isna() & (images["format"] == "DICOM") & images["dtype"].isna()
     if windows.any():
         said.append(

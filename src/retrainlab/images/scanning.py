@@ -17,8 +17,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
+from ..pixels.bounds import content
 from ..pixels.decoding import look
-from ..pixels.opening import claims, recognised, why_unreadable
+from ..pixels.formats import claims
+from ..pixels.opening import recognised, why_unreadable
 from . import given
 from .layouts import OUTSIDE
 from .splitting import even_split, split
@@ -152,13 +154,13 @@ def _look(root: Path, path: str, file: File) -> dict | None:
     if not claims(path) and not recognised(root / path):
         return None  # a README, a list, or a film beside the images, which is not read whole
     try:
-        if not file.bytes:
-            raise RetrainLabError("the file is empty")
-        if file.broken:
-            raise RetrainLabError("it is a link to a file that does not exist")
-        data = (root / path).read_bytes()
-        row |= asdict(look(data, path))
-        row["sha256"] = hashlib.sha256(data).hexdigest()  # last: whoever has one is sound
+        if file.problem:
+            raise RetrainLabError(file.problem)
+        with content(root / path) as data:
+            if not data:
+                raise RetrainLabError("the file is empty")
+            row |= asdict(look(data, path))
+            row["sha256"] = hashlib.sha256(data).hexdigest()  # last: whoever has one is sound
     except (RetrainLabError, OSError) as error:
         row["problem"] = str(error) if isinstance(error, RetrainLabError) else why_unreadable(error)
     return row

@@ -58,7 +58,7 @@ def _tables(folder: Path) -> list[Path]:
             names = sorted(entry.name for entry in found if entry.name.lower().endswith((".csv", ".tsv")))
     except OSError:
         return []
-    files = [file for file in map(folder.joinpath, names) if file.is_file()]
+    files = [file for file in map(folder.joinpath, names) if not file.is_dir()]  # a pipe is said
     return [file for file in files if file.stem.lower() != "splits" and "submission" not in file.stem.lower()]
 
 

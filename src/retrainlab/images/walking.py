@@ -6,10 +6,11 @@ import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISLNK
 from typing import NamedTuple
 
 from ..errors import RetrainLabError
+from ..files import not_a_file
 
 _OWN = {"run.json", "CACHEDIR.TAG", "contract.json"}  # marks of a run, a cache, an exported model: no labels
 # Folders that others make in, or beside, folders of images: thumbnails and snapshots of network drives, recycle bins,
@@ -28,7 +29,7 @@ class File(NamedTuple):
 
     bytes: int
     modified: int
-    broken: bool  # a link that leads nowhere
+    problem: str | None  # why it cannot be read, as far as the disk knows: a link that leads nowhere, a pipe
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class Walk:
 
 
 def walk(root: Path) -> Walk:
-    """Find the files below a folder; links are followed, never in a circle, and those that lead nowhere are found too.
+    """Find the files below a folder; links are followed, never in a circle.
 
+    Links that lead nowhere, pipes and devices are found, too, each with its problem.
     Hidden files and folders are passed over, and so are leftovers of other systems, runs (they hold run.json), exports
     (contract.json) and caches (CACHEDIR.TAG).
 
@@ -96,7 +98,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _file(entry: os.DirEntry[str]) -> File | None:
-    """Ask the disk once; None for what is no file, or has just gone. Links that git-annex leaves lead nowhere."""
+    """Ask the disk once; None for a folder, or what has just gone. Links that git-annex leaves lead nowhere."""
     try:
         stat = entry.stat()
     except OSError as error:
@@ -105,10 +107,10 @@ def _file(entry: os.DirEntry[str]) -> File | None:
         if not entry.is_symlink():
             return None
         stat = entry.stat(follow_symlinks=False)
-    broken = S_ISLNK(stat.st_mode)
-    return (
-        File(stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns), broken) if broken or S_ISREG(stat.st_mode) else None
-    )
+    problem = "it is a link to a file that does not exist" if S_ISLNK(stat.st_mode) else not_a_file(stat.st_mode)
+    if S_ISDIR(stat.st_mode):
+        return None
+    return File(stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns), problem)
 
 
 def _is_leftover(name: str) -> bool:
@@ -121,6 +123,8 @@ def _check_folder(root: Path) -> None:
     wanted = "Expected a folder that holds one folder of images a label; set image_dir."
     if not root.exists():
         raise RetrainLabError(f"Image folder '{root}' does not exist. {wanted}")
+    if not root.is_file():
+        raise RetrainLabError(f"Image folder '{root}' is neither a folder nor a file. {wanted}")
     if zipfile.is_zipfile(root):
         what, unpack = "a zip archive", f"unzip '{root.name}' -d '{root.stem}'"
     elif tarfile.is_tarfile(root):

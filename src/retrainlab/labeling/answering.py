@@ -138,7 +138,7 @@ def compare_int8(model: Path, rows: pd.DataFrame, image_dir: Path, int8: bool, s
     """
     question = "What 8 bits cost and win"
     if not int8:
-        return Finding(question, "int8 is off.")
+        return Finding(question)
     if not all((model / file).exists() for file in _EXPORTS):
         raise RetrainLabError("LiteRT cannot run this network, so it was not exported in 8 bits.")
     if rows.empty:

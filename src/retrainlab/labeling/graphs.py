@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backbones.runtimes import in_one_line, quiet, tensorflow
 from ..errors import RetrainLabError
+from ..files import opened
 
 OUTPUT = "final_result"  # retrain.py's name for the output, unless --final_tensor_name says otherwise
 _MUST_BE_FED = {"Placeholder", "PlaceholderV2"}
@@ -116,7 +117,8 @@ def _graph(file: Path) -> Any:
         raise RetrainLabError(f"No graph at '{file}'. Expected the file that retrain.py's --output_graph names.")
     tf = tensorflow()
     try:
-        content = file.read_bytes()
+        with opened(file) as whole:
+            content = whole.read()
     except OSError as error:
         raise RetrainLabError(f"The graph '{file}' cannot be read: {error.strerror}.") from error
     try:

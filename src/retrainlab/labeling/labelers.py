@@ -10,9 +10,11 @@ from ..backbones.runtimes import litert, tensorflow, without_wildcards
 from ..errors import RetrainLabError
 from ..export import contracts
 from ..export.contracts import Contract, Preprocessing
+from ..files import opened
 from ..pixels.decoding import read_pixels
-from ..pixels.levels import OWN, Levels, extremes
-from ..pixels.opening import Opened, open_image
+from ..pixels.deep import Deep
+from ..pixels.levels import OWN, Levels
+from ..pixels.opening import open_image
 from . import graphs, guarding
 from .guarding import Guarded
 
@@ -55,15 +57,15 @@ class Labeler:
         Raises:
             RetrainLabError: it cannot be read as an image.
         """
-        image = open_image(source, self.image_size, name)
-        return image.pixels(self.image_size, self.levels), self._of_scale(image)
+        with open_image(source, self.image_size, name) as image:
+            return image.pixels(self.image_size, self.levels), self._of_scale(image.deep)
 
-    def _of_scale(self, image: Opened) -> str:
-        if image.dtype is None:
+    def _of_scale(self, deep: Deep | None) -> str:
+        if deep is None:
             return ""
-        if (known := self.levels.known(image.dtype)) is None:
-            return f"it holds {image.dtype} values, and the model knows no scale for those: it is scaled by its own"
-        _, high = extremes(np.asarray(image.content), image.declared)
+        if (known := self.levels.known(deep.dtype.name)) is None:
+            return f"it holds {deep.dtype} values, and the model knows no scale for those: it is scaled by its own"
+        _, high = deep.extremes
         if high > known[1]:
             return f"its values reach {high:,g}, and all from {known[1]:,g} up is white to the model"
         return ""
@@ -177,7 +179,8 @@ def read_labels(file: Path) -> list[str]:
         RetrainLabError: it cannot be read.
     """
     try:
-        text = file.read_bytes().decode("utf-8-sig", "replace")
+        with opened(file) as content:
+            text = content.read().decode("utf-8-sig", "replace")
     except OSError as error:
         raise RetrainLabError(f"The labels file '{file}' cannot be read: {error.strerror}.") from error
     return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []

@@ -17,8 +17,9 @@ from ..errors import RetrainLabError
 from ..runs.run_folder import Run
 from . import engine, notebooks
 
-_LAUNCH = """import runpy, sys
+_LAUNCH = """import os, runpy, sys
 del sys.path[0]  # the folder that we are in, as ipykernel does
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # likewise, lest figures be shown nowhere
 first = sys.argv.pop(1)
 try:
     import tqdm.autonotebook, tqdm.notebook

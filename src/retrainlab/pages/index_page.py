@@ -1,7 +1,9 @@
 """The page that lists all runs."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -26,6 +28,7 @@ def write_index(reports_dir: Path) -> Path:
     template = environment.from_string((TEMPLATES / "index.html.j2").read_text(encoding="utf-8"))
     html = template.render(
         runs=runs,
+        best=_best(runs),
         untrained=[{"name": folder.name, "before": lost_figures(Run(folder))} for folder in others],
         chosen=lambda sweep: Run(reports_dir / sweep).info().get("sweep", {}).get("chosen"),
         pages=lambda run: _pages(reports_dir / run),
@@ -39,6 +42,14 @@ def write_index(reports_dir: Path) -> Path:
     file = reports_dir / "index.html"
     file.write_text(html, encoding="utf-8")
     return file
+
+
+def _best(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Choose, of the runs on the images that were trained on last, the one that is best on validation."""
+    whole = [run for run in runs if not run["sweep"]]
+    last = max(whole, key=lambda run: run["updated"] or "", default=None)
+    rivals = [run for run in whole if run["images"] == last["images"]] if last else []
+    return max(rivals, key=lambda run: (run["validation"] or 0, run["updated"] or ""), default=None)
 
 
 def _pages(folder: Path) -> list[dict[str, str]]:

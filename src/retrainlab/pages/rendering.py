@@ -4,7 +4,6 @@ import re
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import nbformat
@@ -14,19 +13,18 @@ from pygments.formatters import HtmlFormatter
 from .. import __version__
 from ..files import replacing
 from ..runs.run_folder import Run
-from . import execution, notebooks
+from . import execution, notebooks, sections
 
 TEMPLATES = Path(str(files("retrainlab.pages"))) / "templates"
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 _HEAD = re.compile(r'<header>.*?<main>(\n<p class="outdated">[^<]*</p>)?', re.DOTALL)
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def write_page(run: Run, book: Path) -> None:
     """Export a run's executed copy of a notebook, with links to the pages that the run has."""
     executed = nbformat.read(run.folder / book.name, as_version=4)
     made = execution.ended(executed.metadata.get("papermill", {}))
-    executed.cells = _folded(_summary_first([_shown(cell) for cell in executed.cells]))
+    executed.cells = sections.arranged(executed.cells)
     shown = {
         "title": f"{run.name}: {notebooks.title(book)}",
         "notebook": book.name,
@@ -63,32 +61,3 @@ def _head(run: Run, book: Path, made: datetime | None) -> str:
 def _write(run: Run, book: Path, body: str) -> None:
     with replacing(execution.page(run, book)) as aside:
         aside.write_text(body, encoding="utf-8")
-
-
-def _shown(cell: Any) -> Any:
-    """Take progress bars out, which are for those who watch; and let notebooks link to pages, as on a page they do."""
-    if cell.cell_type == "code":
-        cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
-    if cell.cell_type == "markdown":
-        cell.source = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.html)", cell.source)
-    return cell
-
-
-def _summary_first(cells: list[Any]) -> list[Any]:
-    """Put the cells tagged `summary` right after the title: a notebook finds at its end what a page says first."""
-    summary = [cell for cell in cells if "summary" in cell.metadata.get("tags", [])]
-    others = [cell for cell in cells if cell not in summary]
-    return others[:1] + summary + others[1:]
-
-
-def _folded(cells: list[Any]) -> list[Any]:
-    """Join neighbouring code cells that show nothing into one: on a page they are one thing to unfold."""
-    joined: list[Any] = []
-    for cell in cells:
-        before = joined[-1] if joined else None
-        if before and before.cell_type == cell.cell_type == "code" and not before.outputs:
-            before.source += f"\n\n{cell.source}"
-            before.outputs = cell.outputs
-        else:
-            joined.append(cell)
-    return joined

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RetrainLabError
-from .levels import OWN, Levels, extremes
+from .levels import OWN, Levels
 from .opening import glance, open_image
 
 _LOOK = (64, 64)  # as large as an image must be to be looked at
@@ -33,7 +33,8 @@ def read_pixels(
     Raises:
         RetrainLabError: the file cannot be read as an image; the message says why.
     """
-    return open_image(source, size, name).pixels(size, levels)
+    with open_image(source, size, name) as image:
+        return image.pixels(size, levels)
 
 
 def read_many(
@@ -52,9 +53,9 @@ def read_whole(sources: Sequence[Path | str | bytes], side: int, levels: Levels 
     """
 
     def read(source: Path | str | bytes) -> np.ndarray:
-        image = open_image(source, (side, side))
-        scale = side / max(image.width, image.height)
-        return image.pixels((max(1, round(image.height * scale)), max(1, round(image.width * scale))), levels)
+        with open_image(source, (side, side)) as image:
+            scale = side / max(image.width, image.height)
+            return image.pixels((max(1, round(image.height * scale)), max(1, round(image.width * scale))), levels)
 
     return _read_each(read, sources, (side, side))
 
@@ -110,7 +111,7 @@ class Look:
 
     Attributes:
         dtype: of the values, "uint16" and the like; None for 8 bits.
-        low, high: the darkest and the brightest value; see `levels.extremes`.
+        low, high: the darkest and the brightest value; see `deep.Deep`.
     """
 
     width: int
@@ -131,7 +132,6 @@ def look(data: bytes, name: str) -> Look:
     """
     if seen := glance(data, name):
         return Look(*seen, None, None, None)
-    found = open_image(data, _LOOK, name)
-    values = None if found.dtype is None else found.content
-    low, high = (None, None) if values is None else extremes(np.asarray(values), found.declared)
-    return Look(found.width, found.height, found.format, found.dtype, low, high)
+    with open_image(data, _LOOK, name) as found:
+        dtype, low, high = (None,) * 3 if (deep := found.deep) is None else (deep.dtype.name, *deep.extremes)
+        return Look(found.width, found.height, found.format, dtype, low, high)

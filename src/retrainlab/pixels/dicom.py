@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import RetrainLabError
+from .bounds import Hold
 
+_WEIGHT = 2  # of a pixel, see `bounds`: its numbers of 64 bits are held twice
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax, as the head names it
 _BEYOND = 1e9  # further than any value that is stored
 
 
@@ -15,7 +18,7 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
-def read(data: bytes) -> tuple[np.ndarray, float | None]:
+def read(data: bytes, hold: Hold) -> tuple[np.ndarray, float | None]:
     """Read the first frame of a DICOM file: (pixels, the brightest value that it declares, or None).
 
     Pixels are uint8, [height, width] or RGB [height, width, 3], where the file is in colour, of 8 bits, or says by a
@@ -30,9 +33,12 @@ def read(data: bytes) -> tuple[np.ndarray, float | None]:
         from pydicom import pixels as how
     except ImportError as error:
         raise RetrainLabError("a DICOM image, which needs the package pydicom: pip install pydicom") from error
+    if _DEFLATED in data[:1024]:  # a few megabytes may become any number of gigabytes
+        raise RetrainLabError("a deflated DICOM file, whose size cannot be told before; save it in another syntax")
     dataset = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in dataset:
         raise RetrainLabError("a DICOM file that holds no image")
+    hold(dataset.Rows * dataset.Columns, _WEIGHT)
     stored, kind, bits = _first_frame(dataset, how), dataset.PhotometricInterpretation, dataset.BitsStored
     if kind == "PALETTE COLOR":
         colours = how.apply_color_lut(stored, dataset)

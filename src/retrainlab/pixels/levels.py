@@ -5,13 +5,19 @@ own values, a dark image would look like a bright one, and a single hot pixel wo
 """
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_LEFT_OUT = 1000  # one pixel in so many may be hot or dead
+from .deep import Deep
+
+_COUNTS = 128  # numbers with a fraction that go up to it are counts of a detector, like whole numbers
+_DIM = 1 / 8  # numbers that stay below it are no dark images in [0, 1], but of another unit
+_DARK = 1 / 16  # of the greys: who has no more has lost half of the 8 bits
+_OVERSHOOT = 0.05  # of white: as far beyond black or white as sharpening or enlarging an image takes it
 _Range = tuple[float, float]
 
 
@@ -31,8 +37,9 @@ class Levels:
     def of(cls, images: pd.DataFrame) -> "Levels":
         """Find the scale of an images table, from the columns dtype, low and high of its rows without a problem.
 
-        White is 2**bits - 1, with as many bits as its images need together, at least 8; or 1, where all are of
-        numbers up to 1. Black is 0, or minus white where there are values below 0.
+        White is 2**bits - 1, with as many bits as its images need together, at least 8. Numbers with a fraction that
+        stay below 128 are no counts: theirs is 1 if they reach from an eighth of it to a little beyond, else the next
+        power of two. Black is 0, or minus white where there are values below 0, and not by a little only.
         """
         if "dtype" not in images:
             return cls()
@@ -48,14 +55,10 @@ class Levels:
         """Tell black and white for images of a dtype; None: there is no common scale for its kind."""
         return self.floating if _floating(dtype) else self.integer
 
-    def apply(self, values: np.ndarray, declared: float | None = None) -> np.ndarray:
-        """Scale values [height, width] to uint8, rounded; NaN becomes black. `declared`: see `extremes`."""
-        known = self.known(values.dtype.name) or _range(*extremes(values, declared), values.dtype.kind == "f")
-        black, white = map(float, known)
-        scaled = np.nan_to_num(values.astype(np.float32), copy=False, nan=black, posinf=white, neginf=black)
-        scaled -= black
-        scaled *= 255 / (white - black)
-        return np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+    def apply(self, deep: Deep) -> np.ndarray:
+        """Scale an image's values to 8 bits, rounded: uint8 [height, width]; NaN becomes black."""
+        black, white = map(float, self.known(deep.dtype.name) or _range(*deep.extremes, deep.dtype.kind == "f"))
+        return np.concatenate([_scaled(strip, black, white) for strip in deep.strips()])
 
     def identify(self, sha256: str, dtype: str | None) -> str:
         """Name the pixels that come of a file, 64 hex digits: its sha256, unless they depend on the scale, too."""
@@ -91,24 +94,36 @@ class Levels:
 OWN = Levels()  # nothing is known that images share: each has its own scale
 
 
-def extremes(values: np.ndarray, declared: float | None = None) -> tuple[float, float]:
-    """Find an image's darkest and brightest value, of all but the one in a thousand that may be hot, or dead.
+def in_the_dark(images: pd.DataFrame) -> list[str]:
+    """Say in a sentence each, for whole numbers and for others, which image darkens most others of an images table."""
+    rows = images[images["problem"].isna() & images["dtype"].notna()] if "dtype" in images else images[:0]
+    said = []
+    for _, alike in rows.groupby([_floating(dtype) for dtype in rows["dtype"]]):
+        reach = np.maximum(alike["high"], -alike["low"])
+        if reach.median() < _DARK * reach.max():
+            said.append(
+                f"{alike['path'][reach.idxmax()]} reaches {reach.max():,g}, half of the {len(alike):,} images like it "
+                f"at most {reach.median():,g}: these look nearly black beside it. If it is not meant so, leave it out."
+            )
+    return said
 
-    Args:
-        values: [height, width], some of them finite; the others are left out.
-        declared: what the file says is its brightest; it counts unless the image itself is brighter.
-    """
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
-    few = finite.size // _LEFT_OUT
-    ordered = np.partition(finite, (few, finite.size - 1 - few))
-    low, high = float(ordered[few]), float(ordered[-1 - few])
-    return low, high if declared is None else max(high, declared)
+
+def _scaled(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    scaled = np.nan_to_num(values.astype(np.float64), copy=False, nan=black, posinf=white, neginf=black)
+    scaled -= black
+    scaled *= 255 / (white - black)
+    return np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
 
 
 def _range(low: float, high: float, floating: bool) -> _Range:
+    """Tell black and white by the darkest and the brightest value."""
     most = max(high, -low)
-    white = 1 if floating and most <= 1 else 2 ** max(8, int(most).bit_length()) - 1
-    return (-white if low < 0 else 0), white
+    if not floating or most >= _COUNTS:
+        white: float = 2 ** max(8, int(most).bit_length()) - 1
+    else:
+        usual = most == 0 or _DIM < most <= 1 + _OVERSHOOT
+        white = 1 if usual else 2.0 ** math.ceil(math.log2(most))
+    return (-white if low < -_OVERSHOOT * white else 0), white
 
 
 def _floating(dtype: str) -> bool:

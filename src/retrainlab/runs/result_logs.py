@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..bottlenecks.features import principal_components
+from ..bottlenecks.projection import principal_components
 from ..evaluation import intervals
 from ..evaluation.finding import Finding
 from ..images import overview

@@ -33,9 +33,11 @@ def differs(places: np.ndarray, predicted: np.ndarray, known: np.ndarray, classe
     for label in both:
         count = int((predicted == label).sum())
         pool = np.concatenate([places[predicted == label], known[classes == label]]) / spread
-        member = np.arange(len(pool)) < count
-        drawn = random.permuted(np.tile(member, (_DRAWS, 1)), axis=1)
-        chosen = np.concatenate([member[None], drawn]).astype(np.float32)
+        # which images a draw takes: those with its lowest numbers
+        drawn = random.random((_DRAWS, len(pool)), np.float32).argpartition(count - 1, axis=1)[:, :count]
+        chosen = np.zeros((1 + _DRAWS, len(pool)), np.float32)
+        chosen[0, :count] = 1
+        np.put_along_axis(chosen[1:], drawn, 1, axis=1)
         sums = chosen @ pool
         apart += (sums - count * (pool.sum(axis=0) - sums) / max(1, len(pool) - count)) / mine.sum()
     distances = (apart**2).sum(axis=1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..analysis.neighbours import of_length_one
-from ..bottlenecks.features import principal_directions
+from ..bottlenecks.projection import principal_directions
 
 _COMPONENTS = 128
 _AT_ONCE = 2**24  # distances at once: 64 MiB

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.neighbours import of_length_one
-from ..bottlenecks.features import principal_directions
+from ..bottlenecks.projection import principal_directions
 from ..errors import RetrainLabError
 from ..evaluation.calibration import softmax
 from ..evaluation.finding import Finding, finding

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from .. import plots
+from ..bottlenecks.projection import principal_components
 from ..errors import RetrainLabError
 from ..evaluation.finding import Finding, finding
 from ..evaluation.intervals import difference_interval, points, wilson_interval
 from ..pixels.decoding import ImageFolder
+from ..pixels.opening import header
 
 _LEAST = 20  # images of a group; at most half of all are in one
 _CHANCE = 0.05  # how often a group may be named where mistakes depend on nothing
@@ -94,7 +96,7 @@ def _taken(root: Path, paths: list[str]) -> dict[str, list[str | None]]:
 def _exif(path: Path) -> tuple[str | None, str | None]:
     """Read camera model and day, as 2024-05-31, from a file's EXIF; None for what it does not say."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with header(path) as image:
             if image.format == "PNG" and not image.info.keys() & {"exif", "Raw profile type exif"}:
                 return None, None  # getexif would decode all of it, to look behind the pixels
             exif = image.getexif()
@@ -112,10 +114,9 @@ def _clusters(matrix: np.ndarray, paths: list[str], seed: int) -> list[str | Non
     if len(matrix) < 2 * _LEAST or not np.ptp(matrix, axis=0).any():
         return [None] * len(matrix)
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
 
-    parts = PCA(min(32, *matrix.shape), svd_solver="randomized", random_state=seed).fit_transform(matrix)
+    parts, _ = principal_components(matrix, 32)
     count = int(np.clip(round((len(matrix) / 50) ** 0.5), 2, 16))
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer different images than clusters
         fitted = KMeans(count, n_init=3, random_state=seed).fit(parts)
