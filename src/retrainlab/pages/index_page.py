@@ -1,5 +1,6 @@
 """The page that lists all runs."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ def write_index(reports_dir: Path) -> Path:
         colours=_COLOURS,
         style=Markup(STYLE),
         command=project.command(),
+        quote=shlex.quote,
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
