@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 from browser import CHROMIUM, free_port, page, serving
 from conftest import make_folder, make_image
+
+from retrainlab.runs import summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -142,15 +145,22 @@ def test_run_all_in_every_notebook_decide_on_labels_and_label_a_chosen_photo(lab
         assert not (project / "notebooks" / "reports").exists()
 
 
-def test_the_tile_opens_tensorboard(lab):
-    base, _ = lab
+def test_the_tile_opens_tensorboard_at_the_first_click(lab):
+    base, project = lab
+    with closing(summaries.EventFile(project / "reports" / "tile" / "logs" / "train")) as file:
+        file.scalar(1, "accuracy", 0.5)
     with page() as tab:
+        refused: list[str] = []
+        tab.context.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
         tab.goto(f"{base}/lab?reset")
         tile = tab.locator(".jp-LauncherCard", has_text="TensorBoard")
         tile.wait_for(timeout=60_000)
-        for _ in range(90):  # its page shows what it has read by then
-            if tab.request.get(f"{base}/tensorboard/data/runs", timeout=60_000).text().count("demo/logs"):
-                break
-            tab.wait_for_timeout(1000)
-        tab.goto(f"{base}/tensorboard/")
-        tab.wait_for_selector("text=demo/logs/train", timeout=90_000)
+        assert tile.locator("img").evaluate("icon => icon.complete && icon.naturalWidth > 0")
+        with tab.context.expect_page() as opened:
+            tile.click()
+        board = opened.value
+        board.wait_for_selector("text=tile/train", timeout=60_000)
+        assert board.title() == "Retrain Lab"
+        fonts = "() => document.fonts.ready.then(all => [...all].map(font => font.status))"
+        assert "loaded" in board.evaluate(fonts) and "error" not in board.evaluate(fonts)
+        assert not [address for address in refused if "/tensorboard/" in address or "/icon/" in address]

@@ -1,6 +1,7 @@
 """From which folder paths count, which notebooks run, and where named data sets go."""
 
 import os
+import sys
 
 import pytest
 
@@ -92,3 +93,21 @@ def test_a_checkout_carries_its_notebooks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (project.checkout() / "pyproject.toml").exists()
     assert project.notebooks_dir() == project.carried_dir() == project.checkout() / "notebooks"
+
+
+def test_the_command_is_called_as_it_can_be_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my env", "other"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        for name in ("python", "retrainlab"):
+            (tmp_path / folder / "bin" / name).write_text("")
+            (tmp_path / folder / "bin" / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "my env" / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "other" / "bin"))
+    assert project.command() == "'my env/bin/retrainlab'"
+    monkeypatch.chdir(tmp_path / "other")
+    assert project.command() == f"'{tmp_path}/my env/bin/retrainlab'"
+    monkeypatch.setenv("PATH", str(tmp_path / "my env" / "bin"))
+    assert project.command() == "retrainlab"
+    monkeypatch.setattr(sys, "executable", "/usr/bin/a-python-without-it")
+    assert project.command() == "retrainlab"

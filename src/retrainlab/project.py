@@ -2,7 +2,10 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from .errors import RetrainLabError
@@ -68,6 +71,15 @@ def place(path: str | Path) -> Path:
         there = f"/mnt/{drive[1].lower()}/{drive[2]}".replace("\\", "/")
         raise RetrainLabError(f"'{drive[0].lstrip('/')}' is a path of Windows. In WSL that is '{there}'.")
     return placed
+
+
+def command() -> str:
+    """Tell how this command can be called from here: by its name, if the shell finds this one, else by its path."""
+    own = Path(sys.executable).with_name("retrainlab")
+    found = shutil.which(own.name)
+    if not own.exists() or (found and Path(found).samefile(own)):
+        return own.name
+    return shlex.quote(str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own))
 
 
 def dataset(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -155,7 +156,7 @@ def test_a_report_in_an_empty_folder_is_written_there(call, tmp_path, photos, mo
     monkeypatch.chdir(tmp_path / "empty")
     done = call("report", "--only", "01", "-p", "image_dir", photos)
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[-1] == f"Pages: {tmp_path}/empty/reports/index.html"
+    assert done.output.splitlines()[-1] == f"Pages: file://{tmp_path}/empty/reports/index.html"
     assert (tmp_path / "empty" / "reports" / "demo" / "01_explore.html").exists()
 
 
@@ -181,7 +182,8 @@ def test_sweep_trains_a_grid_and_opens_the_comparison(call, tmp_path, photos, mo
     runs = sorted(line.split()[0] for line in lines[header + 1 : header + 9])
     assert runs == [f"mine-{number:02}" for number in range(1, 9)]
     assert any(line.startswith(f"Chosen: {lines[header + 1].split()[0]} (") for line in lines)
-    assert lines[-2:] == [f"Comparison: {tmp_path}/out/mine/06_compare.html", f"Pages: {tmp_path}/out/index.html"]
+    out = f"file://{tmp_path}/out"
+    assert lines[-2:] == [f"Comparison: {out}/mine/06_compare.html", f"Pages: {out}/index.html"]
     notebook = json.loads((tmp_path / "out" / "mine" / "06_compare.ipynb").read_text())
     assert notebook["metadata"]["papermill"]["parameters"]["compare"] == runs
     assert "mine-08" in (tmp_path / "out" / "mine" / "06_compare.html").read_text()
@@ -232,7 +234,7 @@ def test_fetch_without_a_name_lists_the_datasets(call):
     assert "Name the dataset to fetch. Expected one of: elpv, stanford-dogs, flower-photos." in done.output
 
 
-def test_a_report_without_an_extraction_prints_no_empty_line(call, tmp_path, photos, trained):
+def test_a_report_says_nothing_of_notebooks_that_did_not_run(call, tmp_path, photos, trained):
     labels = trained["head"].labels
     metrics = {"labels": labels, "backbone": "tiny", "steps": 300}
     run_notebook("01", run="new", reports_dir=str(tmp_path), image_dir=str(photos))
@@ -241,4 +243,6 @@ def test_a_report_without_an_extraction_prints_no_empty_line(call, tmp_path, pho
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert all(line.strip() for line in lines)
-    assert lines[-2].startswith("  test accuracy") and lines[-1].startswith("Pages: ")
+    assert lines[0] == "01_explore: running" and re.fullmatch(r"01_explore: \d+ s", lines[1])
+    assert lines[2] == "  Understood as one folder a label." and lines[-1].startswith("Pages: ")
+    assert "accuracy" not in "\n".join(lines)

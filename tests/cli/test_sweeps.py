@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import save_convolutions, save_module
 
+from retrainlab import project
 from retrainlab.bottlenecks import cluster
 from retrainlab.bottlenecks.features import with_variants
 from retrainlab.cli import combinations, grids, light_runs, sweeps, swept
@@ -256,6 +257,14 @@ def test_tensorboard_can_compare_them(done):
         value = float(tensor_util.make_ndarray(event.tensor_proto))
         assert (event.step, value) == (STEPS, pytest.approx(found.table.loc[name, "validation"]))
         assert set(summaries.RESULTS) - set(events.Tags()["tensors"]) == {"results/test_accuracy"}
+        curves = {tag for tag in events.Tags()["tensors"] if tag.endswith("/pr_curves")}
+        assert len(curves) == (3 if name == found.chosen else 0)
+        history = run_folder.Run(folder / name).read_table("history").set_index(["split", "step"])
+        for split in ("train", "validation"):
+            drawn = EventAccumulator(str(folder / name / "logs" / split), {"tensors": 0}).Reload()
+            for figure in ("accuracy", "cross_entropy"):
+                steps = {e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in drawn.Tensors(figure)}
+                assert steps == pytest.approx(history.loc[split, figure].to_dict()) and len(steps) > 1
 
 
 def test_the_index_lists_light_runs_and_the_sweeps_page(done):
@@ -270,7 +279,7 @@ def test_the_index_lists_light_runs_and_the_sweeps_page(done):
 def test_the_printed_command_repeats_the_chosen_run_in_full(done, given):
     found, folder = done
     place = {"reports_dir": str(folder)}
-    words = ["retrainlab", "report", "--run", found.chosen, "-p", "reports_dir", str(folder)]
+    words = [*shlex.split(project.command()), "report", "--run", found.chosen, "-p", "reports_dir", str(folder)]
     assert shlex.split(found.command) == words
     run = run_folder.Run(folder / found.chosen)
     values, said = repeating.in_force(run, place, KNOWN, DEFAULTS)

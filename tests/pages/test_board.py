@@ -1,10 +1,17 @@
 """A real TensorBoard server, asked over HTTP what it sees; and the same pages in a real browser."""
 
+import csv
 import html
 import json
+import re
+import shutil
+import signal
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -17,7 +24,7 @@ from retrainlab.evaluation import scores
 from retrainlab.evaluation.finding import Finding
 from retrainlab.export import exporting
 from retrainlab.images import overview
-from retrainlab.pages import board
+from retrainlab.pages import board, board_server
 from retrainlab.pixels import decoding
 from retrainlab.runs import summaries
 from retrainlab.training import heads, trainer
@@ -87,13 +94,13 @@ def ask(base, path, body=None, **query):
     return json.loads(text) if text[:1] in b"[{" else text
 
 
-RUN = "rate 3/logs"
+RUN = "rate 3"
 RESULTS = f"{RUN}/results"
 
 
 def test_runs_have_names_that_people_recognise(server):
     found = ask(server, "data/runs")
-    assert {f"rate {n}/logs/{part}" for n in range(10) for part in ("results", "train", "validation")} == set(found)
+    assert {f"rate {n}/{part}" for n in range(10) for part in ("results", "train", "validation")} == set(found)
 
 
 def test_scalars_and_histograms_of_both_splits_in_full(server):
@@ -129,11 +136,14 @@ def test_pr_curves_a_label_with_difficult_names_as_text(server):
 
 
 def test_the_projectors_files_agree_in_length(server, reports):
-    logs = reports[0] / RESULTS
+    logs = reports[0] / "rate 3" / "logs" / "results"
     points = np.loadtxt(logs / "bottlenecks.tsv", delimiter="\t")
     metadata = (logs / "bottlenecks_metadata.tsv").read_text().splitlines()
     assert len(points) == 50 and len(metadata) == 51
-    assert all(line.count("\t") == 3 for line in metadata) and "<b>red</b>, one\t" in "\n".join(metadata)
+    table = pd.read_csv(logs / "bottlenecks_metadata.tsv", sep="\t", quoting=csv.QUOTE_NONE)
+    assert ((table["answer"] == "right") == (table["label"] == table["predicted"])).all()
+    assert set(table["answer"]) <= {"right", "wrong"}
+    assert all(line.count("\t") == 4 for line in metadata) and "<b>red</b>, one\t" in "\n".join(metadata)
     assert ask(server, "data/plugin/projector/runs") == [RESULTS]
     info = ask(server, "data/plugin/projector/info", run=RESULTS)["embeddings"][0]
     assert info["tensorShape"] == [50, 24] and info["sprite"]["singleImageDim"] == [16, 16]
@@ -145,20 +155,21 @@ def test_hparams_sorts_ten_runs_by_validation_accuracy(server, reports):
     hparams = f"{server}/experiment/defaultExperimentId/data/plugin/hparams"
     experiment = ask(hparams, "experiment", {"experimentName": ""})
     settings = [(info["name"], info["differs"]) for info in experiment["hparamInfos"]]
-    assert settings == [("learning_rate", True), ("levels", True), ("optimizer", False), ("standardize", False)]
+    assert settings == [("learning_rate", True), ("levels", True)]  # what is the same in all is not offered
     assert {info["name"]["tag"] for info in experiment["metricInfos"]} == set(summaries.RESULTS)
     columns = [{"metric": {"group": "", "tag": "results/validation_accuracy"}, "order": "ORDER_DESC"}]
     asked = {"experimentName": "", "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],
              "colParams": columns, "startIndex": 0, "sliceSize": 100}  # fmt: skip
     groups = ask(hparams, "session_groups", asked)["sessionGroups"]
-    found = {}
+    found, (_, metrics) = {}, reports
     for group in groups:
         values = {m["name"]["tag"]: m["value"] for m in group["metricValues"]}
         found[group["name"]] = values["results/validation_accuracy"]
         assert group["hparams"]["optimizer"] == "sgd" and group["hparams"]["standardize"] is True
-        assert {"results/train_accuracy", "results/test_accuracy", "results/gap"} <= set(values)
+        assert set(values) == set(summaries.RESULTS)
+        loss = metrics[group["name"]]["validation"]["cross_entropy"]
+        assert values["results/validation_cross_entropy"] == pytest.approx(loss)
         assert ("levels" in group["hparams"]) is (group["hparams"]["learning_rate"] >= 0.003)
-    _, metrics = reports
     assert found == pytest.approx({name: m["validation"]["accuracy"] for name, m in metrics.items()})
     assert list(found.values()) == sorted(found.values(), reverse=True) and len(set(found.values())) > 1
 
@@ -193,6 +204,41 @@ def test_a_missing_picture_is_grey_in_the_sprite(photos):
     assert thumbnails.shape == (2, 8, 8, 3) and (thumbnails[1] == 128).all() and thumbnails[0].std() > 5
 
 
+def test_it_says_one_line_and_ends_quietly(reports):
+    command = board.command(reports[0], "--port", str(free_port()))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        said = server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0 and server.stdout.read() == ""
+    assert re.fullmatch(r"TensorBoard: http://localhost:\d+/ \(Ctrl\+C ends it\)\n", said)
+
+
+def test_fonts_are_found_below_any_path(server):
+    page = ask(server, "").decode()
+    assert "url(/" not in page and page.count("url(font-roboto/") > 10
+    frame = ask(server, "data/plugin/projector/projector_binary.html").decode()
+    fonts = set(re.findall(r"url\(([^)#]+\.woff2)\)", frame))
+    assert fonts and all(font.startswith("../../../font-roboto/") for font in fonts)
+    for font in sorted(fonts)[:3]:
+        assert ask(server, font.removeprefix("../../../"))[:4] == b"wOF2"
+
+
+def test_runs_are_linked_as_they_come_and_go(tmp_path):
+    reports, folder = tmp_path / "reports", tmp_path / "links"
+    folder.mkdir()
+    board_server.link(reports, folder)  # there is none yet
+    for logs in ("one/logs", "two, of birds/logs", "two, of birds/.training.0a-0b/logs", "three/model"):
+        (reports / logs).mkdir(parents=True)
+    board_server.link(reports, folder)
+    names = {"one", "two, of birds", "two, of birds, being trained"}
+    assert {link.name for link in folder.iterdir()} == names
+    (folder / "two, of birds" / "train").mkdir()
+    assert (reports / "two, of birds" / "logs" / "train").is_dir()
+    shutil.rmtree(reports / "one")
+    board_server.link(reports, folder)
+    assert {link.name for link in folder.iterdir()} == names - {"one"}
+
+
 def test_a_folder_without_runs_is_said(tmp_path):
     assert board.note(tmp_path / "report").startswith(f"'{tmp_path / 'report'}' is not there yet")
     assert board.note(tmp_path) == f"'{tmp_path}' holds no runs yet; TensorBoard shows them as they come."
@@ -207,22 +253,32 @@ def test_jupyter_finds_the_tile():
     server = entry.load()()
     assert server["launcher_entry"]["title"] == "TensorBoard" and "{port}" in server["command"]
     assert server["command"][0] == sys.executable
+    icon = Path(server["launcher_entry"]["icon_path"]).read_text()
+    assert icon.startswith("<svg ") and ElementTree.fromstring(icon).get("viewBox")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium here; .ci/run installs it")
 def test_chromium_shows_scalars_hparams_and_projector(server):
     with page() as tab:
         tab.goto(f"{server}/#scalars")
-        tab.wait_for_selector("text=rate 3/logs/train", timeout=60_000)
+        tab.wait_for_selector("text=rate 3/train", timeout=60_000)
         tab.wait_for_selector("tf-scalar-card", timeout=60_000)
         tab.goto(f"{server}/#hparams")
         tab.reload()
         tab.wait_for_selector("text=results/validation_accuracy", timeout=60_000)
         tab.wait_for_selector("text=rate 9", timeout=60_000)
         assert tab.locator("text=/^rate \\d$/").count() >= 10
+        boxes = tab.locator(".hparam-checkbox")
+        ticked = boxes.evaluate_all("all => all.filter(box => box.checked).map(box => box.textContent.trim())")
+        assert ticked == ["learning_rate", "levels"]
         tab.goto(f"{server}/#projector")
         with tab.expect_response(lambda answer: "projector/sprite_image" in answer.url, timeout=60_000) as sprite:
             tab.reload()
         assert sprite.value.ok
         tab.wait_for_timeout(2000)
         assert not any(frame.locator("text=does not have WebGL").count() for frame in tab.frames)
+        (projector,) = (frame for frame in tab.frames if frame.url.endswith("projector_binary.html"))
+        projector.wait_for_selector("vz-projector-legend .label", timeout=30_000)
+        assert set(projector.locator("vz-projector-legend .label").all_inner_texts()) == {
+            "<b>red</b>, one", 'green leaf | "x"', "蓝 & blue",
+        }  # fmt: skip

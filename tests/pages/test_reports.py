@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from conftest import make_folder, make_image, run_notebook
 from nbformat import v4
 
+from retrainlab import project
 from retrainlab.errors import RetrainLabError
 from retrainlab.evaluation.intervals import accuracy
 from retrainlab.pages import execution, index_page, notebooks, parameters, rendering, reports
@@ -60,6 +62,14 @@ def test_pages_of_other_parameters_never_count_as_done(tmp_path, monkeypatch):
             reports.report("x", {"reports_dir": str(tmp_path), "seed": 5}, resume=resume, say=lambda line: None)
         assert not list(pages.glob("*.html"))
     assert "No run yet" in (tmp_path / "index.html").read_text()
+
+
+def test_the_index_prints_commands_that_can_be_pasted(tmp_path):
+    assert f"<code>{project.command()} report</code>" in index_page.write_index(tmp_path).read_text()
+    run_folder.open_run(tmp_path, "my birds").write_metrics(METRICS)
+    said = re.findall("<code>(.*?)</code>", index_page.write_index(tmp_path).read_text())
+    assert f"{project.command()} report --run &#39;my birds&#39; --only 04" in said
+    assert f"{project.command()} tensorboard" in said
 
 
 def test_only_must_name_a_notebook(tmp_path):

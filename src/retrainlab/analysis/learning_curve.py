@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from ..evaluation import scores
 from ..training import solver, trainer
@@ -66,12 +67,14 @@ def measure(
     train_accuracy = np.full((len(sizes), len(splits)), np.nan)
     members = np.arange(len(splits))
     together = features.shape[1] * len(np.unique(labels)) < _APART
-    for place, number in enumerate(kept):
-        parts = np.where(drawn[number], "train", np.where(splits == "validation", "validation", "test")).astype(object)
-        for part in [members] if together else members[:, None]:
-            right = _hits(features, labels, parts[part], settings)  # [part, n]
-            hits[place, part] = np.where(parts[part] == "validation", right, np.nan)
-            train_accuracy[place, part] = np.average(right, axis=1, weights=drawn[number][part])
+    each = [members] if together else members[:, None]
+    tasks = [(place, number, part) for place, number in enumerate(kept) for part in each]
+    for place, number, part in tqdm(tasks, "retrain on fewer images", unit=" stacks", leave=False, disable=None):
+        mine = drawn[number][part]  # [part, n]
+        parts = np.where(mine, "train", np.where(splits[part] == "validation", "validation", "test")).astype(object)
+        right = _hits(features, labels, parts, settings)
+        hits[place, part] = np.where(parts == "validation", right, np.nan)
+        train_accuracy[place, part] = np.average(right, axis=1, weights=mine)
     return LearningCurve(sizes, hits, train_accuracy, labels, groups)
 
 

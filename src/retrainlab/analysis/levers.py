@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from ..errors import RetrainLabError
 from ..evaluation import scores
@@ -79,7 +80,8 @@ def right(matrix: np.ndarray, labels: np.ndarray, splits: np.ndarray, settings: 
     given, classes = pd.Series(labels), np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)[1]
     losses = np.empty((len(splits), len(_DECAYS)))
     hits = np.zeros((len(splits), len(_DECAYS), len(matrix)))
-    for number, decay in enumerate(_DECAYS):  # one at a time: as many logits as folds are enough
+    bar = tqdm(_DECAYS, "retrain", unit=" weight decays", leave=False, disable=None)
+    for number, decay in enumerate(bar):  # one at a time: as many logits as folds are enough
         heads = solver.solve(matrix, labels, splits, [replace(plain, weight_decay=decay)] * len(splits))
         for fold, head in enumerate(heads):
             mine = splits[fold] == "validation"

@@ -1,9 +1,11 @@
 """What the commands' arguments have in common: strays are refused, paths count from where the person is."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -57,6 +59,11 @@ def place(path: str | Path) -> Path:
         raise RetrainLabError(
             f"'{path}' begins with the home folder of nobody who is known here. Expected ~/, or a whole path."
         ) from error
+
+
+def terminal() -> TextIO | None:
+    """The terminal that a person watches, where lines can be rewritten; None for a pipe, a log file or a dumb one."""
+    return sys.stdout if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else None
 
 
 def from_here(name: str, value: Any) -> Any:

@@ -77,6 +77,7 @@ def write(point: Point, trained: Trained, features: Features, lab: Lab, values: 
     training.made.replace(sweep={"name": lab.run.name}, seconds=seconds)
     sound = [settings for settings in point.candidates if settings.weight_decay in trained.decays]
     classifier = Classifier.of(features, trained.head, trained.history, sound)
+    result_logs.write_history(training.made.logs, trained.history)
     if point.tuning is not None:
         classifier = training.fine_tune(classifier, point.parameters["fine_tune_from"], point.tuning)
     training.write_results(classifier)
@@ -99,3 +100,10 @@ def write(point: Point, trained: Trained, features: Features, lab: Lab, values: 
         "cross_entropy": None if kept.empty else float(kept.item()),
         "train": classifier.metrics["train"]["accuracy"],
     }
+
+
+def look_closer(run: Run) -> None:
+    """Write for TensorBoard what the chosen light run has beyond the others: precision-recall curves, on validation."""
+    metrics, predicted = run.metrics(), run.read_table("predictions")
+    with ResultLogs(run.logs / "results", metrics["steps"]) as logs:
+        logs.pr_curves(predicted[predicted["split"] == "validation"], metrics["labels"])

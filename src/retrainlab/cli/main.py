@@ -2,16 +2,16 @@
 
 import errno
 import logging
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import __version__
+from .. import __version__, project
 from ..errors import RetrainLabError
-from .arguments import flags, from_here, grid, no_arguments, params_option, place, replace_option
+from .arguments import flags, from_here, grid, no_arguments, params_option, place, replace_option, terminal
 from .flags import Flags
 from .label import label
 
@@ -67,29 +67,18 @@ def report(run: str | None, params: Path | None, pairs: tuple, only: tuple, resu
     A run that is there already takes its own parameters, but for what is given now. To repeat it under another name:
     retrainlab report --run other --params reports/mine/run.json
     """
-    from ..evaluation.intervals import percent
-    from ..pages import parameters, reports
-    from ..runs import listing
+    from ..pages import notebooks, parameters, reports
     from ..runs.run_folder import Run
+    from . import closing
 
     known = parameters.known()
     given = parameters.check(parameters.read(pairs, known, params), known)
     values = {name: from_here(name, value) for name, value in given.items()}
     run = run or str(values.get("run") or "demo")
-    index = reports.report(run, values, only, resume, replace, click.echo)
-    done = Run(index.parent / run)
-    if metrics := done.metrics():
-        for sentence in done.info().get("dataset", {}).get("said", []):
-            click.echo(f"  {sentence}")
-        for split in ("train", "validation", "test"):
-            click.echo(f"  {split + ' accuracy':20} {percent(metrics[split])}")
-        if said := listing.say_threshold(metrics.get("threshold", {})):
-            click.echo(f"  {said}")
-        elif untold := metrics.get("threshold", {}).get("untold"):
-            click.echo(f"  {untold}")
-        if (extraction := done.info().get("extraction")) and (not only or {"02", "03"} & {book[:2] for book in only}):
-            click.echo(f"  {extraction}")
-    click.echo(f"Pages: {index}")
+    index = reports.report(run, values, only, resume, replace, click.echo, terminal())
+    for line in closing.lines(Run(index.parent / run), [book.stem for book in notebooks.chosen(only)]):
+        click.echo(line)
+    click.echo(f"Pages: {index.as_uri()}")
 
 
 @main.command()
@@ -117,10 +106,10 @@ def sweep(run: str | None, params: Path | None, pairs: tuple, replace: bool) -> 
     found = sweeps.sweep(run, given, tried, known, replace, click.echo)
     click.echo("\n" + "\n".join(swept.describe(found)) + "\n")
     place = {name: value for name, value in given.items() if name == "reports_dir"}
-    index = reports.report(run, place | {"compare": found.compared}, ["06"], say=click.echo)
+    index = reports.report(run, place | {"compare": found.compared}, ["06"], say=click.echo, screen=terminal())
     best = "" if len(found.compared) == len(found.table) else f" of the best {len(found.compared)}"
-    click.echo(f"Comparison{best}: {index.parent / run / '06_compare.html'}")
-    click.echo(f"Pages: {index}")
+    click.echo(f"Comparison{best}: {(index.parent / run / '06_compare.html').as_uri()}")
+    click.echo(f"Pages: {index.as_uri()}")
 
 
 @main.command()
@@ -181,7 +170,7 @@ def tensorboard(reports_dir: str | None, options: tuple[str, ...]) -> None:
     folder = from_here("reports_dir", reports_dir) or "reports"
     if said := board.note(folder):
         click.echo(said, err=True)
-    sys.exit(subprocess.call(board.command(folder, *options)))
+    sys.exit(board.serve(folder, options))
 
 
 @main.command()
@@ -195,6 +184,7 @@ def notebooks(folder: Path) -> None:
 
     to = place(folder)
     copied = notebooks.copy(to)
-    click.echo(f"{len(copied)} notebooks in {to}. To open them: jupyter lab {folder}")
+    own, called = project.command(), shlex.quote(str(folder))
+    click.echo(f"{len(copied)} notebooks in {to}. To open them: {own.removesuffix('retrainlab')}jupyter lab {called}")
     if to.name != "notebooks":
-        click.echo("The command retrainlab report runs those of a folder called notebooks, else the ones it came with.")
+        click.echo(f"{own} report runs those of a folder called notebooks, else the ones it came with.")

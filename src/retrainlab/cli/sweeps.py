@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import project
 from ..backbones import cuts, cutting
 from ..bottlenecks import cluster
 from ..errors import RetrainLabError
@@ -90,10 +91,10 @@ def sweep(
     for name in earlier - set(rows):
         shutil.rmtree(lab.run.folder.parent / name, ignore_errors=True)
     chosen, table = _choose(lab.run, [point.name for point in points], rows)
-    command = ["retrainlab", "report", "--run", chosen] if chosen else []
+    command = ["report", "--run", chosen] if chosen else []
     if chosen and "reports_dir" in given:
         command += ["-p", "reports_dir", given["reports_dir"]]
-    return Swept(table, chosen, shlex.join(command), problems)
+    return Swept(table, chosen, f"{project.command()} {shlex.join(command)}" if chosen else "", problems)
 
 
 def _choose(run: Run, names: list[str], rows: dict[str, dict[str, Any]]) -> tuple[str | None, pd.DataFrame]:
@@ -102,6 +103,8 @@ def _choose(run: Run, names: list[str], rows: dict[str, dict[str, Any]]) -> tupl
     scored = listed["cross_entropy"].astype(float).dropna()
     chosen = str(scored.idxmin()) if len(scored) else None
     run.record(sweep={"runs": list(listed.index), "chosen": chosen})
+    if chosen:
+        light_runs.look_closer(run.other(chosen))
     return chosen, listed.rename_axis("run")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import plots
+from .. import plots, project
 from ..evaluation.finding import Finding
 from ..evaluation.intervals import difference_interval, points
 from ..runs.results import Result, shown
@@ -114,7 +114,7 @@ def _because(parts: dict[str, Any], causes: list[str]) -> str:
         return f"Only one thing differs ({causes[0]}): {shared} on the same images is its doing."
     return (
         f"{len(causes)} things differ ({', '.join(causes)}), and which of them made {shared} on the same images cannot "
-        "be told. Change one at a time, or let `retrainlab sweep` do it."
+        f"be told. Change one at a time, or let `{project.command()} sweep` do it."
     )
 
 

@@ -2,21 +2,25 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import project
+from . import board_server
 
-# By default TensorBoard shows a sample of what was written, 10 images a tag for instance. These numbers are larger than
-# what any run writes. 0 is documented as "all", but its fast loader takes it as "none".
-_KEEP_ALL = "scalars=1000000,histograms=10000,images=10000,text=10000,pr_curves=10000"
+_ICON = Path(__file__).parent / "templates" / "tensorboard.svg"
 _PROXY_PATH = "tensorboard"  # under which the entry point of that name in pyproject.toml appears in JupyterLab
 
 
 def command(reports_dir: str | Path = "reports", *options: str) -> list[str]:
     """Return the command line that serves the logs of all runs, also of those that are still to come."""
-    logs = ["--logdir", str(project.place(reports_dir)), "--samples_per_plugin", _KEEP_ALL]
-    return [sys.executable, "-m", "tensorboard.main", *logs, *options]
+    return [sys.executable, "-m", "retrainlab.pages.board_server", str(project.place(reports_dir)), *options]
+
+
+def serve(reports_dir: str | Path, options: Sequence[str] = ()) -> int:
+    """Do what `command` does, in this process; see `board_server.serve`."""
+    return board_server.serve(project.place(reports_dir), options)
 
 
 def note(reports_dir: str | Path = "reports") -> str:
@@ -33,7 +37,7 @@ def jupyter_server() -> dict[str, Any]:
     return {
         "command": command("reports", "--port", "{port}", "--host", "127.0.0.1"),
         "timeout": 60,
-        "launcher_entry": {"title": "TensorBoard", "enabled": True},
+        "launcher_entry": {"title": "TensorBoard", "enabled": True, "icon_path": str(_ICON)},
     }
 
 

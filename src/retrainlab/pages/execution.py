@@ -16,13 +16,15 @@ from .. import project, sealing
 from ..errors import RetrainLabError
 from ..runs.run_folder import Run
 from ..sealing import DamagedFile
-from . import notebooks
+from . import engine, notebooks
 
 _LAUNCH = """import os, runpy, sys
 del sys.path[0]  # the folder that we are in, as ipykernel does
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # likewise, lest figures be shown nowhere
 first = sys.argv.pop(1)
 try:
+    import tqdm.autonotebook, tqdm.notebook
+    tqdm.autonotebook.tqdm = tqdm.notebook.tqdm  # it looks whether this is a kernel, and will be one only later
     exec(first, {})
 except Exception:
     pass  # the notebook will come to it, too, and say so
@@ -53,11 +55,18 @@ def start(book: Path) -> KernelManager:
     return kernel
 
 
-def execute(book: Path, run: Run, values: dict[str, Any], kernel: KernelManager | None = None) -> None:
+def execute(
+    book: Path,
+    run: Run,
+    values: dict[str, Any],
+    kernel: KernelManager | None = None,
+    tell: engine.Tell = lambda heading, bar: None,
+) -> None:
     """Run a notebook headless; its executed copy goes to the run's folder, and an empty page that marks it done.
 
     Args:
         kernel: as of `start`, which ends with it; None for a new one.
+        tell: told what it is doing, while it runs.
 
     Raises:
         RetrainLabError: it failed: with the sentence that it ended in.
@@ -71,7 +80,9 @@ def execute(book: Path, run: Run, values: dict[str, Any], kernel: KernelManager 
             values,
             cwd=str(project.root()),
             kernel_name="python3",
+            engine_name=engine.NAME,
             km=kernel,
+            tell=tell,
             progress_bar=False,
             start_timeout=_PATIENCE,
         )

@@ -1,5 +1,6 @@
 """The page that lists all runs."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__
+from .. import __version__, project
 from ..errors import RetrainLabError
 from ..runs import listing
 from ..runs.run_folder import Run
@@ -40,6 +41,8 @@ def write_index(reports_dir: Path) -> Path:
         floor=int(10 * min(lows, default=0)) / 10,  # one scale for all runs
         colours=_COLOURS,
         style=Markup(STYLE),
+        command=project.command(),
+        quote=shlex.quote,
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

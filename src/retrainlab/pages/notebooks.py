@@ -4,6 +4,7 @@ import ast
 import io
 import shutil
 import tokenize
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from ..errors import RetrainLabError, writing
 def every(folder: Path | None = None) -> list[Path]:
     """List the notebooks of a folder, those to run if it is None, in order."""
     return sorted((folder or project.notebooks_dir()).glob("[0-9][0-9]_*.ipynb"))
+
+
+def chosen(only: Sequence[str]) -> list[Path]:
+    """List the notebooks to run whose names begin with one of `only`, such as "03"; all without one."""
+    books = every()
+    if found := [book for book in books if not only or book.name.startswith(tuple(only))]:
+        return found
+    raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in books)}.")
 
 
 def title(notebook: Path) -> str:
@@ -68,9 +77,9 @@ def copy(folder: Path) -> list[Path]:
     if others:
         raise RetrainLabError(
             f"'{folder}' has {', '.join(others)} already, with other content, and nothing is overwritten. "
-            "Name another folder: retrainlab notebooks DIR"
+            f"Name another folder: {project.command()} notebooks DIR"
         )
-    with writing(f"The folder '{folder}'", "Name another one: retrainlab notebooks DIR"):
+    with writing(f"The folder '{folder}'", f"Name another one: {project.command()} notebooks DIR"):
         folder.mkdir(parents=True, exist_ok=True)
         return [Path(shutil.copyfile(book, folder / book.name)) for book in books if not (folder / book.name).exists()]
 
@@ -86,5 +95,5 @@ def others_note() -> str:
         return ""
     return (
         f" The notebooks in '{own}' are not those of Retrain Lab {__version__}: changed, or of another version. "
-        "To compare: retrainlab notebooks DIR copies those."
+        f"To compare: {project.command()} notebooks DIR copies those."
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from jupyter_client.manager import KernelManager
 
@@ -15,6 +15,7 @@ from .execution import execute, is_done, page, start
 from .index_page import write_index
 from .rendering import link_page, write_page
 from .repeating import in_force
+from .watching import Watch
 
 _FREE = "04"  # from here on notebooks read what training left, and nothing of each other
 _SIDE_BY_SIDE = 2  # each uses several cores at times, and one at others
@@ -27,6 +28,7 @@ def report(
     resume: bool = False,
     anew: bool = False,
     say: Callable[[str], None] = print,
+    screen: TextIO | None = None,
 ) -> Path:
     """Run the notebooks headless for one run and write their pages and the index.
 
@@ -40,6 +42,7 @@ def report(
         resume: pass over notebooks whose page is already there, made with the same parameters from the last training.
         anew: forget what the run was given before; it may be of other images than it was.
         say: told a line at each step.
+        screen: the terminal on which these lines appear, if there is one: it shows what runs; see `Watch`.
 
     Returns:
         `reports/index.html`.
@@ -48,10 +51,7 @@ def report(
         RetrainLabError: a parameter is wrong, the run is of other images, or a notebook failed: with the sentence that
             the notebook ended in.
     """
-    every = notebooks.every()
-    chosen = [book for book in every if not only or book.name.startswith(tuple(only))]
-    if not chosen:
-        raise RetrainLabError(f"--only {' '.join(only)} names no notebook. Known: {', '.join(b.stem for b in every)}.")
+    every, chosen = notebooks.every(), notebooks.chosen(only)
     declared = {book: parameters.declared(book) for book in every}
     known = {name: entry for entries in declared.values() for name, entry in entries.items()}
     given, defaults = parameters.check(values, known), parameters.defaults(declared[book] for book in chosen)
@@ -67,7 +67,9 @@ def report(
     before = opened.info()
     opened.replace(parameters=in_all)
     try:
-        _run_all(opened, mine, say)
+        watch = Watch(say, screen)
+        with watch.drawing():
+            _run_all(opened, mine, watch)
     except RetrainLabError:
         _take_back(opened, before, given, say)
         raise
@@ -79,7 +81,7 @@ def report(
     return index
 
 
-def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str], None]) -> None:
+def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], watch: Watch) -> None:
     """Run notebooks, each with its parameters: up to the training one after the other, the rest side by side.
 
     While one runs, the Python of the next imports what it will need, and the page of the one before is written.
@@ -92,9 +94,9 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
 
     def execute_one(book: Path) -> None:
         page(run, book).unlink(missing_ok=True)  # of a training that one of the notebooks before has replaced
-        say(f"{book.stem}: running")
-        begin(book)
-        execute(book, run, values[book], kernels[book])
+        with watch.running(book.stem) as tell:
+            begin(book)
+            execute(book, run, values[book], kernels[book], tell)
 
     def finish(book: Path) -> None:
         execute_one(book)
@@ -105,7 +107,7 @@ def _run_all(run: Run, values: Mapping[Path, dict[str, Any]], say: Callable[[str
         try:
             for book, after in zip_longest(books, books[1:]):
                 if is_done(run, book, values[book]):
-                    say(f"{book.stem}: already there")
+                    watch.say(f"{book.stem}: already there")
                     continue
                 if book.stem >= _FREE:
                     made.append(pool.submit(finish, book))

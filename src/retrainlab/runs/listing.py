@@ -73,9 +73,14 @@ def _read(run: Run) -> dict[str, Any]:
         row |= {name: metrics[name]["accuracy"], f"{name} low": low, f"{name} high": high}
     row |= {f"{split} n": metrics[split]["n"] for split in SPLITS}
     judged = metrics.get("overfitting", {})
-    promising = (one["sentence"] for one in judged.get("advice", []) if round(100 * (one["accuracy"] or 0), 1) > 0)
-    row |= {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": next(promising, None)}
+    row |= {"verdict": judged.get("verdict"), "sentence": judged.get("sentence"), "advice": most_promising(metrics)}
     return row | {"rare": _rare(metrics), "threshold": say_threshold(metrics.get("threshold", {}))}
+
+
+def most_promising(metrics: Mapping[str, Any]) -> str | None:
+    """Say the first advice of 04_overfitting that promises more than nothing; None for none."""
+    advice = metrics.get("overfitting", {}).get("advice", [])
+    return next((one["sentence"] for one in advice if round(100 * (one["accuracy"] or 0), 1) > 0), None)
 
 
 def _rare(metrics: Mapping[str, Any]) -> str | None:

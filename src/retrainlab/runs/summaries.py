@@ -33,7 +33,13 @@ _HISTOGRAMS = 10  # about so many a training: they are large, and change slowly
 _MOST_CURVES = 30  # labels with a precision-recall curve
 _LARGEST_CONSTANT = 1024  # bytes of a constant that the graph keeps: its weights are in the model, not in the logs
 _STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"mean": np.mean, "stddev": np.std, "max": np.max, "min": np.min}
-RESULTS = ("results/train_accuracy", "results/validation_accuracy", "results/test_accuracy", "results/gap")
+RESULTS = {  # of the HParams page, which shows five from the beginning: where each stands in metrics.json
+    "results/train_accuracy": ("train", "accuracy"),
+    "results/validation_accuracy": ("validation", "accuracy"),
+    "results/validation_cross_entropy": ("validation", "cross_entropy"),
+    "results/test_accuracy": ("test", "accuracy"),
+    "results/gap": ("gap", "accuracy"),
+}
 
 
 class EventFile:
@@ -141,9 +147,8 @@ class ResultLogs(_Logs):
         from tensorboard.plugins.hparams import api as hp
 
         self._add(hp.hparams_pb(dict(settings), trial_id=run))
-        for tag in RESULTS:
-            value = metrics[tag.removeprefix("results/").removesuffix("_accuracy")]["accuracy"]
-            if value is not None:
+        for tag, (of, name) in RESULTS.items():
+            if (value := metrics[of][name]) is not None:
                 self._results.scalar(self._step, tag, value)
         rows = [f"| {as_text(name)} | {as_text(value) or '(blank)'} |" for name, value in settings.items()]
         self.text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
@@ -203,15 +208,16 @@ class ResultLogs(_Logs):
 
         Args:
             points: float32 [n, numbers].
-            table: label, split, predicted, path; aligned.
+            table: label, split, predicted, path; aligned. A column `answer` is added: right or wrong.
             thumbnails: uint8 [n, side, side, 3]; aligned.
         """
         from tensorboard.plugins import projector
 
         folder = self._folder
         np.savetxt(folder / "bottlenecks.tsv", points, fmt="%.5g", delimiter="\t")
-        columns = ["label", "split", "predicted", "path"]
-        metadata = table[columns].map(_line)
+        answer = np.where(table["label"] == table["predicted"], "right", "wrong")
+        columns = ["label", "split", "predicted", "answer", "path"]
+        metadata = table.assign(answer=answer)[columns].map(_line)
         metadata.to_csv(folder / "bottlenecks_metadata.tsv", sep="\t", index=False, quoting=csv.QUOTE_NONE)
         across = int(np.ceil(np.sqrt(len(thumbnails))))
         side = thumbnails.shape[1]

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from .. import plots
 from ..analysis import levers, resampling
@@ -45,7 +46,8 @@ def compare(
     splits = levers.one_repeat(splits)
     guessed = _guessing(labels, splits)
     found, rows = {}, {}
-    for name, matrix in {"the whole image": whole, **masked}.items():
+    images = {"the whole image": whole, **masked}
+    for name, matrix in tqdm(images.items(), "retrain", unit=" masks", leave=False, disable=None):
         right = resampling.cross_validate(matrix, labels, splits, settings).hits
         known = ~np.isnan(right)
         found[name] = accuracy(right[known] > 0.5) | {"over_guessing": clustered_mean(right - guessed, groups)}
