@@ -50,13 +50,18 @@ def begin(target: Path, folder: bool = False) -> tuple[Path, int]:
         if folder:
             path.mkdir()
         lock = path / _HELD if folder else path
-        with contextlib.suppress(FileNotFoundError):  # swept between being made and being locked
+        try:
             handle = os.open(lock, _OPENED, 0o666)
-            with contextlib.suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
+        except FileNotFoundError:
+            if not target.parent.is_dir():
+                raise
+            continue  # swept between being made and being locked
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # likewise
+            if os.path.samestat(os.fstat(handle), lock.stat()):
                 return path, handle
-            os.close(handle)
+        os.close(handle)
 
 
 def end(path: Path, handle: int) -> None:

@@ -148,7 +148,7 @@ class _Stack:
         """
         from scipy.linalg import cho_factor
 
-        if self.dim > min(len(self.matrix), _SAVED * self.labels * self.size):
+        if self.labels < 2 or self.dim > min(len(self.matrix), _SAVED * self.labels * self.size):
             return {}
         moments = (1 - 1 / self.labels) / self.labels / len(self.matrix) * (self.matrix.T @ self.matrix)
         least, decays = 1e-4 * np.trace(moments) / self.dim, {*self.decays.tolist()}  # rounding is not to be divided by
