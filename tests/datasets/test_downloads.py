@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from archive_server import serving
 
-from retrainlab.datasets.downloads import Source, download, unpack
+from retrainlab.datasets.downloads import Source, download, problem_of, unpack
 from retrainlab.errors import RetrainLabError
 
 DATA = np.random.default_rng(0).bytes(1_000_000)
@@ -218,6 +218,16 @@ def test_an_archive_that_means_harm_is_refused(tmp_path, member, said):
 
 
 @pytest.mark.parametrize(("mode", "keep"), [("w", 3000), ("w:gz", 2000), ("w:gz", 5), ("w:xz", 2000), ("w", 100)])
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path):
+    bomb = archive(tmp_path / "bomb.tgz", ("a", bytes(2**28)), ("b", bytes(2**24)), mode="w:gz")
+    assert bomb.stat().st_size < 2**19
+    with pytest.raises(RetrainLabError, match=r"its member 'b' makes the files more than 20 times as large as"):
+        unpack(bomb, tmp_path / "into")
+    assert not (tmp_path / "into" / "b").exists()
+    with bomb.open("rb") as file:
+        assert problem_of(file) == "holds 'b', which makes the files more than 20 times as large as the archive"
+
+
 def test_an_archive_that_is_cut_short_is_said_so(tmp_path, mode, keep):
     file = archive(tmp_path / "a.tar", ("1", DATA[:9000]), ("2", DATA[9000:20_000]), mode=mode)
     file.write_bytes(file.read_bytes()[:keep])

@@ -46,6 +46,7 @@ def test_a_list_of_names_or_of_paths_is_read_as_it_was_typed():
         ({"images": None}, "Parameter images is None. Expected a list: paths."),
         ({"images": {"a": "b.jpg"}}, "Expected a list: paths"),
         ({"compare": [True]}, "Expected a list: names"),
+        ({"compare": ["a\0b"]}, "Expected no NUL in it"),
     ],
 )
 def test_wrong_parameters_are_said(values, said):

@@ -10,6 +10,8 @@ from retrainlab.training import heads
     [
         ({"how_many_training_steps": 0}, "how_many_training_steps is 0. Expected a whole number from 1 up"),
         ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"train_batch_size": 2_000_000_000}, "Expected a whole number from 1 to 100,000"),
+        ({"hidden_units": 10**9}, "Expected a whole number from 0 to 100,000"),
         ({"optimizer": "magic"}, "Expected adam or sgd"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"class_weight": "auto"}, "Expected none or balanced"),
@@ -18,6 +20,11 @@ from retrainlab.training import heads
 def test_impossible_settings(wrong, said):
     with pytest.raises(RetrainLabError, match=said):
         heads.HeadSettings(**wrong)
+
+
+def test_a_list_of_nothing_is_no_choice():
+    with pytest.raises(RetrainLabError, match="weight_decay is an empty list"):
+        heads.HeadSettings().vary(weight_decay=[])
 
 
 @pytest.mark.parametrize("hidden", [False, True])

@@ -19,6 +19,8 @@ from . import converting, derived, hub, modules
 from .backbone import Backbone, BackboneSettings, Kind
 from .modules import DamagedModule
 
+_LARGEST = 4096  # pixels a side: beyond, what a network has on its way takes gigabytes for each thread
+
 
 def resolve(
     handle: str,
@@ -41,8 +43,10 @@ def resolve(
         RetrainLabError: the handle names nothing, the module cannot be had, or is no image feature vector; or it has no
             such depth; or the fine-tuned network is no longer in the cache.
     """
-    if image_size < 0:
-        raise RetrainLabError(f"image_size is {image_size}. Expected pixels a side, or 0 for what the module asks for.")
+    if not 0 <= image_size <= _LARGEST:
+        raise RetrainLabError(
+            f"image_size is {image_size}. Expected pixels a side, up to {_LARGEST:,}, or 0: what the module asks for."
+        )
     root = Path(bottleneck_dir).expanduser()
     plain = _resolved(BackboneSettings(handle, image_size), root)
     if tuned:

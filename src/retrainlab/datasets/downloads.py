@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import lzma
+import os
 import shutil
 import tarfile
 import time
@@ -24,6 +25,7 @@ from ..errors import RetrainLabError
 
 _TIMEOUT = 15  # seconds without a byte
 _BLOCK = 1 << 18
+_TIMES, _AT_LEAST = 20, 1 << 28  # the size of an archive, what it holds at most; and bytes that any may hold
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading archives raises
 _PASSING = {408, 416, 425, 429, 500, 502, 503, 504}  # answers of a server that may do better when asked again
 
@@ -167,13 +169,15 @@ def unpack(archive: Path, into: Path) -> Path:
     about at all, whatever the archive says.
 
     Raises:
-        RetrainLabError: a member has an absolute name, a name with `..`, or is neither file nor folder; or the
-            archive is cut short or damaged. What was unpacked before it lies inside `into`.
+        RetrainLabError: a member has an absolute name, a name with `..`, or is neither file nor folder; the files are
+            far larger than the archive; or it is cut short or damaged. What was unpacked before lies inside `into`.
     """
+    left = _room(archive.stat().st_size)
     try:
         with tarfile.open(archive) as tar:
             for member in tqdm(tar, f"unpack {archive.name}", unit=" files", leave=False, disable=None):
-                if problem := _problem(member):
+                left -= member.size
+                if problem := _problem(member, left):
                     raise RetrainLabError(
                         f"'{archive}' is refused: its member '{member.name}' {problem}. Expected plain files and "
                         "folders below the archive's own top; get the archive from its publisher."
@@ -192,8 +196,15 @@ def unpack(archive: Path, into: Path) -> Path:
 def problem_of(archive: BinaryIO) -> str | None:
     """Read an archive to its end, and say why `unpack` would not take it: "is ...", "holds ..."; None if it would."""
     try:
+        left = _room(archive.seek(0, os.SEEK_END))
+        archive.seek(0)
+        refused = None
         with tarfile.open(fileobj=archive) as tar:
-            refused = next(((member.name, problem) for member in tar if (problem := _problem(member))), None)
+            for member in tar:
+                left -= member.size
+                if problem := _problem(member, left):
+                    refused = member.name, problem
+                    break
     except _DAMAGE as error:
         return f"is {_damage(error)}"
     return f"holds '{refused[0]}', which {refused[1]}" if refused else None
@@ -204,8 +215,15 @@ def _damage(error: Exception) -> str:
     return f"cut short or damaged ({reason})"
 
 
-def _problem(member: tarfile.TarInfo) -> str | None:
-    """Say why a member must not be unpacked, if so: it is no plain file or folder, or may lie elsewhere."""
+def _room(size: int) -> int:
+    """Tell how many bytes an archive of this size may hold: weights and photos hardly shrink, what bombs hold does."""
+    return _TIMES * size + _AT_LEAST
+
+
+def _problem(member: tarfile.TarInfo, left: int) -> str | None:
+    """Say why a member must not be unpacked, if so: it is no plain file or folder, may lie elsewhere, or is a bomb."""
+    if left < 0:
+        return f"makes the files more than {_TIMES} times as large as the archive"
     path = PurePosixPath(member.name)
     if member.islnk() or member.issym():
         return f"is a link to '{member.linkname}'"

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..errors import RetrainLabError
 
+_MOST = 100_000  # images a batch, and hidden units: more would take all memory, and win nothing
+
 
 @dataclass(frozen=True)
 class HeadSettings:
@@ -35,12 +37,12 @@ class HeadSettings:
         expected = {
             "how_many_training_steps": (self.how_many_training_steps >= 1, "a whole number from 1 up"),
             "learning_rate": (self.learning_rate > 0, "a number above 0"),
-            "train_batch_size": (self.train_batch_size >= 1, "a whole number from 1 up"),
+            "train_batch_size": (1 <= self.train_batch_size <= _MOST, f"a whole number from 1 to {_MOST:,}"),
             "optimizer": (self.optimizer in ("adam", "sgd"), "adam or sgd"),
             "weight_decay": (self.weight_decay >= 0, "a number from 0 up"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "a number from 0 to less than 1"),
             "class_weight": (self.class_weight in ("none", "balanced"), "none or balanced"),
-            "hidden_units": (self.hidden_units >= 0, "a whole number from 0 up"),
+            "hidden_units": (0 <= self.hidden_units <= _MOST, f"a whole number from 0 to {_MOST:,}"),
             "dropout": (0 <= self.dropout < 1, "a number from 0 to less than 1"),
             "seed": (self.seed >= 0, "a whole number from 0 up"),
         }
@@ -54,8 +56,14 @@ class HeadSettings:
         return replace(self, hidden_units=0, dropout=0.0, optimizer="sgd")
 
     def vary(self, **values: Sequence[Any]) -> "list[HeadSettings]":
-        """Make a stack that differs from these settings in one field: `settings.vary(weight_decay=[0, 0.1])`."""
+        """Make a stack that differs from these settings in one field: `settings.vary(weight_decay=[0, 0.1])`.
+
+        Raises:
+            RetrainLabError: there is no value, or one is impossible.
+        """
         ((name, choices),) = values.items()
+        if not len(choices):
+            raise RetrainLabError(f"{name} is an empty list. Expected one value or more.")
         return [replace(self, **{name: choice}) for choice in choices]
 
 
