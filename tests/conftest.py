@@ -35,6 +35,13 @@ def mounted(place: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
+# What metrics.json says of a training, at the least.
+SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
+NONE = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
+METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "temperature": 1.0, "train": SPLIT,
+           "validation": SPLIT, "test": NONE, "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def _quiet_figures():
     import matplotlib

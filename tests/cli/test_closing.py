@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import METRICS
 
 from retrainlab.cli import closing
 from retrainlab.evaluation.intervals import accuracy
@@ -16,7 +17,11 @@ def run(tmp_path):
     made.record(dataset={"said": ["Understood as one folder a label.", TOO_SMALL.strip()]}, extraction="9 images.")
     splits = {split: accuracy(np.arange(10) < 8) for split in ("train", "validation", "test")}
     judged = {"verdict": "fits", "sentence": "It fits.", "advice": ADVICE}
-    made.write_metrics({"labels": ["a", "b"], "threshold": {}, "overfitting": judged, **splits})
+    made.write_metrics(
+        METRICS
+        | {"threshold": {}, "overfitting": judged}
+        | {name: METRICS[name] | mine for name, mine in splits.items()}
+    )
     return made
 
 

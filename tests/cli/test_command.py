@@ -236,7 +236,7 @@ def test_fetch_without_a_name_lists_the_datasets(call):
 
 def test_a_report_says_nothing_of_notebooks_that_did_not_run(call, tmp_path, photos, trained):
     labels = trained["head"].labels
-    metrics = {"labels": labels, "backbone": "tiny", "steps": 300}
+    metrics = {"labels": labels, "backbone": "tiny", "steps": 300, "temperature": 1.0}
     run_notebook("01", run="new", reports_dir=str(tmp_path), image_dir=str(photos))
     run_folder.open_run(tmp_path, "new").write_metrics(metrics | scores.summarise(trained["predicted"], labels))
     done = call("report", "--run", "new", "--only", "01", "-p", "reports_dir", tmp_path, "-p", "image_dir", photos)

@@ -9,7 +9,7 @@ import signal
 
 import pandas as pd
 import pytest
-from conftest import save_convolutions, save_module
+from conftest import METRICS, save_convolutions, save_module
 
 from retrainlab import project
 from retrainlab.bottlenecks import cluster
@@ -306,17 +306,17 @@ def test_a_sweep_again_computes_no_bottleneck_and_replaces_its_runs(sweep, tmp_p
 @pytest.mark.parametrize("taken", ["s", "s-02"])
 def test_other_runs_are_never_written_over(sweep, tmp_path, taken):
     run = run_folder.open_run(tmp_path, taken)
-    run.write_metrics({"labels": ["a"]})
+    run.write_metrics(METRICS)
     with pytest.raises(RetrainLabError, match=f"There is a run '{taken}' already.* another --run"):
         sweep({"learning_rate": [0.01, 0.1]})
-    assert [path.name for path in tmp_path.iterdir()] == [taken] and run.metrics() == {"labels": ["a"]}
+    assert [path.name for path in tmp_path.iterdir()] == [taken] and run.metrics() == METRICS
 
 
 @pytest.mark.parametrize("added", ["model", "03_retrain.ipynb", "labels.csv", "test figures"])
 def test_a_light_run_with_more_in_it_is_no_light_run(sweep, tmp_path, added):
     run = run_folder.open_run(tmp_path, "s-07")
     run.record(sweep={"name": "s"})
-    run.write_metrics({"test": {"n": 10 if added == "test figures" else 0}})
+    run.write_metrics(METRICS | ({"test": METRICS["train"]} if added == "test figures" else {}))
     if added != "test figures":
         (run.folder / added).touch()
     points = grids.points("s", {"seed": range(9)}, DEFAULTS)

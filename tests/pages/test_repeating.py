@@ -165,7 +165,7 @@ def test_an_interrupted_report_is_resumed_with_what_it_was_given(mine, monkeypat
 
 @pytest.mark.parametrize("changed", [True, False])
 def test_what_was_given_is_kept_once_the_run_is_made_of_it(mine, monkeypatch, tmp_path, changed):
-    def fail(book, run, values, kernel):
+    def fail(book, run, values, *more):
         nbformat.write(v4.new_notebook(), run.folder / book.name)
         if book.stem == "02_bottlenecks":
             if changed:

@@ -3,14 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
+from conftest import METRICS, SPLIT
 
 from retrainlab.errors import RetrainLabError
 from retrainlab.runs import listing, run_folder
-
-SPLIT = {"n": 10, "accuracy": 0.8, "interval": [0.5, 0.9], "cross_entropy": 0.4}
-NONE = {"n": 0, "accuracy": None, "interval": None, "cross_entropy": None}
-METRICS = {"labels": ["a", "b"], "backbone": "tiny", "steps": 5, "temperature": 1.0, "train": SPLIT,
-           "validation": SPLIT, "test": NONE, "gap": {"accuracy": 0.0, "interval": [-0.3, 0.3]}}  # fmt: skip
 
 TRAINING = {"dataset": {"image_dir": "/images", "said": []}, "settings": {"seed": 5},
             "backbone": {"digest": "d", "handle": "tiny", "image_size": 0, "depth": "last", "average_views": False,
