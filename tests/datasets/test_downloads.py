@@ -218,6 +218,15 @@ def test_an_archive_that_means_harm_is_refused(tmp_path, member, said):
 
 
 @pytest.mark.parametrize(("mode", "keep"), [("w", 3000), ("w:gz", 2000), ("w:gz", 5), ("w:xz", 2000), ("w", 100)])
+def test_an_archive_that_is_cut_short_is_said_so(tmp_path, mode, keep):
+    file = archive(tmp_path / "a.tar", ("1", DATA[:9000]), ("2", DATA[9000:20_000]), mode=mode)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(
+        RetrainLabError, match=r"a\.tar' is cut short or damaged \(.+\)\. Delete it, and run this again"
+    ):
+        unpack(file, tmp_path / "out")
+
+
 def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path):
     bomb = archive(tmp_path / "bomb.tgz", ("a", bytes(2**28)), ("b", bytes(2**24)), mode="w:gz")
     assert bomb.stat().st_size < 2**19
@@ -226,12 +235,3 @@ def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path)
     assert not (tmp_path / "into" / "b").exists()
     with bomb.open("rb") as file:
         assert problem_of(file) == "holds 'b', which makes the files more than 20 times as large as the archive"
-
-
-def test_an_archive_that_is_cut_short_is_said_so(tmp_path, mode, keep):
-    file = archive(tmp_path / "a.tar", ("1", DATA[:9000]), ("2", DATA[9000:20_000]), mode=mode)
-    file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(
-        RetrainLabError, match=r"a\.tar' is cut short or damaged \(.+\)\. Delete it, and run this again"
-    ):
-        unpack(file, tmp_path / "out")

@@ -131,7 +131,7 @@ def check(values: Mapping[str, Any], known: Mapping[str, dict[str, Any]]) -> dic
             raise RetrainLabError(f"Unknown parameter '{name}'.{hint} Known: {listed}.{notebooks.others_note()}")
         wanted = known[name]["type"]
         fitted[name] = _fitted(name, value, wanted, bool(known[name]["default"]))
-        if "\0" in str(value):
+        if "\0" in "".join(map(str, value if isinstance(value, list) else [value])):
             raise RetrainLabError(f"Parameter {name} is {value!r}. Expected no NUL in it: no file is called so.")
         if not isinstance(fitted[name], wanted) or (wanted is int and isinstance(value, bool)):
             raise RetrainLabError(f"Parameter {name} is {value!r}. Expected {_KINDS[wanted]}: {known[name]['help']}.")

@@ -18,6 +18,10 @@ from .bounds import Hold
 from .deep import Deep
 from .levels import Levels
 
+# Of odd metadata in good files, and of sizes, which `bounds` holds. For the whole process: what `catch_warnings` sets for a
+# while, another thread may undo meanwhile.
+warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
+
 _TIFF: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}  # marks, orders of bytes
 _CUT = "the image file is cut short (truncated)"
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # a tag of EXIF; those of its values that change width and height
