@@ -18,8 +18,8 @@ from .bounds import Hold
 from .deep import Deep
 from .levels import Levels
 
-# Of odd metadata in good files, and of sizes, which `bounds` holds. For the whole process: what `catch_warnings` sets for a
-# while, another thread may undo meanwhile.
+# Of odd metadata in good files, and of sizes, which `bounds` holds. For the whole process: what `catch_warnings` sets
+# for a while, another thread may undo meanwhile.
 warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
 
 _TIFF: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}  # marks, orders of bytes
