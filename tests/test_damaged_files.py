@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 FIXED = {"deadline": None, "database": None, "derandomize": True, "suppress_health_check": list(HealthCheck),
          "phases": [Phase.generate]}  # fmt: skip
-HARD = 15  # damages of each file
+HARD = 10  # damages of each file
 
 
 @pytest.fixture(scope="module")
