@@ -95,11 +95,13 @@ def baseline(predicted: pd.DataFrame, labels: list[str]) -> str:
     table = per_label(predicted, labels)
     weakest = table["accuracy"].idxmin()
     n, accuracy, low, high = table.loc[weakest]
-    return (
-        f"Always answering '{counts.index[0]}' would be right for {counts.iloc[0] / counts.sum():.1%} of these images. "
-        f"Weakest label: '{weakest}', {round(n * accuracy)} of {int(n)} right, {accuracy:.1%} "
-        f"[{100 * low:.1f}, {100 * high:.1f}]."
+    said = (
+        f"Always answering '{counts.index[0]}' would be right for {counts.iloc[0] / counts.sum():.1%} of these images."
     )
+    if accuracy == 1:
+        return f"{said} No label is got wrong."
+    right = f"{round(n * accuracy)} of {int(n)} right, {accuracy:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{said} Weakest label: '{weakest}', {right}."
 
 
 def confusion(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:

@@ -74,7 +74,8 @@ def notes(images: pd.DataFrame, named: int = 3) -> list[str]:
             said.append(f"{_have(without)} no {name} image: {name} accuracy says nothing of that.")
     if levels := str(Levels.of(images)):
         deep = images["problem"].isna() & images["dtype"].notna()
-        said += [f"{deep.sum():,} images are not of 8 bits: {levels}.", *in_the_dark(images)]
+        many = "1 image is" if deep.sum() == 1 else f"{deep.sum():,} images are"
+        said += [f"{many} not of 8 bits: {levels}.", *in_the_dark(images)]
     windows = images["problem"].isna() & (images["format"] == "DICOM") & images["dtype"].isna()
     if windows.any():
         said.append(
