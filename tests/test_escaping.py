@@ -6,6 +6,7 @@ import pytest
 
 from retrainlab import escaping
 from retrainlab.analysis import suspects
+from retrainlab.evaluation.finding import Finding
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -36,3 +37,10 @@ def test_a_name_is_no_formula(name, tmp_path):
                           "suggested": ["ant"], "probability": [0.1]})  # fmt: skip
     written = pd.read_csv(suspects.write(tmp_path, table))
     assert written.loc[0, ["path", "label", "suggested"]].tolist() == [f"'{name}/1.png", f"'{name}", "ant"]
+
+
+@pytest.mark.parametrize("styled", [False, True])
+def test_names_in_tables_stay_text(styled):
+    table = pd.DataFrame({"<b>column</b>": [0.5]}, index=["<img src=x onerror=alert(1)>"])
+    shown = Finding("", table=table.style.format(precision=3) if styled else table)._repr_html_()
+    assert "<img" not in shown and "<b>" not in shown and "&lt;img src=x onerror=alert(1)&gt;" in shown

@@ -53,8 +53,10 @@ class Finding:
 
     def _repr_html_(self) -> str:
         said = [f"<p>{html.escape(line)}</p>" for line in str(self).splitlines() if line]
-        if self.table is not None:
-            said.append(self.table.to_html(**{"notebook": True} if isinstance(self.table, pd.DataFrame) else {}))
+        if isinstance(self.table, pd.DataFrame):
+            said.append(self.table.to_html(notebook=True))
+        elif self.table is not None:  # one with a style, which leaves names as they are: labels may be markup
+            said.append(self.table.format_index(escape="html").format_index(escape="html", axis=1).to_html())
         return "\n".join(said)
 
     def _ipython_display_(self) -> None:
