@@ -26,7 +26,7 @@ def test_a_budget_is_above_zero(minutes):
 
 def test_two_labels_leave_nothing_out():
     full = plan(12, 1280, 2)
-    assert counts(full) == [50, 10, 10, 5, 10, 50] and full.sentence.startswith("Nothing is left out: about ")
+    assert counts(full) == [50, 10, 10, 5, 10, 50] and full.sentence.startswith("No layer is left out: about ")
     assert counts(plan(10_000)) == counts(full)  # no budget buys more
 
 
@@ -66,7 +66,7 @@ def test_a_million_images_are_not_split_fifty_times_and_that_is_said():
     one = budget.plan(10_000, HeadSettings(), 1280, 10, 1_000_000)
     assert counts(one) == [10, 10, 10, 5, 10, 10]
     assert one.sentence.startswith(
-        "Of 1,000,000 images, 10 re-splits are enough, and are the most. Nothing is left out"
+        "Of 1,000,000 images, 10 re-splits are enough, and are the most. No layer is left out"
     )
 
 

@@ -64,7 +64,7 @@ def plan(minutes: float, settings: HeadSettings, dim: int, labels: int, images: 
     share = min(1.0, max(0.0, (60 * minutes - fixed) / (whole - fixed)))
     counts = {name: max(_LEAST[name], int(count * share)) for name, count in full.items()}
     needed = "a minute" if whole < 90 else f"{whole / 60:.0f} minutes"
-    said = f"Nothing is left out: about {needed} of the budget's {minutes:g} minutes are needed."
+    said = f"No layer is left out: about {needed} of the budget's {minutes:g} minutes are needed."
     if counts != full:
         now = counts
         said = (

@@ -88,7 +88,8 @@ def points(run: str, grid: Mapping[str, Sequence[Any]], values: Mapping[str, Any
     Raises:
         RetrainLabError: a value is impossible, or the grid has one combination or far too many.
     """
-    choices = _choices(grid)
+    # one order, so that the names of runs mean the same however the grid is given again
+    choices = dict(sorted(_choices(grid).items(), key=lambda item: [*values].index(item[0])))
     digits = max(2, len(str(_count(choices, values["weight_decay"]))))
     words = {name: texts(several) for name, several in choices.items()}
     made = []
