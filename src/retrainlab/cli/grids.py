@@ -21,7 +21,8 @@ FEATURES = [*_READ, *DISTORTION, "distortion_variants"]  # what bottlenecks are 
 HEAD = [field.name for field in fields(HeadSettings)]
 STACK = [name for name in HEAD if name not in ("learning_rate", "weight_decay", "label_smoothing")]  # alike in a stack
 TUNING = ["fine_tune_from", "fine_tune_epochs", "fine_tune_learning_rate"]  # how the network itself learns
-SWEPT = frozenset(HEAD + FEATURES + TUNING)  # what may be varied: all else decides about images, places and names
+_ORDER = HEAD + FEATURES + TUNING
+SWEPT = frozenset(_ORDER)  # what may be varied: all else decides about images, places and names
 _MOST_HEADS = 2000  # a grid beyond is a slip, or hours
 
 
@@ -89,7 +90,7 @@ def points(run: str, grid: Mapping[str, Sequence[Any]], values: Mapping[str, Any
         RetrainLabError: a value is impossible, or the grid has one combination or far too many.
     """
     # one order, so that the names of runs mean the same however the grid is given again
-    choices = dict(sorted(_choices(grid).items(), key=lambda item: [*values].index(item[0])))
+    choices = dict(sorted(_choices(grid).items(), key=lambda item: _ORDER.index(item[0])))
     digits = max(2, len(str(_count(choices, values["weight_decay"]))))
     words = {name: texts(several) for name, several in choices.items()}
     made = []
