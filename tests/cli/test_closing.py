@@ -4,6 +4,7 @@ from conftest import METRICS
 
 from retrainlab.cli import closing
 from retrainlab.evaluation.intervals import accuracy
+from retrainlab.images import splitting
 from retrainlab.runs import run_folder
 
 ADVICE = [{"accuracy": 0.0, "sentence": "Nothing: +0.0."}, {"accuracy": 0.01, "sentence": "Rest: +1.0."}]
@@ -44,6 +45,13 @@ def test_it_ends_with_the_verdict_and_the_first_advice_that_promises_something(r
 def test_of_notebooks_that_did_not_run_nothing_is_said(run, ran, count, last):
     said = list(closing.lines(run, ran))
     assert len(said) == count and (said[-1:] or [None])[0] == last
+
+
+def test_what_was_left_out_is_said(run, many):
+    many.loc[3, "problem"] = "the file is empty"
+    run.write_table("images", splitting.split(many))
+    said = list(closing.lines(run, ["01_explore"]))
+    assert said[2:] == ["  1 of 2000 files are left out. a/3.jpg: the file is empty."]
 
 
 def test_a_run_that_was_never_trained(tmp_path):

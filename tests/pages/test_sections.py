@@ -50,6 +50,13 @@ def test_nothing_says_how_to_read_what_is_not_there():
     assert shown(section, new_code_cell("f", outputs=[table]), read)[-1].startswith("How to read it|")
 
 
+def test_a_text_on_what_shows_nothing_is_left_out():
+    section, full = new_markdown_cell("## S"), new_code_cell("a", outputs=[said()])
+    text = new_markdown_cell("With a folder of new images, these come next.")
+    assert shown(section, full, text, new_code_cell("b"))[2:] == ["|## S", "|a", "|b"]
+    assert shown(section, full, text, full)[2:] == ["|## S", "|a", f"What this is|{text.source}", "|a"]
+
+
 def test_cells_that_show_nothing_fold_together():
     section = new_markdown_cell("## S")
     cells = new_code_cell("a"), new_code_cell("b"), new_code_cell("c", outputs=[said()])

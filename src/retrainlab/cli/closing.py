@@ -1,9 +1,12 @@
 """What a report says at its end: of what it ran, and where the pages are."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
+from ..errors import RetrainLabError
 from ..evaluation.intervals import percent
 from ..evaluation.scores import SPLITS
+from ..images import overview
 from ..runs import listing
 from ..runs.run_folder import Run
 
@@ -23,8 +26,15 @@ def lines(run: Run, ran: Collection[str]) -> Iterator[str]:
     if info.get("extraction") and numbers & {"02", "03"}:
         yield f"  {info['extraction']}"
     if numbers & {"01", "02", "03"}:
-        yield from (f"  {said}" for said in info.get("dataset", {}).get("said", []))
+        yield from (f"  {said}" for said in [*info.get("dataset", {}).get("said", []), *_notes(run)])
     if metrics.get("overfitting") and "04" in numbers:
         yield f"Verdict: {metrics['overfitting']['sentence']}"
         if advice := listing.most_promising(metrics):
             yield f"Most promising: {advice}"
+
+
+def _notes(run: Run) -> list[str]:
+    """Say what was left out, and what must be mended; nothing of a run without images."""
+    with suppress(RetrainLabError):
+        return overview.notes(run.read_table("images"))
+    return []

@@ -7,6 +7,7 @@ text that explains can be unfolded, and what has nothing to show is left out, wi
 import re
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import takewhile
 from typing import Any
 
 from nbformat.v4 import new_markdown_cell
@@ -47,6 +48,8 @@ def _told(cells: list[Any]) -> list[Any]:
             shows = _shows(cells, number)
         if cell.cell_type == "markdown" and cell.source.startswith(_READ) and not _is_pictured(cells, number):
             _, _, cell.source = cell.source.partition("\n\n")
+        if cell.cell_type == "markdown" and not _depth(cell) and not cell.source.startswith((_READ, _NEXT)):
+            cell.source *= _leads_somewhere(cells, number)
         if cell.source and (shows or cell.source.startswith(_NEXT)):
             kept.append(cell)
     return kept
@@ -66,6 +69,12 @@ def _shows(cells: list[Any], number: int) -> bool:
         if cell.cell_type == "code" and cell.outputs:
             return True
     return False
+
+
+def _leads_somewhere(cells: list[Any], number: int) -> bool:
+    """Tell whether anything comes of the code that follows a text, if there is any."""
+    code = list(takewhile(lambda cell: cell.cell_type == "code", cells[number + 1 :]))
+    return not code or any(cell.outputs for cell in code)
 
 
 def _is_pictured(cells: list[Any], number: int) -> bool:
