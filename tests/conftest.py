@@ -184,6 +184,25 @@ def backbone(module, bottleneck_dir):
     return registry.resolve(str(module), bottleneck_dir)
 
 
+@pytest.fixture
+def caches(module, backbone, tmp_path):
+    """Makes caches of their own for the tiny backbone, converted already: name -> backbone."""
+    from retrainlab.backbones import registry
+
+    def make(name):
+        root = tmp_path / name
+        shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
+        return registry.resolve(str(module), root)
+
+    return make
+
+
+@pytest.fixture
+def fresh(caches):
+    """The tiny backbone with a cache of its own, converted already."""
+    return caches("cache")
+
+
 @pytest.fixture(scope="session")
 def loaded(photos, backbone):
     """The Features of the three-label photos."""

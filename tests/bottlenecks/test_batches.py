@@ -30,14 +30,6 @@ def on_device(monkeypatch):
 
 
 @pytest.fixture
-def fresh(module, backbone, tmp_path):
-    """The tiny backbone with a cache of its own, converted already."""
-    root = tmp_path / "cache"
-    shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
-    return registry.resolve(str(module), root)
-
-
-@pytest.fixture
 def convolutions(tmp_path):
     """A backbone that may be cut, with a cache of its own."""
     shapes = {"first": (3, 3, 3, 8), "second": (3, 3, 8, 4)}
@@ -124,18 +116,24 @@ def test_parts_are_written_on_the_way(on_device, fresh, folder, monkeypatch):
     assert len(cache.parts) == 4 and len(cache) == 27
 
 
-def test_memory_that_is_exhausted_makes_batches_smaller_and_nothing_is_lost(on_device, fresh, folder, monkeypatch):
+def exhausted(monkeypatch, fresh, when, name):
+    """A device whose memory is exhausted when that says so of the batches it was given; returns their sizes."""
     import tensorflow as tf
 
     whole, given = gpu.open_network(fresh, Gpu("/CPU:0", "")), []
 
-    def small(pixels):
+    def run(pixels):
         given.append(len(pixels))
-        if len(pixels) > 3:
+        if when(given):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return whole(pixels)
 
-    monkeypatch.setattr(gpu, "open_network", lambda *_: Batched(small, "GPU (small)"))
+    monkeypatch.setattr(gpu, "open_network", lambda *_: Batched(run, name))
+    return given
+
+
+def test_memory_that_is_exhausted_makes_batches_smaller_and_nothing_is_lost(on_device, fresh, folder, monkeypatch):
+    given = exhausted(monkeypatch, fresh, lambda given: given[-1] > 3, "GPU (small)")
     cache, table, done = run(fresh, folder)
     assert close(cache.features(table, OWN)[0], expected(fresh, folder, table)) and done.problems == {}
     assert given[:3] == [8, 4, 2] and max(given[2:]) == 2 and sum(given[2:]) == 27
@@ -143,17 +141,7 @@ def test_memory_that_is_exhausted_makes_batches_smaller_and_nothing_is_lost(on_d
 
 
 def test_a_device_without_memory_ends_the_work_and_what_was_computed_is_kept(on_device, fresh, folder, monkeypatch):
-    import tensorflow as tf
-
-    whole, rounds = gpu.open_network(fresh, Gpu("/CPU:0", "")), []
-
-    def filling(pixels):
-        rounds.append(len(pixels))
-        if len(rounds) > 2:
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-        return whole(pixels)
-
-    monkeypatch.setattr(gpu, "open_network", lambda *_: Batched(filling, "GPU (full)"))
+    rounds = exhausted(monkeypatch, fresh, lambda given: len(given) > 2, "GPU (full)")
     with pytest.raises(RetrainLabError, match=r"memory of the device .* exhausted.*CUDA_VISIBLE_DEVICES=-1"):
         run(fresh, folder)
     assert rounds == [8, 8, 8, 4, 2, 1] and len(caching.open_cache(fresh)) == 16

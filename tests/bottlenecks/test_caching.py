@@ -13,7 +13,6 @@ from conftest import make_folder, make_image, mounted
 from PIL import Image
 
 from retrainlab import files
-from retrainlab.backbones import registry
 from retrainlab.bottlenecks import caching, computing, extracting, features, projection
 from retrainlab.bottlenecks.features import audit
 from retrainlab.bottlenecks.projection import principal_components
@@ -22,14 +21,6 @@ from retrainlab.images import scanning
 from retrainlab.pixels.decoding import ImageFolder, read_pixels
 from retrainlab.pixels.distortions import Distortion, apply
 from retrainlab.pixels.levels import OWN, Levels
-
-
-@pytest.fixture
-def fresh(module, backbone, tmp_path):
-    """The tiny backbone with a cache of its own, converted already."""
-    root = tmp_path / "cache"
-    shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
-    return registry.resolve(str(module), root)
 
 
 @pytest.fixture

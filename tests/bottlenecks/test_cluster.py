@@ -37,20 +37,8 @@ def without_workers():
 
 
 @pytest.fixture
-def fresh(module, backbone, tmp_path):
-    """Makes caches of their own for the tiny backbone, converted already: name -> backbone."""
-
-    def make(name):
-        root = tmp_path / name
-        shutil.copytree(backbone.folder, root / backbone.digest, ignore=shutil.ignore_patterns("*.arrow"))
-        return registry.resolve(str(module), root)
-
-    return make
-
-
-@pytest.fixture
-def features_of(fresh, photos, table):
-    return lambda name: features.load(fresh(name), ImageFolder(photos), table)
+def features_of(caches, photos, table):
+    return lambda name: features.load(caches(name), ImageFolder(photos), table)
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +60,18 @@ def matrix(cache, table, variant=0):
     return cache.load(table["sha256"], variant)
 
 
-def test_the_matrix_is_that_of_one_machine_bit_for_bit(joined, fresh, photos, table):
+def test_the_matrix_is_that_of_one_machine_bit_for_bit(joined, caches, photos, table):
     distortion = Distortion(flip_left_right=True, random_crop=20)
-    there, done = extract(fresh("there"), photos, table)
+    there, done = extract(caches("there"), photos, table)
     assert done.computed == 40 and done.problems == {} and str(done).startswith("40 images: 0 bottlenecks from")
     assert len(list(there.folder.glob("*.arrow"))) >= 10  # as many tasks, at least: 4 a thread
-    backbone = registry.resolve(fresh("again").handle, there.folder.parent)
+    backbone = registry.resolve(caches("again").handle, there.folder.parent)
     there, distorted = extract(backbone, photos, table, distortion, 2)
     assert (distorted.computed, distorted.what) == (80, "distorted images")
     assert extract(backbone, photos, table)[1].computed == 0
     cluster.current().close()
     assert cluster.current() is None
-    mine = fresh("here")
+    mine = caches("here")
     here, done = extract(mine, photos, table)
     here, distorted = extract(mine, photos, table, distortion, 2)
     assert done.computed == 40 and distorted.computed == 80
@@ -92,18 +80,18 @@ def test_the_matrix_is_that_of_one_machine_bit_for_bit(joined, fresh, photos, ta
     cluster.join(joined.address)
 
 
-def test_images_that_cannot_be_read_are_said_as_on_one_machine(joined, fresh, photos, tmp_path):
+def test_images_that_cannot_be_read_are_said_as_on_one_machine(joined, caches, photos, tmp_path):
     mine = shutil.copytree(photos, tmp_path / "mine")
     table = scanning.scan(mine).images
     (mine / "a" / "image 002.png").write_bytes(b"changed")
-    _, done = extract(fresh("there"), mine, table)
+    _, done = extract(caches("there"), mine, table)
     assert done.computed == 39
     assert done.problems == {"a/image 002.png": "the file has changed since it was scanned; run again"}
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(joined, fresh, photos, table, tmp_path):
+def test_a_worker_killed_in_the_middle_loses_nothing(joined, caches, photos, table, tmp_path):
     (log := tmp_path / "log").mkdir()
-    victim, backbone = joined.three()[0], fresh("there")
+    victim, backbone = joined.three()[0], caches("there")
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(extract, backbone, photos, table, Slow(log, seconds=0.1))
         while not (log / str(victim.pid)).exists() and not work.done():
@@ -112,14 +100,14 @@ def test_a_worker_killed_in_the_middle_loses_nothing(joined, fresh, photos, tabl
         cache, done = work.result(timeout=60)
     assert done.computed == 40 and done.problems == {} and len(list(log.iterdir())) == 3
     cluster.current().close()
-    here, _ = extract(fresh("here"), photos, table, Slow(log, seconds=0))
+    here, _ = extract(caches("here"), photos, table, Slow(log, seconds=0))
     assert np.array_equal(matrix(cache, table, 7), matrix(here, table, 7))
     cluster.join(joined.address)
 
 
-def test_images_that_cost_one_worker_after_the_other_end_in_a_sentence(joined, fresh, photos, table, tmp_path):
+def test_images_that_cost_one_worker_after_the_other_end_in_a_sentence(joined, caches, photos, table, tmp_path):
     (log := tmp_path / "log").mkdir()
-    scheduler, backbone = joined.scheduler.scheduler, fresh("there")
+    scheduler, backbone = joined.scheduler.scheduler, caches("there")
     before, scheduler.allowed_failures = scheduler.allowed_failures, 0
     try:
         with pytest.raises(
@@ -131,8 +119,8 @@ def test_images_that_cost_one_worker_after_the_other_end_in_a_sentence(joined, f
     assert 0 < len(caching.open_cache(backbone)) < 40
 
 
-def test_a_worker_that_does_not_see_a_folder_says_which_one(joined, fresh, photos, table, tmp_path):
-    backbone, elsewhere = fresh("there"), tmp_path / "not mounted"
+def test_a_worker_that_does_not_see_a_folder_says_which_one(joined, caches, photos, table, tmp_path):
+    backbone, elsewhere = caches("there"), tmp_path / "not mounted"
     with pytest.raises(RetrainLabError) as error:
         extract(backbone, elsewhere, table)
     said = str(error.value)
@@ -141,17 +129,17 @@ def test_a_worker_that_does_not_see_a_folder_says_which_one(joined, fresh, photo
     apart = caching.Cache(tmp_path, backbone.dim)  # a disk of this machine that has the name of theirs
     with pytest.raises(RetrainLabError, match=r"does not appear here.*Set bottleneck_dir to a folder that all"):
         extracting.extract(backbone, apart, ImageFolder(photos), table)
-    backbone = fresh("gone")
+    backbone = caches("gone")
     cache = caching.open_cache(backbone)
     shutil.rmtree(backbone.folder)
     with pytest.raises(RetrainLabError, match=rf"does not see the folder '{backbone.folder}'.*bottleneck_dir"):
         extracting.extract(backbone, cache, ImageFolder(photos), table)
 
 
-def test_a_worker_whose_disk_is_full_says_so(without_workers, fresh, photos, table):
+def test_a_worker_whose_disk_is_full_says_so(without_workers, caches, photos, table):
     """A limit on the size of files ends a write midway, as a full disk does."""
     limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *WORKER, without_workers.scheduler_address]
-    backbone, worker = fresh("there"), subprocess.Popen(limited, env=THERE, stderr=subprocess.DEVNULL)
+    backbone, worker = caches("there"), subprocess.Popen(limited, env=THERE, stderr=subprocess.DEVNULL)
     try:
         with pytest.raises(RetrainLabError) as error:
             extract(backbone, photos, table)
@@ -179,24 +167,26 @@ def test_features_travel_as_names_and_are_read_again(joined, features_of):
         list(cluster.run(client, mine.under, ["never"]))
 
 
-def test_other_versions_are_refused_with_both_numbers(joined, fresh, photos, table, monkeypatch):
+def test_other_versions_are_refused_with_both_numbers(joined, caches, photos, table, monkeypatch):
     own = cluster.versions()
     assert all(own.values()) and own["numpy"] == np.__version__
     monkeypatch.setattr(cluster, "versions", lambda: own | {"pillow": "1.0"})
     with pytest.raises(RetrainLabError, match=rf"has other versions.*: pillow {own['pillow']} \(here 1.0\)\."):
-        extract(fresh("there"), photos, table)
+        extract(caches("there"), photos, table)
 
 
-def test_a_scheduler_without_workers_is_waited_for_but_not_for_ever(without_workers, fresh, photos, table, monkeypatch):
+def test_a_scheduler_without_workers_is_waited_for_but_not_for_ever(
+    without_workers, caches, photos, table, monkeypatch
+):
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.1)
     monkeypatch.setattr(cluster, "_SECONDS_WITHOUT_WORKERS", 0.3)
     with pytest.raises(RetrainLabError, match=r"has had no workers for 0 seconds.*start workers, and run again"):
-        extract(fresh("there"), photos, table)
+        extract(caches("there"), photos, table)
 
 
-def test_a_scheduler_that_goes_away_ends_in_a_sentence(without_workers, fresh, photos, table, monkeypatch):
+def test_a_scheduler_that_goes_away_ends_in_a_sentence(without_workers, caches, photos, table, monkeypatch):
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.1)
-    backbone = fresh("there")
+    backbone = caches("there")
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(extract, backbone, photos, table)
         time.sleep(0.5)

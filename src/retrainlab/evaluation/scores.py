@@ -80,7 +80,7 @@ def both_ways(predicted: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """
     counts = confusion(predicted, labels)
     right = pd.Series(np.diag(counts), labels)
-    table = shares(right, counts.sum(axis=1)).rename(columns={"accuracy": "found"})
+    table = per_label(predicted, labels).rename(columns={"accuracy": "found"})
     table["said"] = counts.sum(axis=0)
     table["right when said"] = right / table["said"].replace(0, np.nan)
     table["F1"] = 2 * right / (table["n"] + table["said"]).replace(0, np.nan)

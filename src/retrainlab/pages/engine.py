@@ -40,14 +40,15 @@ class Bars:
 class _Client(PapermillNotebookClient):
     def __init__(self, nb_man: Any, tell: Tell, **options: Any) -> None:
         super().__init__(nb_man, **options)
-        self._tell, self._bars, self._cell = tell, Bars(), -1
+        self._tell, self._bars, self._cell, self._above = tell, Bars(), -1, ""
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         if cell_index != self._cell:
-            self._bars, self._cell = Bars(), cell_index
+            texts = (one.source for one in self.nb.cells[:cell_index] if one.cell_type == "markdown")
+            headings = [heading for text in texts for heading in _HEADING.findall(text)]
+            self._bars, self._cell, self._above = Bars(), cell_index, headings[-1] if headings else ""
         self._bars.take(msg)
-        above = (_HEADING.findall(one.source) for one in self.nb.cells[:cell_index] if one.cell_type == "markdown")
-        self._tell(next((texts[-1] for texts in reversed(list(above)) if texts), ""), str(self._bars))
+        self._tell(self._above, str(self._bars))
         return super().process_message(msg, cell, cell_index)
 
 
